@@ -1,0 +1,5 @@
+//! The admin listener: health, metrics, purge.
+
+mod config;
+
+pub use config::Config;

@@ -1,0 +1,216 @@
+//! Bodies on their way: what a request brings and what a response carries.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::budget::Charge;
+use crate::error::ProxyError;
+
+/// A body whose type is erased; for everything off the hit path.
+pub type BoxBody = Pin<Box<dyn HttpBody<Data = Bytes, Error = ProxyError> + Send>>;
+
+/// A complete body in memory, in blocks, with the bytes it is charged for.
+///
+/// The charge is released when the last holder, the store or a response being sent, drops it.
+#[derive(Debug)]
+pub struct Blocks {
+    blocks: Box<[Bytes]>,
+    len: u64,
+    _charge: Option<Charge>,
+}
+
+impl Blocks {
+    /// Blocks in order, none of them empty.
+    #[must_use]
+    pub fn new(blocks: Box<[Bytes]>, charge: Option<Charge>) -> Self {
+        debug_assert!(blocks.iter().all(|block| !block.is_empty()), "blocks are not empty");
+        let len = blocks.iter().map(|block| block.len() as u64).sum();
+        Self { blocks, len, _charge: charge }
+    }
+
+    /// The body's length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the body has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The blocks, in order.
+    #[must_use]
+    pub fn as_slices(&self) -> &[Bytes] {
+        &self.blocks
+    }
+}
+
+/// A part of [`Blocks`] being sent.
+#[derive(Clone, Debug)]
+pub struct BlocksBody {
+    blocks: Arc<Blocks>,
+    index: usize,
+    /// Bytes to skip in the block at `index`.
+    offset: usize,
+    remaining: u64,
+}
+
+impl BlocksBody {
+    /// The bytes `start..end` of `blocks`, clamped to what is there.
+    #[must_use]
+    pub fn range(blocks: Arc<Blocks>, start: u64, end: u64) -> Self {
+        let end = end.min(blocks.len());
+        let start = start.min(end);
+        let (mut index, mut skip) = (0, start);
+        while let Some(block) = blocks.blocks.get(index) {
+            if skip < block.len() as u64 {
+                break;
+            }
+            skip -= block.len() as u64;
+            index += 1;
+        }
+        Self { blocks, index, offset: usize::try_from(skip).unwrap_or(0), remaining: end - start }
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let block = self.blocks.blocks.get(self.index)?;
+        let available = block.len() - self.offset;
+        let take = available.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let data = block.slice(self.offset..self.offset + take);
+        self.remaining -= take as u64;
+        self.index += 1;
+        self.offset = 0;
+        Some(data)
+    }
+}
+
+/// A response's body.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// One piece: error pages, small answers of our own.
+    Bytes(Bytes),
+    /// Stored bytes, shared.
+    Blocks(BlocksBody),
+    /// Everything else: an origin's body, a fill being followed, several ranges.
+    Stream(BoxBody),
+}
+
+impl Body {
+    /// Erases the type of `body`.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error = ProxyError> + Send + 'static,
+    {
+        Self::Stream(Box::pin(body))
+    }
+
+    /// All of `blocks`.
+    #[must_use]
+    pub fn whole(blocks: Arc<Blocks>) -> Self {
+        match blocks.len() {
+            0 => Self::Empty,
+            len => Self::Blocks(BlocksBody::range(blocks, 0, len)),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let data = match &mut *self {
+            Self::Empty => None,
+            Self::Bytes(_) => match std::mem::take(&mut *self) {
+                Self::Bytes(bytes) => Some(bytes),
+                _ => None,
+            },
+            Self::Blocks(blocks) => blocks.next(),
+            Self::Stream(stream) => return stream.as_mut().poll_frame(cx),
+        };
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(_) => false,
+            Self::Blocks(blocks) => blocks.remaining == 0,
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Blocks(blocks) => SizeHint::with_exact(blocks.remaining),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Bytes(_) => "Bytes",
+            Self::Blocks(_) => "Blocks",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn blocks() -> Arc<Blocks> {
+        let parts = ["abc", "d", "efgh"].map(|part| Bytes::from_static(part.as_bytes()));
+        Arc::new(Blocks::new(Box::new(parts), None))
+    }
+
+    async fn collect(body: Body) -> Bytes {
+        body.collect().await.expect("stored bodies do not fail").to_bytes()
+    }
+
+    #[tokio::test]
+    async fn every_range_of_blocks_is_the_same_range_of_their_concatenation() {
+        let whole = b"abcdefgh";
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let body = BlocksBody::range(blocks(), start as u64, end as u64);
+                assert_eq!(collect(Body::Blocks(body)).await, whole[start..end], "{start}..{end}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ranges_past_the_end_are_clamped() {
+        let body = Body::Blocks(BlocksBody::range(blocks(), 6, 99));
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert_eq!(collect(body).await, "gh");
+    }
+}

@@ -1,0 +1,5 @@
+//! The memory tier.
+
+mod config;
+
+pub use config::Config;
