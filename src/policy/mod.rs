@@ -1,17 +1,50 @@
 //! What RFC 9111 allows, as pure functions: no I/O, no clock, `now` is an argument.
+//!
+//! A response's way: [`storability`] says whether it may be stored, [`StoredHead`] keeps its head
+//! with every fact parsed once, [`reuse`] says whether it answers a later request as it stands.
+//! [`Overrides`] is all that configuration can change of the RFC's answers, and a [`Reason`]
+//! names each decision with the same word everywhere.
 
-/// stub
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Overrides {}
-/// stub
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// stub
-    Miss,
-}
-impl Reason {
-    /// stub
-    pub const fn word(self) -> &'static str {
-        "miss"
-    }
-}
+mod age;
+mod dates;
+mod directives;
+mod facts;
+mod freshness;
+mod invalidation;
+mod language;
+mod names;
+mod overrides;
+pub mod partial;
+pub mod precondition;
+pub mod range;
+mod reason;
+mod request;
+mod reuse;
+mod status;
+mod storability;
+mod stored_head;
+mod targeted;
+#[cfg(test)]
+mod testing;
+mod validation;
+mod validators;
+mod vary;
+
+pub use dates::{format_date, parse_date};
+pub use directives::{ResponseDirectives, Source};
+pub use freshness::{FreshnessLifetime, LifetimeSource};
+pub use invalidation::invalidated;
+pub use overrides::{Heuristic, Overrides, RequestDirectivesPolicy};
+pub use precondition::{Precondition, not_modified_headers};
+pub use range::{ByteRange, ContentRange, PartialAnswer, RangeAnswer};
+pub use reason::Reason;
+pub use request::{MaxStale, RequestDirectives, RequestFacts};
+pub use reuse::{Failure, Reuse, StaleGrant, Validity, on_failure, reuse};
+pub use storability::{Storability, eligibility, post_is_reusable, storability};
+pub use stored_head::{ResponseTimes, StoredHead};
+pub use validation::{
+    HeadVerdict, conditional_headers, judge_head, strip_conditionals, validated_by,
+};
+
+pub use validators::{EntityTag, Validators};
+pub use vary::{VaryKey, VaryOutcome, select};

@@ -1,5 +1,0 @@
-//! The admin listener: health, metrics, purge.
-
-mod config;
-
-pub use config::Config;

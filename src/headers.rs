@@ -1,0 +1,249 @@
+//! Field names and list syntax that several rooms need (RFC 9110 §5, §7.6.1).
+
+use http::header::{
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, DATE, ETAG, EXPIRES, FORWARDED, HOST, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
+    VARY, VIA,
+};
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
+
+/// `Cache-Status` (RFC 9211).
+pub static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// `CDN-Cache-Control` (RFC 9213 §3.1).
+pub static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+/// Seawall's own targeted field (RFC 9213 §2); it wins over `CDN-Cache-Control`.
+pub static SEAWALL_CACHE_CONTROL: HeaderName = HeaderName::from_static("seawall-cache-control");
+/// `Surrogate-Control` (W3C note of 2001).
+pub static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+/// nginx's `X-Accel-Expires`.
+pub static X_ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
+/// `Keep-Alive`, of HTTP/1.0 days.
+pub static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// `Proxy-Connection`, never standard.
+pub static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// `Proxy-Authentication-Info` (RFC 9110 §11.7.3).
+pub static PROXY_AUTHENTICATION_INFO: HeaderName =
+    HeaderName::from_static("proxy-authentication-info");
+/// `X-Forwarded-For`.
+pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Proto`.
+pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `X-Forwarded-Host`.
+pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Forwarded-Port`.
+pub static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// `X-Request-ID`.
+pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Removes the fields that are for one connection only: those that `Connection` nominates, and
+/// the hop-by-hop set itself, `Connection` included (RFC 9110 §7.6.1, RFC 9111 §3.1).
+///
+/// A nomination can't remove a field on which framing, the cache or privacy depends:
+/// `Connection: authorization` would turn a private answer into a shared one.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: SmallVec<[HeaderName; 4]> = connection_options(headers)
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .filter(|name| !is_kept(name))
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    // Most messages have few fields and none of these: one pass, no look-ups.
+    let of_connection: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    for name in of_connection {
+        headers.remove(name);
+    }
+}
+
+/// The hop-by-hop set (RFC 9110 §7.6.1, §11.7).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    const STANDARD: [HeaderName; 6] =
+        [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+    STANDARD.contains(name)
+        || [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO].contains(&name)
+}
+
+/// The options in `Connection`, in any case as sent (RFC 9110 §7.6.1).
+pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    list_members(headers, &CONNECTION)
+}
+
+/// The non-empty members of a list field over all its lines, trimmed; commas in quoted strings
+/// do not split (RFC 9110 §5.6.1, §5.6.4).
+pub fn list_members<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().flat_map(|value| members(value.as_bytes()))
+}
+
+/// The non-empty members of one list value, trimmed (RFC 9110 §5.6.1).
+#[must_use]
+pub fn members(value: &[u8]) -> Members<'_> {
+    Members { rest: Some(value) }
+}
+
+/// Iterator of [`members`].
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let rest = self.rest?;
+            let end = unquoted_position(rest, b',').unwrap_or(rest.len());
+            self.rest = rest.get(end + 1..);
+            let member = rest[..end].trim_ascii();
+            if !member.is_empty() {
+                return Some(member);
+            }
+        }
+    }
+}
+
+/// Where `wanted` first stands outside a quoted string (RFC 9110 §5.6.4). A string that is not
+/// closed reaches to the end.
+#[must_use]
+pub fn unquoted_position(value: &[u8], wanted: u8) -> Option<usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    value.iter().position(|&byte| {
+        let found = byte == wanted && !quoted;
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        found
+    })
+}
+
+/// The only value of a field that may stand once; `None` if it is missing or repeated.
+#[must_use]
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+/// Fields that `Connection` can't nominate away.
+fn is_kept(name: &HeaderName) -> bool {
+    const KEPT: [HeaderName; 25] = [
+        AGE,
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        DATE,
+        ETAG,
+        EXPIRES,
+        FORWARDED,
+        HOST,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        LAST_MODIFIED,
+        PRAGMA,
+        RANGE,
+        SET_COOKIE,
+        VARY,
+        VIA,
+        TRANSFER_ENCODING,
+    ];
+    let own = [
+        &CACHE_STATUS,
+        &CDN_CACHE_CONTROL,
+        &SEAWALL_CACHE_CONTROL,
+        &SURROGATE_CONTROL,
+        &X_ACCEL_EXPIRES,
+        &X_FORWARDED_FOR,
+        &X_FORWARDED_PROTO,
+        &X_FORWARDED_HOST,
+        &X_FORWARDED_PORT,
+        &X_REQUEST_ID,
+    ];
+    KEPT.contains(name) || own.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn nominated_fields_and_the_hop_by_hop_set_go() {
+        let mut headers = map(&[
+            ("connection", "A, b"),
+            ("connection", "keep-alive"),
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "close"),
+            ("proxy-authenticate", "Basic"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("c", "3")]));
+    }
+
+    #[test]
+    fn a_nomination_does_not_make_a_private_answer_shared() {
+        let fields = [
+            ("authorization", "Basic x"),
+            ("cache-control", "private"),
+            ("set-cookie", "a=b"),
+            ("vary", "x"),
+            ("content-length", "3"),
+            ("x-forwarded-for", "::1"),
+        ];
+        let mut headers = map(&fields);
+        let nominations =
+            "authorization, Cache-Control, set-cookie, vary, content-length, x-forwarded-for";
+        headers.insert(CONNECTION, HeaderValue::from_static(nominations));
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&fields));
+    }
+
+    #[test]
+    fn list_members_respect_quotes_and_skip_empty_ones() {
+        let headers = map(&[("x", " a ,, \"b, \\\", c\" "), ("x", "d="), ("x", "")]);
+        let name = HeaderName::from_static("x");
+        let members: Vec<_> = list_members(&headers, &name).collect();
+        assert_eq!(members, [&b"a"[..], b"\"b, \\\", c\"", b"d="]);
+    }
+
+    proptest! {
+        #[test]
+        fn members_never_panic(value in prop::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(members(&value).all(|member| !member.is_empty()));
+        }
+    }
+}

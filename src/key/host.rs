@@ -1,0 +1,94 @@
+//! The normal form of a host and its port.
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+use super::TargetError;
+
+/// Longest host name taken, in bytes (a DNS name has at most 253).
+const MAX_HOST: usize = 255;
+
+/// The normal form of `host[:port]`: lower case, without one trailing dot, without the scheme's
+/// default port, IPv6 literals in their canonical text. Internationalised names stand as
+/// A-labels; raw UTF-8 is not a host.
+///
+/// # Errors
+/// On userinfo, an empty or overlong host, bytes that no host name has, or a bad port.
+pub fn normalize_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, TargetError> {
+    let raw = std::str::from_utf8(raw).map_err(|_| TargetError::Host)?;
+    let (host, port) = split_port(raw)?;
+    let default = if secure { 443 } else { 80 };
+    let port = match port {
+        "" => None,
+        digits => Some(parse_port(digits)?).filter(|&port| port != default),
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let normal_name = if let Some(literal) = host.strip_prefix('[') {
+        let address = literal.strip_suffix(']').ok_or(TargetError::Host)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| TargetError::Host)?;
+        Cow::Owned(format!("[{address}]"))
+    } else {
+        check_name(name)?;
+        lower_case(name)
+    };
+    if let Cow::Borrowed(name) = normal_name
+        && is_as_written(raw, name, port)
+    {
+        return Ok(Cow::Borrowed(raw));
+    }
+    Ok(match port {
+        None => normal_name,
+        Some(port) => Cow::Owned(format!("{normal_name}:{port}")),
+    })
+}
+
+/// Whether `raw` is nothing but this name and this port, so that a host that was normal already
+/// costs no copy.
+fn is_as_written(raw: &str, name: &str, port: Option<u16>) -> bool {
+    match (raw[name.len()..].strip_prefix(':'), port) {
+        (None, None) => raw.len() == name.len(),
+        (Some(digits), Some(_)) => !digits.starts_with('0'),
+        _ => false,
+    }
+}
+
+fn split_port(raw: &str) -> Result<(&str, &str), TargetError> {
+    let literal = raw.starts_with('[');
+    let after_literal = match raw.find(']') {
+        Some(at) if literal => at + 1,
+        None if literal => return Err(TargetError::Host),
+        _ => 0,
+    };
+    match raw[after_literal..].find(':') {
+        Some(colon) => {
+            let (host, port) = raw.split_at(after_literal + colon);
+            Ok((host, &port[1..]))
+        }
+        None if after_literal == 0 || after_literal == raw.len() => Ok((raw, "")),
+        None => Err(TargetError::Host),
+    }
+}
+
+fn parse_port(digits: &str) -> Result<u16, TargetError> {
+    // `parse` alone would take a plus sign.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TargetError::Port);
+    }
+    digits.parse().ok().filter(|&port| port != 0).ok_or(TargetError::Port)
+}
+
+fn check_name(name: &str) -> Result<(), TargetError> {
+    let fits =
+        (1..=MAX_HOST).contains(&name.len()) && !name.starts_with('.') && !name.ends_with('.');
+    let valid =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    if fits && name.bytes().all(valid) { Ok(()) } else { Err(TargetError::Host) }
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}

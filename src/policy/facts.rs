@@ -1,0 +1,93 @@
+//! What the decisions need of a response, parsed once when it is stored.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::age::{age_value, delta_seconds};
+use super::dates::parse_date;
+use super::directives::ResponseDirectives;
+use super::overrides::Overrides;
+use super::request::RequestFacts;
+use super::stored_head::ResponseTimes;
+use crate::clock::Timestamp;
+use crate::headers::{X_ACCEL_EXPIRES, single};
+
+/// The inputs of freshness (RFC 9111 §4.2), as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Facts {
+    pub(super) status: StatusCode,
+    pub(super) response_at: Timestamp,
+    /// `corrected_initial_age` (RFC 9111 §4.2.3), in milliseconds so that nothing is rounded up.
+    pub(super) initial_age: Duration,
+    /// `Date`, or when the response came (RFC 9110 §6.6.1).
+    pub(super) date: Timestamp,
+    /// `Expires`; one that is no date lies in the past (RFC 9111 §5.3).
+    pub(super) expires: Option<Timestamp>,
+    /// `X-Accel-Expires`, as a lifetime counted from the receipt.
+    pub(super) accel: Option<Duration>,
+    pub(super) last_modified: Option<Timestamp>,
+    pub(super) directives: ResponseDirectives,
+    /// Whether a lifetime may be made up where the origin gave none.
+    pub(super) implicit: bool,
+}
+
+impl Facts {
+    pub(super) fn new(
+        request: &RequestFacts<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        times: ResponseTimes,
+        overrides: &Overrides,
+    ) -> Self {
+        let now = times.response_at;
+        let date = date_of(headers, &DATE, now).unwrap_or(now);
+        let apparent_age = now.since(date);
+        let response_delay = now.since(times.request_at);
+        let age = Duration::from_secs(u64::from(age_value(headers))).saturating_add(response_delay);
+        Self {
+            status,
+            response_at: now,
+            initial_age: apparent_age.max(age),
+            date,
+            expires: expires_of(headers, now),
+            accel: overrides.x_accel_expires.then(|| accel_of(headers, now)).flatten(),
+            last_modified: date_of(headers, &LAST_MODIFIED, now),
+            directives: ResponseDirectives::parse(headers, overrides),
+            implicit: allows_implicit_lifetime(request, headers),
+        }
+    }
+
+    /// `current_age` (RFC 9111 §4.2.3).
+    pub(super) fn current_age(&self, now: Timestamp) -> Duration {
+        self.initial_age.saturating_add(now.since(self.response_at))
+    }
+}
+
+/// A date that stands once.
+pub(super) fn date_of(headers: &HeaderMap, name: &HeaderName, now: Timestamp) -> Option<Timestamp> {
+    parse_date(single(headers, name)?.as_bytes(), now)
+}
+
+/// Whatever can't be read is expired: no date, or several lines (RFC 9111 §4.2.1, §5.3).
+fn expires_of(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    let expired = Timestamp::from_millis(i64::MIN);
+    headers.contains_key(EXPIRES).then(|| date_of(headers, &EXPIRES, now).unwrap_or(expired))
+}
+
+/// Seconds from the receipt, or `@` and seconds since the epoch.
+pub(super) fn accel_of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(&X_ACCEL_EXPIRES)?.as_bytes();
+    match value.strip_prefix(b"@") {
+        Some(at) => Some(Timestamp::from_secs(i64::from(delta_seconds(at)?)).since(now)),
+        None => Some(Duration::from_secs(u64::from(delta_seconds(value)?))),
+    }
+}
+
+/// Nothing is guessed about what may be meant for one visitor.
+pub(super) fn allows_implicit_lifetime(request: &RequestFacts<'_>, headers: &HeaderMap) -> bool {
+    !headers.contains_key(SET_COOKIE)
+        && !request.headers.contains_key(COOKIE)
+        && !request.headers.contains_key(AUTHORIZATION)
+}

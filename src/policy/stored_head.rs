@@ -1,0 +1,476 @@
+//! The head of a stored response: compact, immutable, with its facts parsed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use smallvec::SmallVec;
+
+use super::age::OVERFLOW;
+use super::dates::format_date;
+use super::facts::{Facts, date_of};
+use super::freshness::FreshnessLifetime;
+use super::names::NameId;
+use super::overrides::Overrides;
+use super::range::{ContentRange, parse_content_range};
+use super::request::RequestFacts;
+use super::validators::{EntityTag, Validators};
+use super::vary::{VaryKey, VaryOutcome};
+use crate::clock::Timestamp;
+use crate::headers::single;
+
+/// Fields that an answer adds to the stored ones (`Age`, `Cache-Status`), so that their map has
+/// room from the start.
+const ADDED_FIELDS: usize = 2;
+
+/// When the request for a response was sent and when its head came (RFC 9111 §4.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseTimes {
+    /// When the request was sent.
+    pub request_at: Timestamp,
+    /// When the response's head had come.
+    pub response_at: Timestamp,
+}
+
+/// The head of a stored response: one block of bytes with all values, a small table of fields,
+/// and what the decisions need as numbers. It shares nothing with the map it was built from.
+#[derive(Clone, Debug)]
+pub struct StoredHead {
+    block: Bytes,
+    fields: Fields,
+    vary: Option<Box<VaryKey>>,
+    validators: Validators,
+    content_length: Option<u64>,
+    /// Few heads have one.
+    content_range: Option<Box<ContentRange>>,
+    pub(super) facts: Facts,
+}
+
+/// Most heads fit, so that the table is read with what stands beside it.
+type Fields = SmallVec<[Field; 8]>;
+
+/// One field line. An inline name stands before its value, after two bytes with its length.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: NameId,
+    offset: u32,
+    value_len: u32,
+}
+
+impl StoredHead {
+    /// Builds a head from an origin's response, of which hop-by-hop fields are gone already.
+    ///
+    /// `Age` is left out (the answer's own is made of [`StoredHead::current_age`]), and so are
+    /// the fields that a qualified `private` or `no-cache` names (RFC 9111 §5.2.2.4, §5.2.2.7).
+    /// A missing `Date` is added (RFC 9110 §6.6.1). `request` is the one that was answered, for
+    /// `Vary`.
+    #[must_use]
+    pub fn new(
+        request: &RequestFacts<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        times: ResponseTimes,
+        overrides: &Overrides,
+    ) -> Self {
+        let mut facts = Facts::new(request, status, headers, times, overrides);
+        let mut writer = Writer::new(headers);
+        for (name, value) in headers {
+            if name != AGE && !facts.directives.names(name) {
+                writer.push(name, value.as_bytes());
+            }
+        }
+        if !headers.contains_key(DATE) {
+            writer.push(&DATE, format_date(times.response_at).as_bytes());
+        }
+        // These are stripped, and nothing asks for them again.
+        facts.directives.withheld_fields = Vec::new();
+        let vary = match VaryKey::parse(headers, request.headers, overrides) {
+            VaryOutcome::None => None,
+            VaryOutcome::Key(key) => Some(Box::new(key)),
+            VaryOutcome::Star => Some(Box::new(VaryKey::never())),
+        };
+        let (block, fields) = writer.finish();
+        let mut head = Self {
+            block,
+            fields,
+            vary,
+            validators: Validators::default(),
+            content_length: single(headers, &CONTENT_LENGTH).and_then(parse_length),
+            content_range: single(headers, &CONTENT_RANGE)
+                .and_then(parse_content_range)
+                .map(Box::new),
+            facts,
+        };
+        head.validators = head.find_validators(headers);
+        head
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.facts.status
+    }
+
+    /// The fields for an answer, without `Age`. Values are slices of the stored block: one
+    /// reference count each, nothing is copied.
+    #[must_use]
+    pub fn header_map(&self) -> HeaderMap {
+        let room = self.fields.len() + ADDED_FIELDS;
+        let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
+        for field in &self.fields {
+            let Some(value) = self.value(*field) else { continue };
+            // Invariant: a block's fields came from one map, so they fit into one.
+            let _ = match field.name.name() {
+                Some(name) => headers.try_append(name, value),
+                None => match self.inline_name(*field) {
+                    Some(name) => headers.try_append(name, value),
+                    None => continue,
+                },
+            };
+        }
+        headers
+    }
+
+    /// The first line of a field.
+    #[must_use]
+    pub fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
+        self.get_all(name).next()
+    }
+
+    /// All lines of a field, in order.
+    pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = HeaderValue> {
+        let fields = self.fields.iter().filter(move |field| match field.name.name() {
+            Some(known) => known == name,
+            None => self.inline_name_bytes(**field) == Some(name.as_str().as_bytes()),
+        });
+        fields.filter_map(|field| self.value(*field))
+    }
+
+    /// Bytes on the heap: block, table, and the key of `Vary`. The entity tag is a slice of the
+    /// block.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        // What `Bytes` allocates to count references.
+        const SHARED: usize = 3 * size_of::<usize>();
+        let vary = self.vary.as_ref().map_or(0, |key| size_of::<VaryKey>() + key.heap_bytes());
+        let fields = if self.fields.spilled() { self.fields.len() * size_of::<Field>() } else { 0 };
+        let range = self.content_range.as_ref().map_or(0, |_| size_of::<ContentRange>());
+        self.block.len() + SHARED + fields + vary + range
+    }
+
+    /// `current_age` (RFC 9111 §4.2.3).
+    #[must_use]
+    pub fn current_age(&self, now: Timestamp) -> Duration {
+        self.facts.current_age(now)
+    }
+
+    /// The current age as `Age` tells it: in whole seconds, rounded down, at most 2^31
+    /// (RFC 9111 §1.2.2, §5.1).
+    #[must_use]
+    pub fn age_seconds(&self, now: Timestamp) -> u32 {
+        u32::try_from(self.current_age(now).as_secs()).unwrap_or(OVERFLOW).min(OVERFLOW)
+    }
+
+    /// The freshness lifetime (RFC 9111 §4.2.1).
+    #[must_use]
+    pub fn freshness(&self, overrides: &Overrides) -> FreshnessLifetime {
+        self.facts.lifetime(overrides)
+    }
+
+    /// Remaining freshness in seconds, rounded down; negative when stale.
+    #[must_use]
+    pub fn ttl(&self, overrides: &Overrides, now: Timestamp) -> i64 {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let lifetime = millis(self.freshness(overrides).duration);
+        lifetime.saturating_sub(millis(self.current_age(now))).div_euclid(1000)
+    }
+
+    /// When a tier may drop it: lifetime, stale windows and, with a validator, `keep` are over.
+    /// For garbage collection only; freshness is [`super::reuse()`]'s.
+    #[must_use]
+    pub fn expires_from_store_at(&self, overrides: &Overrides) -> Timestamp {
+        let facts = &self.facts;
+        let stale = facts
+            .revalidate_window(overrides)
+            .max(facts.error_window(overrides))
+            .max(facts.disconnected_window(overrides));
+        let keep = if self.validators.is_empty() { Duration::ZERO } else { overrides.keep };
+        let useful = self.freshness(overrides).duration.saturating_add(stale).saturating_add(keep);
+        facts.response_at.plus(useful.saturating_sub(facts.initial_age))
+    }
+
+    /// The validators (RFC 9110 §8.8).
+    #[must_use]
+    pub const fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    /// `Content-Length`, if it is one number.
+    #[must_use]
+    pub const fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// `Content-Range`, if it is one of bytes (RFC 9110 §14.4).
+    #[must_use]
+    pub fn content_range(&self) -> Option<ContentRange> {
+        self.content_range.as_deref().copied()
+    }
+
+    /// The length of the complete representation, where it is known: of a partial response from
+    /// `Content-Range`, else `Content-Length`.
+    #[must_use]
+    pub fn complete_length(&self) -> Option<u64> {
+        if self.is_partial() { self.content_range()?.complete } else { self.content_length }
+    }
+
+    /// `Date`, or when the response came.
+    #[must_use]
+    pub const fn date(&self) -> Timestamp {
+        self.facts.date
+    }
+
+    /// When the response's head came.
+    #[must_use]
+    pub const fn response_at(&self) -> Timestamp {
+        self.facts.response_at
+    }
+
+    /// Which requests it answers (RFC 9111 §4.1); `None`: all.
+    #[must_use]
+    pub fn vary(&self) -> Option<&VaryKey> {
+        self.vary.as_deref()
+    }
+
+    /// A 206.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.status() == StatusCode::PARTIAL_CONTENT
+    }
+
+    /// Whether a stale response may never be served unvalidated (RFC 9111 §4.2.4).
+    #[must_use]
+    pub const fn must_revalidate(&self) -> bool {
+        self.facts.directives.bars_stale()
+    }
+
+    fn find_validators(&self, headers: &HeaderMap) -> Validators {
+        let last_modified = self.facts.last_modified;
+        let date = date_of(headers, &DATE, self.facts.response_at);
+        let second = Duration::from_secs(1);
+        Validators {
+            etag: single(headers, &ETAG).and_then(|_| self.slice(&ETAG)).and_then(EntityTag::parse),
+            last_modified,
+            last_modified_strong: last_modified
+                .zip(date)
+                .is_some_and(|(modified, date)| modified.plus(second) <= date),
+        }
+    }
+
+    fn slice(&self, name: &HeaderName) -> Option<Bytes> {
+        let field = self.fields.iter().find(|field| field.name.name() == Some(name))?;
+        self.bytes(*field)
+    }
+
+    fn value(&self, field: Field) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.bytes(field)?).ok()
+    }
+
+    fn bytes(&self, field: Field) -> Option<Bytes> {
+        let start = match field.name.name() {
+            Some(_) => field.offset as usize,
+            None => field.offset as usize + 2 + self.inline_name_bytes(field)?.len(),
+        };
+        Some(self.block.slice(start..start + field.value_len as usize))
+    }
+
+    fn inline_name(&self, field: Field) -> Option<HeaderName> {
+        HeaderName::from_bytes(self.inline_name_bytes(field)?).ok()
+    }
+
+    fn inline_name_bytes(&self, field: Field) -> Option<&[u8]> {
+        let (len, rest) = self.block.get(field.offset as usize..)?.split_first_chunk()?;
+        rest.get(..usize::from(u16::from_be_bytes(*len)))
+    }
+}
+
+/// Fills a block and its table.
+struct Writer {
+    block: Vec<u8>,
+    fields: Fields,
+}
+
+impl Writer {
+    /// With exact room, so that the block is one allocation.
+    fn new(headers: &HeaderMap) -> Self {
+        let values: usize = headers.values().map(HeaderValue::len).sum();
+        Self { block: Vec::with_capacity(values), fields: Fields::with_capacity(headers.len() + 1) }
+    }
+
+    /// A field that would end above 4 GiB is left out; no message is that large.
+    fn push(&mut self, name: &HeaderName, value: &[u8]) {
+        let id = NameId::of(name);
+        let (Ok(offset), Ok(value_len)) = (self.block.len().try_into(), value.len().try_into())
+        else {
+            return;
+        };
+        if id == NameId::INLINE {
+            let name = name.as_str().as_bytes();
+            let Ok(len) = u16::try_from(name.len()) else { return };
+            self.block.extend_from_slice(&len.to_be_bytes());
+            self.block.extend_from_slice(name);
+        }
+        self.block.extend_from_slice(value);
+        self.fields.push(Field { name: id, offset, value_len });
+    }
+
+    fn finish(mut self) -> (Bytes, Fields) {
+        self.fields.shrink_to_fit();
+        (Bytes::from(self.block.into_boxed_slice()), self.fields)
+    }
+}
+
+/// Digits only (RFC 9110 §8.6).
+fn parse_length(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::testing::{AT_ONCE, NOW_DATE, at, get, headers, secs, stored};
+
+    #[test]
+    fn fields_and_the_order_of_repeated_lines_are_kept() {
+        let long = "x-".to_owned() + &"long".repeat(40);
+        let fields = [
+            ("date", NOW_DATE),
+            ("x-own", "1"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            (long.as_str(), "value"),
+            ("content-type", "text/html"),
+            ("x-empty", ""),
+            ("x-own", "obs-text: \u{fc}"),
+        ];
+        let head = stored(200, &fields, &Overrides::default());
+        assert_eq!(head.header_map(), headers(&fields));
+        assert_eq!(head.get(&HeaderName::from_bytes(long.as_bytes()).unwrap()).unwrap(), "value");
+        let cookies: Vec<_> = head.get_all(&SET_COOKIE).collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn nothing_of_the_source_is_held() {
+        let source =
+            Bytes::from(b"max-age=10|Accept-Encoding|\"tag\"|name-of-its-own|text".to_vec());
+        let value =
+            |at: std::ops::Range<usize>| HeaderValue::from_maybe_shared(source.slice(at)).unwrap();
+        let mut map = HeaderMap::new();
+        map.insert(CACHE_CONTROL, value(0..10));
+        map.insert(VARY, value(11..26));
+        map.insert(ETAG, value(27..32));
+        map.insert(HeaderName::from_bytes(&source[33..48]).unwrap(), value(49..53));
+        let mut request = HeaderMap::new();
+        request.insert("accept-encoding", value(49..53));
+        let status = StatusCode::OK;
+        let head = StoredHead::new(&get(&request), status, &map, AT_ONCE, &Overrides::default());
+        drop((map, request));
+        assert!(source.is_unique());
+        assert_eq!(head.header_map().len(), 5);
+    }
+
+    #[test]
+    fn an_answer_shares_the_block() {
+        let head = stored(200, &[("etag", "\"a\""), ("x-b", "c")], &Overrides::default());
+        let answer = head.header_map();
+        let block = head.block.as_ptr_range();
+        assert!(answer.values().all(|value| block.contains(&value.as_bytes().as_ptr())));
+        assert_eq!(head.validators().etag.as_ref().unwrap().opaque, "\"a\"");
+    }
+
+    #[test]
+    fn heap_bytes_count_block_table_and_vary() {
+        let plain = Overrides::default();
+        let small = stored(200, &[("date", NOW_DATE)], &plain);
+        assert_eq!(small.heap_bytes(), NOW_DATE.len() + 24);
+        let names: Vec<_> = (0..9).map(|index| format!("x-{index}")).collect();
+        let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+        let many = stored(200, &fields, &plain);
+        assert!(many.heap_bytes() >= small.heap_bytes() + 10 * size_of::<Field>());
+        assert_eq!(size_of::<Field>(), 12);
+        let varied = stored(200, &[("date", NOW_DATE), ("vary", "x-a")], &plain);
+        assert!(varied.heap_bytes() > small.heap_bytes() + size_of::<VaryKey>());
+    }
+
+    /// RFC 9111 §5.1, §5.2.2.4, §5.2.2.7; RFC 9110 §6.6.1.
+    #[test]
+    fn age_and_named_fields_are_left_out_and_date_is_added() {
+        let control = "max-age=9, private=\"x-a\", no-cache=\"set-cookie\"";
+        let fields =
+            [("cache-control", control), ("age", "3"), ("x-a", "1"), ("set-cookie", "a=b")];
+        let head = stored(200, &fields, &Overrides::default());
+        assert_eq!(head.header_map(), headers(&[("cache-control", control), ("date", NOW_DATE)]));
+        assert_eq!((head.current_age(at(0)), head.age_seconds(at(2))), (secs(3), 5));
+        let old = stored(200, &[("age", "99999999999")], &Overrides::default());
+        assert_eq!(old.age_seconds(at(9)), OVERFLOW);
+    }
+
+    #[test]
+    fn lengths_and_validators() {
+        let plain = Overrides::default();
+        let fields = [
+            ("content-length", "5"),
+            ("content-range", "bytes 0-4/10"),
+            ("etag", "W/\"a\""),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:36 GMT"),
+            ("date", NOW_DATE),
+        ];
+        let partial = stored(206, &fields, &plain);
+        assert_eq!((partial.content_length(), partial.complete_length()), (Some(5), Some(10)));
+        assert!(partial.is_partial() && !partial.validators().is_strong());
+        assert!(partial.validators().last_modified_strong);
+        assert_eq!(stored(200, &fields, &plain).complete_length(), Some(5));
+        for value in ["+5", "5, 5", "-1", "18446744073709551616"] {
+            assert_eq!(stored(200, &[("content-length", value)], &plain).content_length(), None);
+        }
+        assert!(
+            !stored(200, &[("last-modified", NOW_DATE), ("date", NOW_DATE)], &plain)
+                .validators()
+                .is_strong()
+        );
+    }
+
+    #[test]
+    fn a_tier_keeps_it_through_windows_and_with_a_validator_longer() {
+        let overrides =
+            Overrides { stale_if_error: secs(100), keep: secs(1000), ..Overrides::default() };
+        let control = ("cache-control", "max-age=10");
+        let date = ("date", NOW_DATE);
+        let until =
+            |fields: &[_]| stored(200, fields, &overrides).expires_from_store_at(&overrides);
+        assert_eq!(until(&[control, date]), at(110));
+        assert_eq!(until(&[control, date, ("etag", "\"a\"")]), at(1110));
+        assert_eq!(until(&[control, date, ("age", "4")]), at(106));
+        assert_eq!(until(&[("cache-control", "max-age=10, must-revalidate"), date]), at(10));
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_round_trips(fields in prop::collection::vec(("[a-d]{1,3}", prop::collection::vec(0x20_u8..0x7f, 0..12)), 0..12)) {
+            let mut map = headers(&[("date", NOW_DATE)]);
+            for (name, value) in &fields {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                map.append(name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let none = HeaderMap::new();
+            let head = StoredHead::new(&get(&none), StatusCode::OK, &map, AT_ONCE, &Overrides::default());
+            prop_assert_eq!(head.header_map(), map);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `Vary`: which requests a stored response answers (RFC 9111 §4.1).
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
+
+use foldhash::quality::RandomState;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
+use smallvec::SmallVec;
+
+use super::language;
+use super::overrides::Overrides;
+use super::stored_head::StoredHead;
+use crate::headers::{list_members, members};
+
+/// Names that one `Vary` may list; with more it counts as `*`.
+const MAX_NAMES: usize = 32;
+
+/// Seeds fingerprints, so that clients can't make them collide.
+static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+/// A normal form on the stack.
+type Normal = SmallVec<[u8; 128]>;
+
+/// What a response's `Vary` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaryOutcome {
+    /// No `Vary`: it answers every request.
+    None,
+    /// It answers requests that match.
+    Key(VaryKey),
+    /// `*` in some line, a name that can't be one, or too many: it answers no other request.
+    Star,
+}
+
+/// The nominated fields with the values of the request that was answered, in normal form: lines
+/// joined, empty members and blanks around commas gone. `Accept-Encoding`, whose members have no
+/// order and no case, is sorted and in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaryKey {
+    fields: Box<[Nominated]>,
+    /// `Accept-Language` is compared without order and case as well.
+    normalize_language: bool,
+    /// Answers no request.
+    never: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Nominated {
+    name: HeaderName,
+    /// `None`: absent from the request.
+    value: Option<Box<[u8]>>,
+}
+
+impl VaryKey {
+    /// Reads all lines of `Vary`, and from the request what they name.
+    #[must_use]
+    pub fn parse(response: &HeaderMap, request: &HeaderMap, overrides: &Overrides) -> VaryOutcome {
+        let Some(mut names) = nominated(response) else { return VaryOutcome::Star };
+        if names.is_empty() {
+            return VaryOutcome::None;
+        }
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        let normalize_language = overrides.normalize_accept_language;
+        let nominated = names.into_iter().map(|name| {
+            let value = normal_value(request, &name, normalize_language);
+            Nominated { value: value.map(|value| value.as_slice().into()), name }
+        });
+        VaryOutcome::Key(Self { fields: nominated.collect(), normalize_language, never: false })
+    }
+
+    /// A key that answers no request.
+    pub(super) fn never() -> Self {
+        Self { fields: Box::default(), normalize_language: false, never: true }
+    }
+
+    /// Whether a request has the same values (RFC 9111 §4.1); absent equals absent.
+    #[must_use]
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        !self.never && self.fields.iter().all(|field| self.field_matches(field, request))
+    }
+
+    /// Names the variant that this key's own request selects. Stable within the process only; two
+    /// variants may share a fingerprint, so [`VaryKey::matches`] has the last word.
+    #[cfg(test)]
+    fn fingerprint(&self) -> u64 {
+        self.hash(|field| field.value.as_deref().map(Normal::from_slice))
+    }
+
+    /// Names the variant that another request selects by the same fields.
+    #[must_use]
+    pub fn fingerprint_for(&self, request: &HeaderMap) -> u64 {
+        self.hash(|field| normal_value(request, &field.name, self.normalize_language))
+    }
+
+    /// The nominated names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.fields.iter().map(|field| &field.name)
+    }
+
+    /// Bytes on the heap, for the budget.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let own = |field: &Nominated| {
+            field.name.as_str().len() + field.value.as_ref().map_or(0, |value| value.len())
+        };
+        self.fields.iter().map(|field| size_of::<Nominated>() + own(field)).sum()
+    }
+
+    fn field_matches(&self, field: &Nominated, request: &HeaderMap) -> bool {
+        let value = normal_value(request, &field.name, self.normalize_language);
+        value.as_deref() == field.value.as_deref()
+    }
+
+    /// All fields match but `Accept-Language`, which has to be among them.
+    fn matches_but_language(&self, request: &HeaderMap) -> bool {
+        let (language, others): (Vec<_>, Vec<_>) =
+            self.fields.iter().partition(|field| field.name == ACCEPT_LANGUAGE);
+        !language.is_empty() && others.iter().all(|field| self.field_matches(field, request))
+    }
+
+    fn hash(&self, value_of: impl Fn(&Nominated) -> Option<Normal>) -> u64 {
+        let mut hasher = SEED.build_hasher();
+        for field in &self.fields {
+            hasher.write(field.name.as_str().as_bytes());
+            match value_of(field) {
+                None => hasher.write_u8(0),
+                Some(value) => {
+                    hasher.write_u8(1);
+                    hasher.write_usize(value.len());
+                    hasher.write(&value);
+                }
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// The names in all lines of `Vary`, each once; `None` if they amount to `*`.
+pub(super) fn nominated(response: &HeaderMap) -> Option<SmallVec<[HeaderName; 4]>> {
+    let mut names = SmallVec::new();
+    for member in list_members(response, &VARY) {
+        // `*` has the syntax of a name, but no request could carry it.
+        let name = HeaderName::from_bytes(member).ok().filter(|_| member != b"*")?;
+        if !names.contains(&name) {
+            if names.len() == MAX_NAMES {
+                return None;
+            }
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+/// Chooses among stored responses the one to use for a request: of those that match the most
+/// recent, by `Date` (RFC 9111 §4.1). With `normalize_accept_language`, where none matches, one
+/// whose `Content-Language` is what the request likes best.
+///
+/// Gives its place among the candidates.
+#[must_use]
+pub fn select<'a>(
+    candidates: impl Iterator<Item = &'a StoredHead>,
+    request: &HeaderMap,
+    overrides: &Overrides,
+) -> Option<usize> {
+    let rank = |(place, stored): (usize, &StoredHead)| {
+        let exact = stored.vary().is_none_or(|vary| vary.matches(request));
+        let usable = exact || speaks_best_language(stored, request, overrides);
+        usable.then(|| (exact, stored.date(), stored.response_at(), place))
+    };
+    candidates.enumerate().filter_map(rank).max().map(|(.., place)| place)
+}
+
+fn speaks_best_language(stored: &StoredHead, request: &HeaderMap, overrides: &Overrides) -> bool {
+    let selected = || {
+        let vary = stored.vary().filter(|vary| vary.matches_but_language(request))?;
+        let language = stored.get(&CONTENT_LANGUAGE)?;
+        Some(!vary.never && language::is_best(request, language.as_bytes()))
+    };
+    overrides.normalize_accept_language && selected().unwrap_or(false)
+}
+
+/// A request's value in normal form; `None` if it has no such field.
+fn normal_value(
+    request: &HeaderMap,
+    name: &HeaderName,
+    normalize_language: bool,
+) -> Option<Normal> {
+    let mut lines = request.get_all(name).iter().peekable();
+    lines.peek()?;
+    let unordered = name == ACCEPT_ENCODING || (normalize_language && name == ACCEPT_LANGUAGE);
+    let mut normal = Normal::new();
+    if unordered {
+        push_sorted(&mut normal, lines.flat_map(|line| members(line.as_bytes())));
+    } else {
+        lines
+            .flat_map(|line| members(line.as_bytes()))
+            .for_each(|member| push(&mut normal, member));
+    }
+    Some(normal)
+}
+
+fn push(normal: &mut Normal, member: &[u8]) {
+    if !normal.is_empty() {
+        normal.push(b',');
+    }
+    normal.extend_from_slice(member);
+}
+
+/// In lower case, without blanks, in order.
+fn push_sorted<'a>(normal: &mut Normal, list: impl Iterator<Item = &'a [u8]>) {
+    let plain = |member: &[u8]| -> SmallVec<[u8; 16]> {
+        let visible = member.iter().filter(|byte| !byte.is_ascii_whitespace());
+        visible.map(u8::to_ascii_lowercase).collect()
+    };
+    let mut sorted: SmallVec<[SmallVec<[u8; 16]>; 8]> = list.map(plain).collect();
+    sorted.sort_unstable();
+    sorted.iter().for_each(|member| push(normal, member));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::testing::{AT_ONCE, get, headers};
+    use http::StatusCode;
+
+    fn languages() -> Overrides {
+        Overrides { normalize_accept_language: true, ..Overrides::default() }
+    }
+
+    fn key(vary: &str, request: &[(&str, &str)], overrides: &Overrides) -> VaryKey {
+        match VaryKey::parse(&headers(&[("vary", vary)]), &headers(request), overrides) {
+            VaryOutcome::Key(key) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// RFC 9111 §4.1.
+    #[test]
+    fn nominated_fields_match_or_are_absent_from_both() {
+        let plain = Overrides::default();
+        let key = key("Foo, bar", &[("foo", "1"), ("other", "2")], &plain);
+        for (request, expected) in [
+            (&[("foo", "1")][..], true),
+            (&[("foo", "1"), ("other", "3")], true),
+            (&[("foo", "2")], false),
+            (&[], false),
+            (&[("foo", "1"), ("bar", "")], false),
+            (&[("foo", "1"), ("foo", "1")], false),
+        ] {
+            let request = headers(request);
+            assert_eq!(key.matches(&request), expected, "{request:?}");
+            assert_eq!(key.fingerprint() == key.fingerprint_for(&request), expected);
+        }
+    }
+
+    #[test]
+    fn normal_forms() {
+        let plain = Overrides::default();
+        for (name, one, other, same) in [
+            ("foo", "1,2", " 1, 2 ", true),
+            ("foo", "1, 2", "2, 1", false),
+            ("foo", "a", "A", false),
+            ("foo", "\"a, b\"", "\"a,b\"", false),
+            ("accept-encoding", "gzip, BR;q=1", "br; q=1,gzip", true),
+            ("accept-language", "en, de", " en ,   de", true),
+            ("accept-language", "en, de", "de, en", false),
+            ("accept-language", "en", "EN", false),
+        ] {
+            let found = key(name, &[(name, one)], &plain).matches(&headers(&[(name, other)]));
+            assert_eq!(found, same, "{name}: {one} / {other}");
+        }
+        let joined = key("foo", &[("foo", "1, 2")], &plain);
+        assert!(joined.matches(&headers(&[("foo", "1"), ("foo", "2")])));
+        let language = key("accept-language", &[("accept-language", "en, de")], &languages());
+        assert!(language.matches(&headers(&[("accept-language", "De,eN")])));
+    }
+
+    #[test]
+    fn star_on_any_line_and_too_many_names() {
+        let parse =
+            |fields: &[_]| VaryKey::parse(&headers(fields), &HeaderMap::new(), &languages());
+        assert_eq!(parse(&[]), VaryOutcome::None);
+        assert_eq!(parse(&[("vary", " ,")]), VaryOutcome::None);
+        assert_eq!(parse(&[("vary", "a"), ("vary", "b, *")]), VaryOutcome::Star);
+        let many = (0..=MAX_NAMES).map(|n| format!("x-{n}")).collect::<Vec<_>>().join(",");
+        assert_eq!(parse(&[("vary", &many)]), VaryOutcome::Star);
+        assert!(!VaryKey::never().matches(&HeaderMap::new()));
+    }
+
+    fn candidate(
+        request: &[(&str, &str)],
+        fields: &[(&str, &str)],
+        overrides: &Overrides,
+    ) -> StoredHead {
+        let request = headers(request);
+        StoredHead::new(&get(&request), StatusCode::OK, &headers(fields), AT_ONCE, overrides)
+    }
+
+    #[test]
+    fn the_most_recent_match_is_selected() {
+        let plain = Overrides::default();
+        let vary = ("vary", "foo");
+        let old = ("date", "Sun, 06 Nov 1994 08:49:30 GMT");
+        let new = ("date", "Sun, 06 Nov 1994 08:49:31 GMT");
+        let stored = [
+            candidate(&[("foo", "1")], &[vary, new], &plain),
+            candidate(&[("foo", "1")], &[vary, old], &plain),
+            candidate(&[("foo", "2")], &[vary, old], &plain),
+        ];
+        let select = |value| select(stored.iter(), &headers(&[("foo", value)]), &plain);
+        assert_eq!((select("1"), select("2"), select("3")), (Some(0), Some(2), None));
+    }
+
+    #[test]
+    fn the_best_language_is_selected_where_configured() {
+        let fields = [("vary", "accept-language, foo"), ("content-language", "de")];
+        for (overrides, expected) in [(languages(), Some(0)), (Overrides::default(), None)] {
+            let stored = [candidate(&[("accept-language", "en, de")], &fields, &overrides)];
+            let select = |request: &[_]| select(stored.iter(), &headers(request), &overrides);
+            let german = ("accept-language", "fr;q=0.5, de;q=1.0");
+            assert_eq!(select(&[german]), expected);
+            assert_eq!(select(&[german, ("foo", "1")]), None);
+            assert_eq!(select(&[("accept-language", "fr, de;q=0.5")]), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic_and_a_request_matches_itself(
+            vary in prop::collection::vec(any::<u8>(), 0..24),
+            value in prop::collection::vec(any::<u8>(), 0..24),
+        ) {
+            let (mut response, mut request) = (HeaderMap::new(), HeaderMap::new());
+            for (map, name, bytes) in [(&mut response, VARY, vary), (&mut request, ACCEPT_ENCODING, value)] {
+                if let Ok(value) = http::HeaderValue::from_bytes(&bytes) {
+                    map.append(name, value);
+                }
+            }
+            response.append(VARY, http::HeaderValue::from_static("accept-encoding"));
+            if let VaryOutcome::Key(key) = VaryKey::parse(&response, &request, &languages()) {
+                prop_assert!(key.matches(&request));
+                prop_assert_eq!(key.fingerprint(), key.fingerprint_for(&request));
+            }
+        }
+    }
+}

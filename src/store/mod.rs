@@ -1,5 +1,0 @@
-//! The memory tier.
-
-mod config;
-
-pub use config::Config;

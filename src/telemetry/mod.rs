@@ -1,5 +1,0 @@
-//! Metrics, access log and the program log.
-
-mod config;
-
-pub use config::{AccessLog, Config, Format};
