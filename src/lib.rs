@@ -11,12 +11,19 @@
 //! | 4 | `proxy`, `admin` |
 //! | 3 | `cache` |
 //! | 2 | `store`, `coalesce`, `upstream` |
-//! | 1 | `error`, `budget`, `keepalive`, `shutdown` ← `body` ← `context` ← `telemetry` |
+//! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
 //! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`]: no I/O, no tokio; `now` is an argument |
 //!
 //! A request's way through the house is one function: `proxy::stack`.
 
+pub mod body;
+pub mod budget;
 pub mod clock;
+pub mod context;
+pub mod error;
 pub mod headers;
+pub mod keepalive;
 pub mod key;
 pub mod policy;
+pub mod shutdown;
+pub mod telemetry;

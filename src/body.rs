@@ -1,0 +1,291 @@
+//! Bodies on their way: what a request brings and what a response carries.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use smallvec::SmallVec;
+
+use crate::budget::Charge;
+use crate::error::ProxyError;
+
+/// A body whose type is erased; for everything off the hit path.
+pub type BoxBody = Pin<Box<dyn HttpBody<Data = Bytes, Error = ProxyError> + Send>>;
+
+/// A complete body in memory, in blocks, with the bytes it is charged for.
+///
+/// The charge is released when the last holder, the store or a response being sent, drops it.
+#[derive(Debug)]
+pub struct Blocks {
+    /// Most bodies are one piece, which stands here: one allocation less, and one place less in
+    /// memory to visit for a hit.
+    pieces: SmallVec<[Bytes; 1]>,
+    len: u64,
+    held: Held,
+}
+
+/// What accounts for the bytes of [`Blocks`].
+#[derive(Debug)]
+enum Held {
+    Charge {
+        _charge: Option<Charge>,
+    },
+    /// Slices of other blocks, whose charges they keep.
+    Others(Box<[Arc<Blocks>]>),
+}
+
+impl Blocks {
+    /// Blocks in order, none of them empty.
+    #[must_use]
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>, charge: Option<Charge>) -> Self {
+        let mut pieces: SmallVec<[Bytes; 1]> = pieces.into_iter().collect();
+        pieces.shrink_to_fit();
+        debug_assert!(pieces.iter().all(|piece| !piece.is_empty()), "blocks are not empty");
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, len, held: Held::Charge { _charge: charge } }
+    }
+
+    /// Blocks of pieces that are slices of `one` and `other`, and charged with them.
+    #[must_use]
+    pub fn joined(
+        pieces: impl IntoIterator<Item = Bytes>,
+        one: &Arc<Self>,
+        other: &Arc<Self>,
+    ) -> Self {
+        let others = one.bases().iter().chain(other.bases()).cloned().collect();
+        Self { held: Held::Others(others), ..Self::new(pieces, None) }
+    }
+
+    /// Bytes kept in memory by these blocks: more than their length where joined ones overlapped.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        match &self.held {
+            Held::Others(others) => others.iter().map(|other| other.len).sum(),
+            Held::Charge { .. } => self.len,
+        }
+    }
+
+    /// The blocks that hold the charges: flat, however often blocks have been joined.
+    fn bases(self: &Arc<Self>) -> &[Arc<Self>] {
+        match &self.held {
+            Held::Others(others) => others,
+            Held::Charge { .. } => std::slice::from_ref(self),
+        }
+    }
+
+    /// The bytes `start..end` as slices, clamped to what is there.
+    #[must_use]
+    pub fn slices(self: &Arc<Self>, start: u64, end: u64) -> Vec<Bytes> {
+        let mut body = BlocksBody::range(Arc::clone(self), start, end);
+        std::iter::from_fn(|| body.next()).collect()
+    }
+
+    /// The body's length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the body has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The blocks, in order.
+    #[must_use]
+    pub fn as_slices(&self) -> &[Bytes] {
+        &self.pieces
+    }
+}
+
+/// A part of [`Blocks`] being sent.
+#[derive(Clone, Debug)]
+pub struct BlocksBody {
+    blocks: Arc<Blocks>,
+    index: usize,
+    /// Bytes to skip in the block at `index`.
+    offset: usize,
+    remaining: u64,
+}
+
+impl BlocksBody {
+    /// The bytes `start..end` of `blocks`, clamped to what is there.
+    #[must_use]
+    pub fn range(blocks: Arc<Blocks>, start: u64, end: u64) -> Self {
+        let end = end.min(blocks.len());
+        let start = start.min(end);
+        let (mut index, mut skip) = (0, start);
+        while let Some(block) = blocks.pieces.get(index) {
+            if skip < block.len() as u64 {
+                break;
+            }
+            skip -= block.len() as u64;
+            index += 1;
+        }
+        Self { blocks, index, offset: usize::try_from(skip).unwrap_or(0), remaining: end - start }
+    }
+
+    /// The next piece.
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let block = self.blocks.pieces.get(self.index)?;
+        let available = block.len() - self.offset;
+        let take = available.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let data = block.slice(self.offset..self.offset + take);
+        self.remaining -= take as u64;
+        self.index += 1;
+        self.offset = 0;
+        Some(data)
+    }
+}
+
+/// A response's body.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// One piece: error pages, small answers of our own.
+    Bytes(Bytes),
+    /// Stored bytes, shared.
+    Blocks(BlocksBody),
+    /// Several bodies, one after the other.
+    Chain(VecDeque<Body>),
+    /// Everything else: an origin's body, a fill being followed.
+    Stream(BoxBody),
+}
+
+impl Body {
+    /// Erases the type of `body`.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error = ProxyError> + Send + 'static,
+    {
+        Self::Stream(Box::pin(body))
+    }
+
+    /// All of `blocks`.
+    #[must_use]
+    pub fn whole(blocks: Arc<Blocks>) -> Self {
+        match blocks.len() {
+            0 => Self::Empty,
+            len => Self::Blocks(BlocksBody::range(blocks, 0, len)),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let data = match &mut *self {
+            Self::Empty => None,
+            Self::Bytes(_) => match std::mem::take(&mut *self) {
+                Self::Bytes(bytes) => Some(bytes),
+                _ => None,
+            },
+            Self::Blocks(blocks) => blocks.next(),
+            Self::Chain(bodies) => loop {
+                let Some(first) = bodies.front_mut() else { return Poll::Ready(None) };
+                match ready!(Pin::new(first).poll_frame(cx)) {
+                    Some(frame) => return Poll::Ready(Some(frame)),
+                    None => drop(bodies.pop_front()),
+                }
+            },
+            Self::Stream(stream) => return stream.as_mut().poll_frame(cx),
+        };
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(_) => false,
+            Self::Blocks(blocks) => blocks.remaining == 0,
+            Self::Chain(bodies) => bodies.iter().all(HttpBody::is_end_stream),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Blocks(blocks) => SizeHint::with_exact(blocks.remaining),
+            Self::Chain(bodies) => {
+                let lengths = bodies.iter().map(|body| body.size_hint().exact());
+                lengths.sum::<Option<u64>>().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Bytes(_) => "Bytes",
+            Self::Blocks(_) => "Blocks",
+            Self::Chain(_) => "Chain",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn blocks() -> Arc<Blocks> {
+        let parts = ["abc", "d", "efgh"].map(|part| Bytes::from_static(part.as_bytes()));
+        Arc::new(Blocks::new(parts, None))
+    }
+
+    async fn collect(body: Body) -> Bytes {
+        body.collect().await.expect("stored bodies do not fail").to_bytes()
+    }
+
+    #[tokio::test]
+    async fn every_range_of_blocks_is_the_same_range_of_their_concatenation() {
+        let whole = b"abcdefgh";
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let body = BlocksBody::range(blocks(), start as u64, end as u64);
+                assert_eq!(collect(Body::Blocks(body)).await, whole[start..end], "{start}..{end}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chain_is_its_bodies_in_order() {
+        let parts = [Body::from(Bytes::from_static(b"--")), Body::Empty, Body::whole(blocks())];
+        let chain = Body::Chain(parts.into());
+        assert_eq!(chain.size_hint().exact(), Some(10));
+        assert_eq!(collect(chain).await, "--abcdefgh");
+    }
+
+    #[tokio::test]
+    async fn ranges_past_the_end_are_clamped() {
+        let body = Body::Blocks(BlocksBody::range(blocks(), 6, 99));
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert_eq!(collect(body).await, "gh");
+    }
+}

@@ -1,0 +1,163 @@
+//! What can go wrong with a request, whose fault it is, and what to answer.
+//!
+//! Errors travel up as values; only `proxy::rescue` turns one into a response.
+
+use http::StatusCode;
+
+/// A boxed cause.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who has to act on an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The client sent something wrong.
+    Client,
+    /// The origin failed.
+    Origin,
+    /// Seawall itself, or its configuration or load.
+    Proxy,
+}
+
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $kind:ident => $word:literal, $fault:ident, $status:literal, $proxy_error:expr;)*) => {
+        /// Every way in which a request can fail. The word is stable: it stands in
+        /// `Cache-Status; detail=`, the access log, metrics and error pages.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorKind { $($(#[$doc])* $kind,)* }
+
+        impl ErrorKind {
+            /// All kinds, for tables and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The stable word.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$kind => $word,)* }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$kind => Fault::$fault,)* }
+            }
+
+            /// The status that the client is told.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                // Invariant: every literal of the table is a valid status (tested).
+                StatusCode::from_u16(match self { $(Self::$kind => $status,)* })
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3), where one fits.
+            #[must_use]
+            pub const fn proxy_error(self) -> Option<&'static str> {
+                match self { $(Self::$kind => $proxy_error,)* }
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// The request is malformed beyond what hyper already refuses.
+    BadRequest => "bad-request", Client, 400, Some("http_request_error");
+    /// `Host` is missing, repeated or not an authority (RFC 9112 §3.2).
+    BadHost => "bad-host", Client, 400, Some("http_request_error");
+    /// `CONNECT` and other methods that a reverse proxy does not serve.
+    MethodRefused => "method-refused", Client, 405, Some("http_request_denied");
+    /// No route matches the request's host and path.
+    NoRoute => "no-route", Client, 421, Some("destination_not_found");
+    /// The client may not do this (PURGE from elsewhere).
+    Forbidden => "forbidden", Client, 403, Some("http_request_denied");
+    /// The request's target is too long.
+    UriTooLong => "uri-too-long", Client, 414, Some("http_request_denied");
+    /// The request's body is too large.
+    BodyTooLarge => "body-too-large", Client, 413, Some("http_request_denied");
+    /// The client took too long to send its body.
+    ClientTimeout => "client-timeout", Client, 408, Some("http_request_error");
+    /// The client's request body ended before its length, or could not be read.
+    ClientAborted => "client-aborted", Client, 400, Some("http_request_error");
+    /// `Expect` holds something other than `100-continue`.
+    ExpectationFailed => "expectation-failed", Client, 417, Some("http_request_denied");
+    /// `only-if-cached`, and nothing suitable is stored (RFC 9111 §5.2.1.7).
+    OnlyIfCached => "only-if-cached", Client, 504, None;
+    /// Too much work is under way.
+    Overloaded => "overloaded", Proxy, 503, Some("connection_limit_reached");
+    /// A defect in Seawall.
+    Internal => "internal", Proxy, 500, Some("proxy_internal_error");
+    /// The origin's name did not resolve.
+    DnsFailed => "dns-failed", Origin, 502, Some("dns_error");
+    /// No address of the origin accepted a connection.
+    ConnectFailed => "connect-failed", Origin, 502, Some("connection_refused");
+    /// Connecting took longer than the connect timeout.
+    ConnectTimeout => "connect-timeout", Origin, 504, Some("connection_timeout");
+    /// The TLS handshake with the origin failed, or its certificate was refused.
+    TlsFailed => "tls-failed", Origin, 502, Some("tls_protocol_error");
+    /// The origin closed or reset the connection before a complete response head.
+    ConnectionLost => "connection-lost", Origin, 502, Some("connection_terminated");
+    /// No response head within the first-byte timeout.
+    FirstByteTimeout => "first-byte-timeout", Origin, 504, Some("http_response_timeout");
+    /// The body stalled for longer than the between-bytes timeout.
+    BetweenBytesTimeout => "between-bytes-timeout", Origin, 504, Some("connection_read_timeout");
+    /// The exchange took longer than its total timeout.
+    TotalTimeout => "total-timeout", Origin, 504, Some("http_response_timeout");
+    /// The body ended before its announced length or without its last chunk.
+    BodyTruncated => "body-truncated", Origin, 502, Some("http_response_incomplete");
+    /// The response is not valid HTTP.
+    BadResponse => "bad-response", Origin, 502, Some("http_protocol_error");
+    /// The origin answers with server errors, twice in a row for those who waited together.
+    OriginFailing => "origin-failing", Origin, 503, Some("destination_unavailable");
+    /// The response uses a transfer coding that Seawall does not know.
+    UnknownTransferCoding => "unknown-transfer-coding", Origin, 502, Some("http_response_transfer_coding");
+    /// The response's head is larger than allowed.
+    ResponseHeadTooLarge => "response-head-too-large", Origin, 502, Some("http_response_header_section_size");
+    /// The reader of a shared body stalled and was cut.
+    ReaderStalled => "reader-stalled", Client, 408, None;
+    /// The fetch that this request waited for ended without an answer.
+    FetchAbandoned => "fetch-abandoned", Proxy, 502, Some("proxy_internal_error");
+}
+
+/// A failed request: what happened, and the cause below it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.kind.word())]
+pub struct ProxyError {
+    /// What happened.
+    pub kind: ErrorKind,
+    /// The cause, for the log; clients never see it.
+    #[source]
+    pub source: Option<Source>,
+}
+
+impl ProxyError {
+    /// An error without a cause below it.
+    #[must_use]
+    pub const fn new(kind: ErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error and its cause.
+    pub fn with_source(kind: ErrorKind, source: impl Into<Source>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+}
+
+impl From<ErrorKind> for ProxyError {
+    fn from(kind: ErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn words_are_unique_and_statuses_are_errors() {
+        let words: HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.word()).collect();
+        assert_eq!(words.len(), ErrorKind::ALL.len());
+        for kind in ErrorKind::ALL {
+            assert!(kind.status().is_client_error() || kind.status().is_server_error());
+        }
+    }
+}
