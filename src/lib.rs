@@ -10,7 +10,7 @@
 //! | 5 | `server` ← `config` |
 //! | 4 | `proxy`, `admin` |
 //! | 3 | `cache` |
-//! | 2 | `store`, `coalesce`, `upstream` |
+//! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
 //! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`]: no I/O, no tokio; `now` is an argument |
 //!
@@ -19,6 +19,7 @@
 pub mod body;
 pub mod budget;
 pub mod clock;
+pub mod coalesce;
 pub mod context;
 pub mod error;
 pub mod headers;
@@ -26,4 +27,6 @@ pub mod keepalive;
 pub mod key;
 pub mod policy;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
+pub mod upstream;

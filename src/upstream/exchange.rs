@@ -1,0 +1,240 @@
+//! One attempt: a request goes out on a connection, and the final response's head comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::pin;
+use tokio::time::{Instant, sleep_until};
+
+use super::body::{Hold, OriginBody};
+use super::connect::Meter;
+use super::failure;
+use super::pool::{Http1, Http2, StreamGuard, Upstream};
+use super::request::Plan;
+use super::response;
+use super::upload::{Upload, UploadBody};
+use crate::context::Interims;
+use crate::error::{ErrorKind, ProxyError};
+
+/// Interim responses passed on for one request; an origin that sends more is not worth more.
+const MAX_INTERIM: u8 = 16;
+
+/// A connection with a turn on it.
+pub(super) enum Connection {
+    Http1(Http1),
+    Http2(Http2, StreamGuard),
+}
+
+impl Connection {
+    /// Whether it had served a request before.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.reused,
+            Self::Http2(_, guard) => guard.reused,
+        }
+    }
+}
+
+/// What all attempts at one request share.
+pub(super) struct Job {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) plan: Plan,
+    pub(super) interim: Option<Interims>,
+    /// When the whole exchange has to be over.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// A failed attempt.
+pub(super) struct Failure {
+    pub(super) error: ProxyError,
+    /// Nothing was wrong but the connection: another attempt could succeed.
+    pub(super) is_connections: bool,
+    /// The request, if it was handed back.
+    pub(super) unsent: Option<Box<Request<UploadBody>>>,
+    /// It was not processed: it was handed back, or the origin said so.
+    pub(super) handed_back: bool,
+    /// A byte of an answer came.
+    pub(super) answered: bool,
+}
+
+impl Failure {
+    fn verdict(error: impl Into<ProxyError>) -> Self {
+        let error = error.into();
+        Self { error, is_connections: false, unsent: None, handed_back: false, answered: true }
+    }
+
+    fn of(
+        mut error: TrySendError<Request<UploadBody>>,
+        upload: Option<&Upload>,
+        answered: bool,
+    ) -> Self {
+        let unsent = error.take_message().map(Box::new);
+        let error = error.into_error();
+        let handed_back = unsent.is_some() || failure::is_refused(&error);
+        let is_stream_reset = failure::is_stream_reset(&error);
+        let error = failure::of_head(error, upload.and_then(Upload::failure));
+        let is_lost = error.kind == ErrorKind::ConnectionLost && !is_stream_reset;
+        let is_connections = handed_back || is_lost;
+        Self { error, is_connections, unsent, handed_back, answered }
+    }
+}
+
+/// Sends `request` on `connection`.
+pub(super) async fn exchange(
+    job: &Job,
+    connection: Connection,
+    request: Request<UploadBody>,
+) -> Result<Response<OriginBody>, Failure> {
+    match connection {
+        Connection::Http1(connection) => on_http1(job, connection, request).await,
+        Connection::Http2(connection, guard) => on_http2(job, connection, guard, request).await,
+    }
+}
+
+async fn on_http1(
+    job: &Job,
+    mut connection: Http1,
+    request: Request<UploadBody>,
+) -> Result<Response<OriginBody>, Failure> {
+    let upload = request.body().upload().cloned();
+    let (mut head, body) = request.into_parts();
+    job.plan.http1(&mut head);
+    let mut request = Request::from_parts(head, body);
+    listen_to_interim(&mut request, job.interim.clone(), upload.clone());
+    let meter = Arc::clone(&connection.meter);
+    meter.begin();
+    let sending = connection.sender.try_send_request(request);
+    let wait = Wait { job, upload: upload.as_deref(), meter: Some(&meter) };
+    let received = wait.head(sending).await?;
+    let received =
+        received.map_err(|error| Failure::of(error, upload.as_deref(), meter.received()))?;
+    finish_http1(job, connection, received, upload).map_err(Failure::verdict)
+}
+
+async fn on_http2(
+    job: &Job,
+    mut connection: Http2,
+    guard: StreamGuard,
+    request: Request<UploadBody>,
+) -> Result<Response<OriginBody>, Failure> {
+    let upload = request.body().upload().cloned();
+    if let Some(upload) = &upload {
+        // hyper does not tell of `100 Continue` on HTTP/2: nothing to wait for.
+        upload.proceed();
+    }
+    let (mut head, body) = request.into_parts();
+    job.plan.http2(&mut head).map_err(Failure::verdict)?;
+    let sending = connection.sender.try_send_request(Request::from_parts(head, body));
+    let wait = Wait { job, upload: upload.as_deref(), meter: None };
+    let received = wait.head(sending).await?;
+    // Whether bytes of this stream's answer came can't be seen; its head did not.
+    let received = received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
+    let (head, incoming) = check(job, received).map_err(Failure::verdict)?;
+    let hold = Hold::Http2 { _stream: guard };
+    let body = OriginBody::new(job, incoming, head.status, hold, upload);
+    Ok(Response::from_parts(head, body))
+}
+
+fn finish_http1(
+    job: &Job,
+    connection: Http1,
+    received: Response<Incoming>,
+    upload: Option<Arc<Upload>>,
+) -> Result<Response<OriginBody>, ErrorKind> {
+    let (head, incoming) = check(job, received)?;
+    if let Some(upload) = &upload {
+        if response::refuses_content(head.status) { upload.deny() } else { upload.proceed() }
+    }
+    let hold = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        connection.let_go();
+        Hold::Nothing
+    } else {
+        let keep = response::keep_for(&head.headers, job.upstream.config.idle_timeout);
+        Hold::Http1 { upstream: Arc::clone(&job.upstream), connection, keep }
+    };
+    let body = OriginBody::new(job, incoming, head.status, hold, upload);
+    Ok(Response::from_parts(head, body))
+}
+
+fn check(
+    job: &Job,
+    received: Response<Incoming>,
+) -> Result<(http::response::Parts, Incoming), ErrorKind> {
+    let (mut head, incoming) = received.into_parts();
+    response::check_upgrade(&head, job.plan.upgrade())?;
+    response::check_framing(&mut head, job.upstream.config.unknown_transfer_coding)?;
+    Ok((head, incoming))
+}
+
+/// Opens the gate of the upload on 100, and passes other interim responses on.
+fn listen_to_interim(
+    request: &mut Request<UploadBody>,
+    sink: Option<Interims>,
+    upload: Option<Arc<Upload>>,
+) {
+    if sink.is_none() && upload.is_none() {
+        return;
+    }
+    let passed = AtomicU8::new(0);
+    hyper::ext::on_informational(request, move |interim| {
+        if interim.status() == StatusCode::CONTINUE {
+            if let Some(upload) = &upload {
+                upload.proceed();
+            }
+        } else if let Some(sink) = &sink
+            && passed.load(Ordering::Relaxed) < MAX_INTERIM
+        {
+            passed.fetch_add(1, Ordering::Relaxed);
+            sink.send(interim.status(), interim.headers());
+        }
+    });
+}
+
+/// Waits for a response's head within the bounds of `job`.
+struct Wait<'a> {
+    job: &'a Job,
+    upload: Option<&'a Upload>,
+    meter: Option<&'a Meter>,
+}
+
+impl Wait<'_> {
+    /// The outcome of `sending`, if it comes in time. What the origin sends before its final head
+    /// is complete does not extend the wait; a request body that moves does.
+    async fn head<T>(&self, sending: impl Future<Output = T>) -> Result<T, Failure> {
+        let limit = self.job.upstream.config.first_byte_timeout;
+        pin!(sending);
+        let mut first_byte = Instant::now() + limit;
+        let until = |first_byte: Instant| {
+            self.job.deadline.map_or(first_byte, |deadline| deadline.min(first_byte))
+        };
+        let timer = sleep_until(until(first_byte));
+        pin!(timer);
+        loop {
+            tokio::select! {
+                biased;
+                received = &mut sending => return Ok(received),
+                () = &mut timer => {}
+            }
+            let now = Instant::now();
+            if self.job.deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(Failure::verdict(ErrorKind::TotalTimeout));
+            }
+            first_byte = self.first_byte_deadline(limit, now).unwrap_or(first_byte);
+            if first_byte <= now {
+                return Err(Failure::verdict(ErrorKind::FirstByteTimeout));
+            }
+            timer.as_mut().reset(until(first_byte));
+        }
+    }
+
+    /// When the wait for the first byte ends if nothing moves any more; `None` without content.
+    fn first_byte_deadline(&self, limit: Duration, now: Instant) -> Option<Instant> {
+        let since = self.upload?.waiting_since().unwrap_or(now);
+        let written = self.meter.map(Meter::written_at);
+        Some(written.map_or(since, |written| since.max(written)) + limit)
+    }
+}

@@ -1,0 +1,142 @@
+//! Origins: connections to them, and what may go wrong on the way.
+//!
+//! [`Origins`] is one core's view of every upstream: a pool of connections each, and one function
+//! to send a request with. What all cores share, resolved addresses and TLS settings, is
+//! [`Shared`]. A request's way: `request` (pure) → pool or dial → `exchange` → `response` (pure)
+//! → [`OriginBody`]; `retry` (pure) says what follows a failure.
+
+mod body;
+mod config;
+mod connect;
+mod exchange;
+mod failure;
+mod pool;
+mod request;
+mod resolve;
+mod response;
+mod retry;
+mod send;
+mod shared;
+mod tls;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+pub use body::OriginBody;
+pub use config::{Config, Identity, RetryReused, UnknownTransferCoding, Version};
+pub use shared::{SetupError, Shared};
+
+use crate::body::BoxBody;
+use crate::context::Interims;
+use crate::error::{ErrorKind, ProxyError};
+use pool::Upstream;
+
+/// All upstreams as one core sees them. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    upstreams: Arc<[Arc<Upstream>]>,
+}
+
+/// A request for an origin.
+#[derive(Debug)]
+pub struct OriginRequest {
+    /// Method, absolute normal URI (scheme and host as the client's side has them) and fields.
+    /// Hop-by-hop fields are gone already; `Host`, target form, version and framing are set on
+    /// sending.
+    pub head: http::request::Parts,
+    /// The content.
+    pub body: OriginRequestBody,
+    /// Where interim responses other than 100 and 101 go (RFC 9110 §15.2); only HTTP/1 origins'
+    /// can be seen.
+    pub interim: Option<Interims>,
+    /// The client's `Upgrade`, sent on with `Connection: upgrade` (RFC 9110 §7.8). A 101 answer
+    /// carries hyper's [`hyper::upgrade::OnUpgrade`] in its extensions.
+    pub upgrade: Option<HeaderValue>,
+    /// Whether the client takes trailers: sends `TE: trailers` (RFC 9110 §10.1.4).
+    pub te_trailers: bool,
+}
+
+/// The content of a request for an origin.
+#[derive(Default)]
+pub enum OriginRequestBody {
+    /// None.
+    #[default]
+    Empty,
+    /// Streamed. An exact size hint becomes `Content-Length`, otherwise HTTP/1 sends it chunked.
+    Stream(BoxBody),
+}
+
+impl std::fmt::Debug for OriginRequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+/// One core's counts for one upstream. Gauges are of now, counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamStats {
+    /// Open connections (gauge), tunnels included.
+    pub open: u64,
+    /// Idle connections (gauge).
+    pub idle: u64,
+    /// Requests sent on a connection that had served one before (counter).
+    pub reused: u64,
+    /// Requests sent again after a connection turned out dead (counter).
+    pub retried: u64,
+    /// Requests that ended without a response (counter).
+    pub failures: u64,
+}
+
+impl Origins {
+    /// One core's pools for the upstreams of `configs`, in that order. `shared` was made from the
+    /// same list; an upstream that it lacks is left out.
+    #[must_use]
+    pub fn new(configs: &[Config], shared: &Arc<Shared>) -> Self {
+        let upstreams = configs.iter().zip(shared.targets());
+        let upstreams = upstreams
+            .map(|(config, target)| Arc::new(Upstream::new(config.clone(), Arc::clone(target))))
+            .collect();
+        Self { upstreams }
+    }
+
+    /// Sends `request` to the upstream at `index` of the configured list, and resolves when the
+    /// final response's head is there. Dropping the future gives the exchange up: its HTTP/1
+    /// connection is closed, its HTTP/2 stream reset.
+    ///
+    /// # Errors
+    /// Every [`ErrorKind`] with the origin at fault up to the response's head; the kinds that
+    /// the request's own body reports; `Internal` if there is no such upstream.
+    pub fn send(
+        &self,
+        index: usize,
+        request: OriginRequest,
+    ) -> impl Future<Output = Result<http::Response<OriginBody>, ProxyError>> + Send + 'static + use<>
+    {
+        let upstream = self.upstreams.get(index).cloned();
+        async move {
+            match upstream {
+                Some(upstream) => {
+                    let config = Arc::clone(&upstream);
+                    let sent = send::send(upstream, request).await;
+                    sent.map_err(|error| failure::name(error, &config.config))
+                }
+                None => Err(ErrorKind::Internal.into()),
+            }
+        }
+    }
+
+    /// Counts for each upstream, in the configured order.
+    #[must_use]
+    pub fn stats(&self) -> Vec<UpstreamStats> {
+        self.upstreams.iter().map(|upstream| upstream.stats()).collect()
+    }
+}

@@ -1,0 +1,248 @@
+//! A request's way to an origin: a connection, an attempt, and what follows a failure.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::EXPECT;
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use super::body::OriginBody;
+use super::config::Version;
+use super::connect::{self, Metered};
+use super::exchange::{self, Connection, Job};
+use super::pool::{Http1, Http2, StreamGuard, Streams, Upstream};
+use super::request::{Content, Plan};
+use super::retry::{self, Failed, Next};
+use super::upload::UploadBody;
+use super::{OriginRequest, tls};
+use crate::error::{ErrorKind, ProxyError};
+
+/// Read buffer of an HTTP/1 connection, and the bound on what of a request body waits in it.
+const MIN_BUFFER: usize = 128 * 1024;
+/// Flow-control windows of HTTP/2: what an origin may send ahead of a slow reader.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// How often an HTTP/2 connection in use is asked whether it lives (RFC 9113 §6.7).
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Sends `request` to `upstream`, again where that is safe, and counts what became of it.
+pub(super) async fn send(
+    upstream: Arc<Upstream>,
+    request: OriginRequest,
+) -> Result<Response<OriginBody>, ProxyError> {
+    let outcome = attempts(Arc::clone(&upstream), request).await;
+    if outcome.is_err() {
+        upstream.counters.failures.fetch_add(1, Ordering::Relaxed);
+    }
+    outcome
+}
+
+async fn attempts(
+    upstream: Arc<Upstream>,
+    request: OriginRequest,
+) -> Result<Response<OriginBody>, ProxyError> {
+    let (job, mut request) = plan(upstream, request)?;
+    let counters = &job.upstream.counters;
+    let repeatable = retry::repeatable(
+        job.upstream.config.retry_reused,
+        request.method(),
+        job.plan.has_content(),
+    );
+    let mut fresh = false;
+    for attempts in 1.. {
+        let connection = acquire(&job, fresh).await?;
+        let reused = connection.is_reused();
+        if reused {
+            counters.reused.fetch_add(1, Ordering::Relaxed);
+        }
+        let copy = may_be_repeated(&job, &connection, repeatable).then(|| copy_of(&request));
+        let failure = match exchange::exchange(&job, connection, request).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let again = failure.unsent.map(|unsent| *unsent).or(copy);
+        let facts =
+            Failed { unsent: failure.handed_back, reused, answered: failure.answered, attempts };
+        let next =
+            if failure.is_connections { retry::next(facts, repeatable) } else { Next::GiveUp };
+        request = match (next, again) {
+            (Next::GiveUp, _) | (_, None) => return Err(failure.error),
+            (next, Some(again)) => {
+                fresh = next == Next::Fresh;
+                again
+            }
+        };
+        counters.retried.fetch_add(1, Ordering::Relaxed);
+    }
+    // Invariant: `retry::next` gives up after MAX_ATTEMPTS, so the loop above returns.
+    Err(ErrorKind::Internal.into())
+}
+
+/// Whether a copy of the request is kept: on a reused connection, if it is repeatable; on HTTP/2,
+/// where a refused request may be repeated whatever its method (RFC 9113 §8.7), always.
+fn may_be_repeated(job: &Job, connection: &Connection, repeatable: bool) -> bool {
+    let is_http2 = matches!(connection, Connection::Http2(..));
+    !job.plan.has_content() && connection.is_reused() && (repeatable || is_http2)
+}
+
+/// The same request once more; only made where there is no content.
+fn copy_of(request: &Request<UploadBody>) -> Request<UploadBody> {
+    let mut copy = Request::new(UploadBody::default());
+    copy.method_mut().clone_from(request.method());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+fn plan(
+    upstream: Arc<Upstream>,
+    request: OriginRequest,
+) -> Result<(Job, Request<UploadBody>), ProxyError> {
+    let OriginRequest { mut head, body, interim, upgrade, te_trailers } = request;
+    let expects_continue = head
+        .headers
+        .get(EXPECT)
+        .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let body = UploadBody::new(body, expects_continue);
+    let content = match (body.upload(), body.size_hint().exact()) {
+        (None, _) => Content::None,
+        (Some(_), Some(length)) => Content::Length(length),
+        (Some(_), None) => Content::Streamed,
+    };
+    // A fixed version of HTTP/2 has no upgrades: the request goes as a plain one.
+    let upgrade = upgrade.filter(|_| upstream.config.version != Version::Http2);
+    let plan = Plan::new(&mut head, &upstream.target, content, upgrade, te_trailers)?;
+    let deadline = upstream.config.total_timeout.map(|limit| Instant::now() + limit);
+    let job = Job { upstream, plan, interim, deadline };
+    Ok((job, Request::from_parts(head, body)))
+}
+
+/// A connection for `job`: one that is open, unless it has to be `fresh`, or a new one.
+async fn acquire(job: &Job, fresh: bool) -> Result<Connection, ProxyError> {
+    let config = &job.upstream.config;
+    let host = job.plan.authority.host();
+    let name = config.tls.then(|| tls::server_name(config, host));
+    if !fresh && let Some(connection) = open(job, name) {
+        return Ok(connection);
+    }
+    let left = job.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let limit = left.map_or(config.connect_timeout, |left| left.min(config.connect_timeout));
+    // Boxed: connecting is rare, and its large future would be moved with every request's.
+    let connected = connect::within(limit, Box::pin(connect_in_turn(job, name, fresh))).await;
+    connected.map_err(|error| match job.deadline {
+        Some(deadline) if deadline <= Instant::now() => ErrorKind::TotalTimeout.into(),
+        _ => error,
+    })
+}
+
+/// A connection that is open and fit for `job`.
+fn open(job: &Job, name: Option<&str>) -> Option<Connection> {
+    let upstream = &job.upstream;
+    let version = upstream.config.version;
+    let shared = if version == Version::Http1 || job.plan.upgrade().is_some() {
+        None
+    } else {
+        upstream.share(name).map(|(connection, guard)| Connection::Http2(connection, guard))
+    };
+    shared.or_else(|| match version {
+        Version::Http2 => None,
+        _ => upstream.take_idle(name).map(Connection::Http1),
+    })
+}
+
+/// A new connection. Where it is likely to be HTTP/2, one is made at a time, and who waited for
+/// its turn shares what came of the one before.
+async fn connect_in_turn(
+    job: &Job,
+    name: Option<&str>,
+    fresh: bool,
+) -> Result<Connection, ProxyError> {
+    let upstream = &job.upstream;
+    let may_share = match upstream.config.version {
+        Version::Http1 => false,
+        Version::Http2 => true,
+        Version::Auto => {
+            upstream.config.tls && job.plan.upgrade().is_none() && !upstream.speaks_http1()
+        }
+    };
+    if !may_share {
+        return connect(job, name).await;
+    }
+    let _turn = upstream.turn.acquire().await;
+    if !fresh && let Some(connection) = open(job, name) {
+        return Ok(connection);
+    }
+    connect(job, name).await
+}
+
+async fn connect(job: &Job, name: Option<&str>) -> Result<Connection, ProxyError> {
+    let upstream = &job.upstream;
+    let http1_only = job.plan.upgrade().is_some();
+    let dialled =
+        connect::dial(&upstream.config, &upstream.target, name.unwrap_or_default(), http1_only)
+            .await?;
+    if !http1_only {
+        upstream.learn_protocol(dialled.http2);
+    }
+    let name = name.map(Arc::from);
+    let stream = Metered::new(dialled.stream, Arc::clone(&upstream.counters.open));
+    if dialled.http2 {
+        start_http2(upstream, stream, name).await
+    } else {
+        start_http1(upstream, stream, name).await
+    }
+}
+
+async fn start_http1(
+    upstream: &Arc<Upstream>,
+    stream: Metered,
+    name: Option<Arc<str>>,
+) -> Result<Connection, ProxyError> {
+    let meter = Arc::clone(stream.meter());
+    let limit = upstream.config.max_response_head;
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limit).max_buf_size(limit.max(MIN_BUFFER));
+    let started = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, connection) =
+        started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;
+    // The exchange hears of an error itself; the task ends when the connection does.
+    let task = tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Connection::Http1(Http1::new(sender, meter, name, task.abort_handle())))
+}
+
+async fn start_http2(
+    upstream: &Arc<Upstream>,
+    stream: Metered,
+    name: Option<Arc<str>>,
+) -> Result<Connection, ProxyError> {
+    let limit = u32::try_from(upstream.config.max_response_head).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(limit)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL);
+    let started = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, mut connection) =
+        started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;
+    let streams = Arc::new(Streams::new(connection.current_max_send_streams()));
+    let told = Arc::clone(&streams);
+    tokio::spawn(poll_fn(move |cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        told.limit.store(connection.current_max_send_streams(), Ordering::Release);
+        polled.map(drop)
+    }));
+    let guard = StreamGuard::new(&streams);
+    let connection = Http2 { sender, streams };
+    upstream.offer(connection.clone(), name);
+    Ok(Connection::Http2(connection, guard))
+}
