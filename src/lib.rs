@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 7 | `cli` ← `demo`, `purge` ← `main` |
 //! | 6 | `app` |
-//! | 5 | `server` ← `config` |
+//! | 5 | [`server`] ← `config` |
 //! | 4 | `proxy`, `admin` |
 //! | 3 | `cache` |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
@@ -26,6 +26,7 @@ pub mod headers;
 pub mod keepalive;
 pub mod key;
 pub mod policy;
+pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

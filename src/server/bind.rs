@@ -1,0 +1,200 @@
+//! Opening the listening sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::tls::{Acceptor, TlsError};
+use super::{Config, Listener, Runtime};
+use crate::keepalive;
+
+/// Connections that may wait in a socket's queue; the system's own bound (`somaxconn`) applies.
+const BACKLOG: i32 = 4096;
+
+/// Bound sockets of one process: faults show here, before a thread starts.
+///
+/// Each worker has a socket of its own on every address (`SO_REUSEPORT`), so the kernel spreads
+/// connections and workers share nothing. Port 0 is allowed: all workers share the chosen port.
+#[derive(Debug)]
+pub struct Bound {
+    addresses: Vec<SocketAddr>,
+    pub(super) workers: Vec<Vec<Endpoint>>,
+    pub(super) acceptors: Vec<Acceptor>,
+}
+
+/// One worker's socket on one address, and what is spoken there.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) socket: TcpListener,
+    pub(super) manner: Arc<Manner>,
+}
+
+/// What is spoken on an address.
+#[derive(Debug)]
+pub(super) struct Manner {
+    pub(super) tls: Option<Acceptor>,
+    pub(super) http2: bool,
+    pub(super) proxy_protocol_from: Vec<IpNet>,
+}
+
+/// Why listening failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A socket could not be opened or bound.
+    #[error("cannot listen on {address}: {source}{}", advice(.source))]
+    Address {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What to do about a socket that could not be bound, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: end it, or take another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the right to them (CAP_NET_BIND_SERVICE)"
+        }
+        _ => "",
+    }
+}
+
+impl Bound {
+    /// Binds every listener of `config` and loads its certificates.
+    ///
+    /// # Errors
+    /// The first address or certificate that cannot be used.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let sockets = match config.runtime {
+            Runtime::PerCore => config.threads.max(1),
+            Runtime::MultiThread => 1,
+        };
+        let mut bound = Self {
+            addresses: Vec::new(),
+            workers: std::iter::repeat_with(Vec::new).take(sockets).collect(),
+            acceptors: Vec::new(),
+        };
+        for listener in &config.listeners {
+            let manner = Arc::new(manner(listener)?);
+            let address = bound
+                .open(listener.address, has_ipv4_twin(listener, config), &manner)
+                .map_err(|source| BindError::Address { address: listener.address, source })?;
+            bound.addresses.push(address);
+            bound.acceptors.extend(manner.tls.clone());
+        }
+        Ok(bound)
+    }
+
+    /// The addresses bound, in the order of the configured listeners.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Opens a socket for each worker on one address.
+    fn open(
+        &mut self,
+        address: SocketAddr,
+        only_v6: bool,
+        manner: &Arc<Manner>,
+    ) -> io::Result<SocketAddr> {
+        let shared = self.workers.len() > 1;
+        let mut address = address;
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            let socket = open(address, only_v6, shared, index == 0)?;
+            address = socket.local_addr()?;
+            worker.push(Endpoint { socket, manner: Arc::clone(manner) });
+        }
+        Ok(address)
+    }
+}
+
+fn manner(listener: &Listener) -> Result<Manner, TlsError> {
+    let tls = listener.tls.as_ref().map(|tls| Acceptor::load(tls, listener.http2)).transpose()?;
+    Ok(Manner {
+        tls,
+        http2: listener.http2,
+        proxy_protocol_from: listener.proxy_protocol_from.clone(),
+    })
+}
+
+/// Whether an IPv6 listener shares its port with an IPv4 one: it must not take IPv4 clients then,
+/// as it would by the system's default.
+fn has_ipv4_twin(listener: &Listener, config: &Config) -> bool {
+    let port = listener.address.port();
+    listener.address.is_ipv6()
+        && port != 0
+        && config
+            .listeners
+            .iter()
+            .any(|other| other.address.is_ipv4() && other.address.port() == port)
+}
+
+/// Opens one socket. The first of an address is bound before it is marked as shared, so that a
+/// second process on the same port is an error and not half of the traffic.
+fn open(address: SocketAddr, only_v6: bool, shared: bool, first: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared && !first {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    if shared && first {
+        socket.set_reuse_port(true)?;
+    }
+    // Set once here instead of on every connection, which takes it over.
+    keepalive::set(&socket)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(address: SocketAddr) -> Config {
+        Config { threads: 3, listeners: vec![Listener::new(address)], ..Config::default() }
+    }
+
+    #[test]
+    fn all_workers_share_the_chosen_port() {
+        let bound = Bound::bind(&config(([127, 0, 0, 1], 0).into())).expect("a free port");
+        let address = bound.addresses()[0];
+        assert_ne!(address.port(), 0);
+        assert_eq!(bound.workers.len(), 3);
+        for worker in &bound.workers {
+            assert_eq!(worker[0].socket.local_addr().expect("bound"), address);
+        }
+    }
+
+    #[test]
+    fn ipv6_leaves_ipv4_to_its_own_listener() {
+        let listeners: Vec<_> = ["[::]:80", "0.0.0.0:80", "[::]:81", "[::]:0", "0.0.0.0:0"]
+            .map(|address| Listener::new(address.parse().expect("an address")))
+            .into();
+        let config = Config { listeners: listeners.clone(), ..Config::default() };
+        let twins = listeners.iter().map(|listener| has_ipv4_twin(listener, &config));
+        assert_eq!(twins.collect::<Vec<_>>(), [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let first = Bound::bind(&config(([127, 0, 0, 1], 0).into())).expect("a free port");
+        let error = Bound::bind(&config(first.addresses()[0])).expect_err("taken");
+        assert!(error.to_string().contains(&first.addresses()[0].to_string()), "{error}");
+    }
+}

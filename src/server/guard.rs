@@ -1,0 +1,254 @@
+//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes, and
+//! writes interim responses. The bytes themselves are hyper's to understand.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::accept::Permit;
+use super::interim::Interim;
+use super::pulse::Pulse;
+
+/// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
+/// connection still counts as one.
+#[derive(Debug)]
+pub(super) struct Guard<T> {
+    io: T,
+    pulse: Arc<Pulse>,
+    interim: Option<Arc<Interim>>,
+    /// Interim responses begun: they are finished before any other byte.
+    begun: BytesMut,
+    _permit: Permit,
+}
+
+impl<T> Guard<T> {
+    pub(super) fn new(
+        io: T,
+        pulse: Arc<Pulse>,
+        interim: Option<Arc<Interim>>,
+        permit: Permit,
+    ) -> Self {
+        Self { io, pulse, interim, begun: BytesMut::new(), _permit: permit }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Guard<T> {
+    /// Writes out what was begun of interim responses.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.begun.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.begun);
+            let count = ready!(self.watched(written))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.begun.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What has to happen before a byte of hyper's is written.
+    fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(interim) = &self.interim else { return Poll::Ready(Ok(())) };
+        if self.begun.is_empty()
+            && let Some(bytes) = interim.before_write()
+        {
+            self.begun = bytes;
+        }
+        ready!(self.poll_begun(cx))?;
+        if let Some(interim) = &self.interim {
+            interim.wrote();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the pulse how a write went.
+    fn watched<R>(&self, poll: Poll<R>) -> Poll<R> {
+        if poll.is_pending() {
+            self.pulse.write_blocked();
+        } else {
+            self.pulse.write_progressed();
+        }
+        poll
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.pulse.read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before_write(cx))?;
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watched(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before_write(cx))?;
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.watched(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_begun(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        ready!(self.watched(flushed))?;
+        let Some(bytes) = self.interim.as_ref().and_then(|interim| interim.flushed(cx)) else {
+            return Poll::Ready(Ok(()));
+        };
+        self.begun = bytes;
+        ready!(self.poll_begun(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.watched(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_begun(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{InterimSink, Protocol, RequestId};
+    use crate::server::accept::Gate;
+    use futures_util::task::noop_waker_ref;
+    use http::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
+
+    const REQUEST: RequestId = RequestId(1);
+    const HEAD: &str = "HTTP/1.1 102 Processing\r\n\r\n";
+
+    /// A socket that takes as many bytes as it is told, and nothing where it is told nothing.
+    #[derive(Default)]
+    struct Socket {
+        takes: Vec<usize>,
+        written: Vec<u8>,
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match self.takes.pop().unwrap_or(usize::MAX) {
+                0 => Poll::Pending,
+                count => {
+                    let count = count.min(buf.len());
+                    self.written.extend_from_slice(&buf[..count]);
+                    Poll::Ready(Ok(count))
+                }
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Open,
+        Send,
+        Close,
+        /// hyper buffers a message.
+        Message,
+        /// hyper is polled: it writes its buffer, and flushes once that is empty.
+        Poll,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Open),
+            Just(Step::Send),
+            Just(Step::Close),
+            Just(Step::Message),
+            Just(Step::Poll)
+        ]
+    }
+
+    /// Writes as hyper does; whether all was flushed.
+    fn poll(guard: &mut Guard<Socket>, buffer: &mut Vec<u8>) -> bool {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        while !buffer.is_empty() {
+            match Pin::new(&mut *guard).poll_write(&mut cx, buffer) {
+                Poll::Ready(written) => drop(buffer.drain(..written.expect("no fault"))),
+                Poll::Pending => return false,
+            }
+        }
+        Pin::new(guard).poll_flush(&mut cx).is_ready()
+    }
+
+    proptest! {
+        #[test]
+        fn messages_stay_whole_and_in_order(
+            steps in proptest::collection::vec(step(), 0..60),
+            takes in proptest::collection::vec(0..40_usize, 0..120),
+        ) {
+            let interim = Arc::new(Interim::default());
+            interim.begin(REQUEST, true);
+            let pulse = Pulse::new(tokio::time::Instant::now(), Protocol::Http1, Arc::default());
+            let permit = Gate::new(1).enter(&Arc::default()).expect("the first");
+            let socket = Socket { takes, written: Vec::new() };
+            let mut guard = Guard::new(socket, pulse, Some(Arc::clone(&interim)), permit);
+            let (mut buffer, mut messages) = (Vec::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Open => interim.open(REQUEST),
+                    Step::Send => interim.send(REQUEST, StatusCode::PROCESSING, &HeaderMap::new()),
+                    Step::Close => {
+                        interim.close(REQUEST);
+                        interim.begin(REQUEST, true);
+                    }
+                    Step::Message => {
+                        buffer.extend_from_slice(format!("<message {messages}>").as_bytes());
+                        messages += 1;
+                    }
+                    Step::Poll => drop(poll(&mut guard, &mut buffer)),
+                }
+            }
+            while !poll(&mut guard, &mut buffer) {}
+            let written = String::from_utf8(guard.io.written).expect("text");
+            let expected = (0..messages).map(|n| format!("<message {n}>")).collect::<Vec<_>>();
+            // Heads that stood inside a message would break it apart.
+            let pieces: Vec<_> = written.split(HEAD).collect();
+            prop_assert_eq!(pieces.concat(), expected.concat());
+            for piece in pieces {
+                prop_assert!(piece.is_empty() || (piece.starts_with('<') && piece.ends_with('>')));
+            }
+        }
+    }
+}

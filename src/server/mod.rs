@@ -1,0 +1,28 @@
+//! The accept loop, TLS and HTTP connections; knows a service, not what it does.
+//!
+//! [`Bound::bind`] opens the sockets, [`run()`] serves them. A connection goes through
+//! `connection` (PROXY header, TLS, which HTTP version) to hyper, with `guard` around its socket
+//! and `deadline` around hyper's future.
+
+mod accept;
+mod bind;
+mod config;
+mod connection;
+mod deadline;
+mod guard;
+mod interim;
+mod proxy_protocol;
+mod pulse;
+mod run;
+mod service;
+mod tls;
+mod transport;
+
+pub use bind::{BindError, Bound};
+pub use config::{Certificate, Config, Limits, Listener, Runtime, Tls};
+pub use run::{RunError, run};
+pub use service::Handler;
+pub use tls::TlsError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! What a connection is doing, for its deadlines: shared by its socket, its requests and the
+//! future that watches them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+use crate::context::Protocol;
+use crate::telemetry::CoreMetrics;
+
+/// No time.
+const NEVER: u64 = 0;
+
+/// A connection's state of life.
+///
+/// All of it is used by one task at a time (HTTP/2 streams excepted, which only count), so
+/// relaxed order is enough. Times are nanoseconds after `base`, plus one.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    base: Instant,
+    protocol: Protocol,
+    metrics: Arc<CoreMetrics>,
+    /// Requests whose response is not yet handed over whole.
+    active: AtomicUsize,
+    /// Whether a request has been seen at all.
+    served: AtomicBool,
+    /// Whether the last request had a body.
+    body: AtomicBool,
+    last_read: AtomicU64,
+    /// First byte of a head that is being read (HTTP/1 only: HTTP/2 has other frames).
+    head_since: AtomicU64,
+    idle_since: AtomicU64,
+    stalled_since: AtomicU64,
+    /// HTTP/2 only: requests whose body has more to send and waits for the client's window, and
+    /// when one of them was last able to send.
+    owing: AtomicUsize,
+    last_sent: AtomicU64,
+}
+
+/// What a connection has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A request's head has to be complete.
+    Head,
+    /// A request has to begin.
+    Idle,
+    /// A write has to make progress.
+    Write,
+}
+
+impl Pulse {
+    /// A connection that was accepted at `base`.
+    pub(super) fn new(base: Instant, protocol: Protocol, metrics: Arc<CoreMetrics>) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            protocol,
+            metrics,
+            active: AtomicUsize::new(0),
+            served: AtomicBool::new(false),
+            body: AtomicBool::new(false),
+            last_read: AtomicU64::new(NEVER),
+            head_since: AtomicU64::new(NEVER),
+            idle_since: AtomicU64::new(NEVER),
+            stalled_since: AtomicU64::new(NEVER),
+            owing: AtomicUsize::new(0),
+            last_sent: AtomicU64::new(NEVER),
+        })
+    }
+
+    /// Bytes came in.
+    pub(super) fn read(&self) {
+        let now = self.now();
+        self.last_read.store(now, Relaxed);
+        let waiting = self.protocol == Protocol::Http1 && self.active.load(Relaxed) == 0;
+        if waiting && self.head_since.load(Relaxed) == NEVER {
+            self.head_since.store(now, Relaxed);
+        }
+    }
+
+    /// A write could not take a byte.
+    pub(super) fn write_blocked(&self) {
+        if self.stalled_since.load(Relaxed) == NEVER {
+            self.stalled_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// A write took some bytes.
+    pub(super) fn write_progressed(&self) {
+        if self.stalled_since.load(Relaxed) != NEVER {
+            self.stalled_since.store(NEVER, Relaxed);
+        }
+    }
+
+    /// A request's head is complete. The time of it is that of the read that completed it.
+    pub(super) fn begin(self: &Arc<Self>, body: bool) -> (Pass, std::time::Instant) {
+        self.body.store(body, Relaxed);
+        self.active.fetch_add(1, Relaxed);
+        self.served.store(true, Relaxed);
+        self.head_since.store(NEVER, Relaxed);
+        self.metrics.request_started();
+        let received = self.at(self.last_read.load(Relaxed));
+        (Pass { pulse: Arc::clone(self), owing: false }, received.into_std())
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Relaxed) > 0
+    }
+
+    /// Whether the last request had a body, some of which may be unread.
+    pub(super) fn had_body(&self) -> bool {
+        self.body.load(Relaxed)
+    }
+
+    /// Whether a part of a request's head has come that was not completed.
+    pub(super) fn has_begun_head(&self) -> bool {
+        self.head_since.load(Relaxed) != NEVER
+    }
+
+    /// Whether a request has come at all.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Relaxed)
+    }
+
+    /// When the last request was over.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.at(self.idle_since.load(Relaxed))
+    }
+
+    /// What has to happen next, and by when.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Due)> {
+        let stalled = self.stalled_since.load(Relaxed);
+        let write =
+            (stalled != NEVER).then(|| (self.at(stalled) + limits.write_timeout, Due::Write));
+        let next = (!self.is_active()).then(|| self.next_request(limits));
+        // While a response is being written its client is not idle yet.
+        write.or(next).or_else(|| self.windows_shut(limits))
+    }
+
+    /// The deadline of a client that opens no window (RFC 9113 §5.2): nothing is written then, so
+    /// no write stalls. One stream that waits for the stack keeps the connection.
+    fn windows_shut(&self, limits: &Limits) -> Option<(Instant, Due)> {
+        let owing = self.owing.load(Relaxed);
+        (owing > 0 && owing == self.active.load(Relaxed))
+            .then(|| (self.at(self.last_sent.load(Relaxed)) + limits.write_timeout, Due::Write))
+    }
+
+    fn next_request(&self, limits: &Limits) -> (Instant, Due) {
+        let head = self.head_since.load(Relaxed);
+        if !self.has_served() {
+            (self.base + limits.header_timeout, Due::Head)
+        } else if head != NEVER {
+            (self.at(head) + limits.header_timeout, Due::Head)
+        } else {
+            (self.idle_since() + limits.idle_timeout, Due::Idle)
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    fn at(&self, time: u64) -> Instant {
+        self.base + Duration::from_nanos(time.saturating_sub(1))
+    }
+}
+
+/// A request under way; dropped when its response is over.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pulse: Arc<Pulse>,
+    owing: bool,
+}
+
+impl Pass {
+    /// The body gave a frame, or has one to give: it is the client's turn.
+    pub(super) fn owes(&mut self) {
+        if self.pulse.protocol == Protocol::Http2 && !self.owing {
+            self.owing = true;
+            self.pulse.last_sent.store(self.pulse.now(), Relaxed);
+            self.pulse.owing.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The client takes more.
+    pub(super) fn sends(&mut self) {
+        if self.owing {
+            self.owing = false;
+            self.pulse.owing.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.sends();
+        let pulse = &self.pulse;
+        pulse.metrics.request_finished();
+        if pulse.active.fetch_sub(1, Relaxed) == 1 {
+            pulse.idle_since.store(pulse.now(), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_its_deadline() {
+        let limits = Limits::default();
+        let base = Instant::now();
+        let pulse = Pulse::new(base, Protocol::Http1, Arc::default());
+        let second = Duration::from_secs(1);
+        assert_eq!(pulse.deadline(&limits), Some((base + limits.header_timeout, Due::Head)));
+
+        tokio::time::advance(second).await;
+        pulse.read();
+        let (pass, received) = pulse.begin(false);
+        assert_eq!(received, (base + second).into_std());
+        assert_eq!(pulse.deadline(&limits), None);
+        pulse.write_blocked();
+        let write = base + second + limits.write_timeout;
+        assert_eq!(pulse.deadline(&limits), Some((write, Due::Write)));
+        pulse.write_progressed();
+        assert_eq!(pulse.deadline(&limits), None);
+
+        drop(pass);
+        let idle = base + second + limits.idle_timeout;
+        assert_eq!(pulse.deadline(&limits), Some((idle, Due::Idle)));
+
+        tokio::time::advance(second).await;
+        pulse.read();
+        tokio::time::advance(second).await;
+        pulse.read();
+        let head = base + 2 * second + limits.header_timeout;
+        assert_eq!(pulse.deadline(&limits), Some((head, Due::Head)));
+    }
+}

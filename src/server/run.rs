@@ -1,0 +1,175 @@
+//! Worker threads: one runtime each, from the first connection to the end of the drain.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime as Tokio};
+use tokio_util::task::TaskTracker;
+
+use super::Handler;
+use super::accept::{Accepting, Gate};
+use super::bind::Endpoint;
+use super::connection::Worker;
+use super::tls::Acceptor;
+use super::{Bound, Config, Runtime};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+/// How long threads of a runtime that still read a file may hold up its end.
+const LAST_CALL: Duration = Duration::from_millis(200);
+
+/// Why serving failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A worker's thread or runtime could not be started.
+    #[error("cannot start a worker: {0}")]
+    Start(#[source] io::Error),
+    /// A worker panicked outside a connection.
+    #[error("a worker panicked")]
+    Panicked,
+}
+
+/// Serves until `shutdown`: blocks the calling thread.
+///
+/// `make` is called once per worker, on its thread and inside its runtime, with the worker's
+/// index. A service's error closes the connection (HTTP/1) or resets the stream (HTTP/2) without
+/// an answer. When the drain begins, connections that the system has queued are still accepted;
+/// then requests under way and [`Shutdown::background`] tasks have `config.grace` to finish.
+///
+/// # Errors
+/// If a worker cannot start, or panics; the others are ended then.
+pub fn run<M, S>(
+    config: &Config,
+    bound: Bound,
+    make: M,
+    shutdown: &Shutdown,
+    metrics: &Arc<Metrics>,
+) -> Result<(), RunError>
+where
+    M: Fn(usize) -> S + Send + Sync + 'static,
+    S: Handler,
+{
+    let gate = Gate::new(config.limits.max_connections);
+    let count = bound.workers.len();
+    let make = Arc::new(make);
+    // One worker watches the certificates of all.
+    let mut acceptors = bound.acceptors;
+    let mut threads = Vec::with_capacity(count);
+    for (index, endpoints) in bound.workers.into_iter().enumerate() {
+        let start = Start {
+            index,
+            endpoints,
+            acceptors: std::mem::take(&mut acceptors),
+            grace: config.grace,
+            worker: Worker::new(config, index, count, metrics.core(index), shutdown, &gate),
+        };
+        let (make, kind, size) = (Arc::clone(&make), config.runtime, config.threads);
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _alarm = Alarm(start.worker.shutdown.clone());
+            let runtime = runtime(kind, size)?;
+            runtime.block_on(start.serve(|index| make(index)));
+            runtime.shutdown_timeout(LAST_CALL);
+            Ok(())
+        });
+        if thread.is_err() {
+            shutdown.kill();
+        }
+        threads.push(thread);
+    }
+    // All are waited for, whatever the first says.
+    let ended: Vec<_> = threads.into_iter().map(ended).collect();
+    ended.into_iter().collect()
+}
+
+/// Waits for a worker's thread.
+fn ended(thread: io::Result<JoinHandle<io::Result<()>>>) -> Result<(), RunError> {
+    match thread.map(JoinHandle::join) {
+        Ok(Ok(ended)) => ended.map_err(RunError::Start),
+        Ok(Err(_)) => Err(RunError::Panicked),
+        Err(error) => Err(RunError::Start(error)),
+    }
+}
+
+fn runtime(kind: Runtime, threads: usize) -> io::Result<Tokio> {
+    match kind {
+        Runtime::PerCore => Builder::new_current_thread().enable_all().build(),
+        Runtime::MultiThread => {
+            Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build()
+        }
+    }
+}
+
+/// Ends the other workers if this one ends before it should: it panicked, or never started.
+struct Alarm(Shutdown);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.0.is_draining() {
+            self.0.kill();
+        }
+    }
+}
+
+/// What a worker's thread starts with.
+struct Start {
+    index: usize,
+    endpoints: Vec<Endpoint>,
+    acceptors: Vec<Acceptor>,
+    grace: Duration,
+    worker: Worker,
+}
+
+impl Start {
+    async fn serve<S>(self, make: impl Fn(usize) -> S)
+    where
+        S: Handler,
+    {
+        let stack = make(self.index);
+        let worker = Arc::new(self.worker);
+        let connections = TaskTracker::new();
+        let accepting = TaskTracker::new();
+        for Endpoint { socket, manner } in self.endpoints {
+            let accept = Accepting {
+                manner,
+                stack: stack.clone(),
+                worker: Arc::clone(&worker),
+                connections: connections.clone(),
+            };
+            accepting.spawn(accept.run(socket));
+        }
+        // The stack's own clone goes, so that what it holds ends with the last connection.
+        drop(stack);
+        accepting.close();
+        for acceptor in self.acceptors {
+            drop(tokio::spawn(acceptor.reload()));
+        }
+        let shutdown = &worker.shutdown;
+        let finished = async {
+            shutdown.draining().await;
+            accepting.wait().await;
+            connections.close();
+            let rest = async {
+                connections.wait().await;
+                shutdown.background().wait().await;
+            };
+            if tokio::time::timeout(self.grace, rest).await.is_err() {
+                // Background work is everybody's: one worker tells of it.
+                let background = if self.index == 0 { shutdown.background().len() } else { 0 };
+                let connections = connections.len();
+                if connections + background > 0 {
+                    tracing::warn!(
+                        connections,
+                        background,
+                        "the grace time is over: cutting what is left"
+                    );
+                }
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            () = shutdown.killed() => {}
+        }
+    }
+}

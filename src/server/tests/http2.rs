@@ -1,0 +1,125 @@
+//! HTTP/2 by prior knowledge; the rest of it is hyper's.
+
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tower::service_fn;
+
+use super::*;
+use crate::error::ErrorKind;
+
+type Sender = http2::SendRequest<Empty<Bytes>>;
+type Connection = tokio::task::JoinHandle<hyper::Result<()>>;
+
+async fn connect(address: SocketAddr) -> (Sender, Connection) {
+    let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    (sender, tokio::spawn(connection))
+}
+
+fn request(path: &str) -> http::Request<Empty<Bytes>> {
+    let uri = format!("http://a{path}");
+    http::Request::builder().uri(uri).body(Empty::new()).expect("a request")
+}
+
+#[tokio::test]
+async fn prior_knowledge_is_told_by_the_preface() {
+    let server = Server::start(&config(), service_fn(echo));
+    let (mut sender, _connection) = connect(server.address).await;
+    for path in ["/one", "/two"] {
+        let response = sender.send_request(request(path)).await.expect("an answer");
+        assert!(!response.headers().contains_key("date"));
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, format!("GET {path} HTTP/2.0 from 127.0.0.1 secure=false!"));
+    }
+}
+
+#[tokio::test]
+async fn a_listener_without_http2_refuses_the_preface() {
+    let mut config = config();
+    config.listeners[0].http2 = false;
+    let server = Server::start(&config, service_fn(echo));
+    let (mut sender, _connection) = connect(server.address).await;
+    sender.send_request(request("/")).await.expect_err("not spoken");
+}
+
+#[tokio::test]
+async fn a_service_error_resets_the_stream_alone() {
+    let stack = service_fn(async |request: Request| {
+        if request.head.uri.path() == "/fails" {
+            return Err(ErrorKind::BodyTruncated.into());
+        }
+        echo(request).await
+    });
+    let server = Server::start(&config(), stack);
+    let (mut sender, _connection) = connect(server.address).await;
+    sender.send_request(request("/fails")).await.expect_err("reset");
+    sender.send_request(request("/works")).await.expect("the connection lives");
+}
+
+#[tokio::test]
+async fn a_drain_says_goaway_and_finishes_streams() {
+    let (release, wait) = tokio::sync::watch::channel(false);
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let stack = service_fn(move |_: Request| {
+        let (mut wait, arrived) = (wait.clone(), arrived.clone());
+        async move {
+            let _ = arrived.send(());
+            let _ = wait.wait_for(|&released| released).await;
+            answer("done")
+        }
+    });
+    let mut server = Server::start(&config(), stack);
+    let (mut sender, connection) = connect(server.address).await;
+    let answer = tokio::spawn(sender.send_request(request("/")));
+    arrivals.recv().await.expect("arrived");
+    server.shutdown.drain();
+    release.send_replace(true);
+    let response = answer.await.expect("no panic").expect("an answer");
+    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "done");
+    connection.await.expect("no panic").expect("closed in good order");
+    tokio::task::spawn_blocking(move || server.join()).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed() {
+    let server = Server::start(
+        &with_limits(|limits| limits.idle_timeout = Duration::from_millis(50)),
+        service_fn(echo),
+    );
+    let (mut sender, connection) = connect(server.address).await;
+    sender.send_request(request("/")).await.expect("an answer");
+    connection.await.expect("no panic").expect("closed in good order");
+}
+
+#[tokio::test]
+async fn a_client_that_opens_no_window_is_cut_and_one_that_waits_is_not() {
+    let (release, wait) = tokio::sync::watch::channel(false);
+    let stack = service_fn(move |request: Request| {
+        let mut wait = wait.clone();
+        async move {
+            if request.head.uri.path() == "/endless" {
+                let block = || Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 8192])));
+                let body =
+                    http_body_util::StreamBody::new(futures_util::stream::repeat_with(block));
+                return Ok(http::Response::new(Body::stream(body)));
+            }
+            let _ = wait.wait_for(|&released| released).await;
+            answer("late")
+        }
+    });
+    let limits = |limits: &mut Limits| limits.write_timeout = Duration::from_millis(100);
+    let server = Server::start(&with_limits(limits), stack);
+    let (mut waiting, _connection) = connect(server.address).await;
+    let late = tokio::spawn(waiting.send_request(request("/late")));
+
+    let (mut stalled, connection) = connect(server.address).await;
+    let response = stalled.send_request(request("/endless")).await.expect("a head");
+    connection.await.expect("no panic").expect_err("cut");
+    drop(response);
+
+    release.send_replace(true);
+    let response = late.await.expect("no panic").expect("an answer");
+    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "late");
+}
