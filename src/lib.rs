@@ -9,7 +9,7 @@
 //! | 6 | `app` |
 //! | 5 | [`server`] ← `config` |
 //! | 4 | `proxy`, `admin` |
-//! | 3 | `cache` |
+//! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
 //! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`]: no I/O, no tokio; `now` is an argument |
@@ -18,6 +18,7 @@
 
 pub mod body;
 pub mod budget;
+pub mod cache;
 pub mod clock;
 pub mod coalesce;
 pub mod context;

@@ -1,0 +1,325 @@
+//! What comes of an origin's answer: a freshened response, a fill, a pass-through, or stale.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, DATE, SET_COOKIE};
+use http::response::Parts as ResponseHead;
+use http::{HeaderValue, Method, StatusCode};
+
+use super::lookup::{Ask, Plan};
+use super::pump::Pump;
+use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
+use crate::body::Body;
+use crate::clock::Timestamp;
+use crate::coalesce::FlightOutcome;
+use crate::context::{Detail, Outcome, Response};
+use crate::error::{Fault, ProxyError};
+use crate::key::CacheKey;
+use crate::policy::{
+    self, HeadVerdict, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant, Storability,
+    StoredHead, Validity, reuse,
+};
+use crate::store::StoredResponse;
+
+/// The origin's answer, or why there is none.
+pub(super) type Answer = Result<http::Response<Body>, ProxyError>;
+
+/// The client's answer, and the fill that goes on without it.
+pub(super) struct Concluded {
+    pub(super) response: Result<Response, ProxyError>,
+    pub(super) pump: Option<Pump>,
+}
+
+/// When a fetch began, on the clock and in the sequence of purges.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    pub(super) at: Timestamp,
+    pub(super) sequence: u64,
+}
+
+impl Started {
+    pub(super) fn now(shared: &Shared) -> Self {
+        Self { at: shared.clock.now(), sequence: shared.memory.sequence() }
+    }
+}
+
+/// Decides what to do with the answer to `plan`, asking again where it can't be used.
+pub(super) async fn conclude<S: Origin>(
+    cache: &mut Cache<S>,
+    job: &Job,
+    mut plan: Plan,
+    mut answer: Answer,
+    mut started: Started,
+    mut leader: Option<FlightLeader>,
+) -> Concluded {
+    let shared = Arc::clone(&cache.shared);
+    loop {
+        let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
+        match conclusion.judge(answer) {
+            Verdict::Done(concluded) => return *concluded,
+            Verdict::Again(again) => {
+                (plan, leader) = *again;
+                started = Started::now(&shared);
+                answer = cache.origin.call(job.refetch()).await;
+            }
+        }
+    }
+}
+
+enum Verdict {
+    Done(Box<Concluded>),
+    /// What is stored does not go with what came: ask once more, for everything.
+    Again(Box<(Plan, Option<FlightLeader>)>),
+}
+
+/// An answer's circumstances. What becomes of a full response is in [`super::keep`].
+pub(super) struct Conclusion<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) job: &'a Job,
+    pub(super) plan: Plan,
+    pub(super) started: Started,
+    pub(super) leader: Option<FlightLeader>,
+}
+
+impl Conclusion<'_> {
+    fn judge(self, answer: Answer) -> Verdict {
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => return done(self.failed(error)),
+        };
+        let (mut head, body) = response.into_parts();
+        self.receive(&mut head);
+        let stored = self.plan.stored.clone();
+        let failed = Failed::Status(head.status);
+        if head.status.is_server_error()
+            && let Some(stored) = &stored
+            && let Some(grant) = self.grant(stored, failed)
+        {
+            return done(self.stale(stored, failed, grant));
+        }
+        match stored {
+            Some(stored)
+                if head.status == StatusCode::NOT_MODIFIED && self.plan.ask == Ask::Validation =>
+            {
+                if policy::validated_by(&stored.head, &head.headers) {
+                    done(self.freshen(&stored, &head))
+                } else {
+                    self.again(Reason::ValidatorMismatch)
+                }
+            }
+            // RFC 9111 §4.3.5: a HEAD may tell whether what is stored is still good.
+            Some(stored) if *self.job.method() == Method::HEAD && stored.content.is_whole() => {
+                match policy::judge_head(&stored.head, head.status, &head.headers) {
+                    HeadVerdict::Same => done(self.freshen(&stored, &head)),
+                    HeadVerdict::Changed => {
+                        self.shared.memory.remove(&self.job.target.key(), &stored);
+                        done(self.replace(head, body))
+                    }
+                    HeadVerdict::Silent => done(self.replace(head, body)),
+                }
+            }
+            Some(stored) if self.plan.ask == Ask::Rest => {
+                match partial::completes(&stored, &head, &self.job.config.policy) {
+                    partial::Completion::Rest(range) => {
+                        done(self.complete(&stored, head, body, range))
+                    }
+                    partial::Completion::Whole => done(self.replace(head, body)),
+                    partial::Completion::Useless => self.again(Reason::PartialMiss),
+                }
+            }
+            _ => done(self.replace(head, body)),
+        }
+    }
+
+    /// Fields that every response has from its receipt on.
+    fn receive(&self, head: &mut ResponseHead) {
+        if !head.headers.contains_key(DATE) {
+            // RFC 9110 §6.6.1: a recipient with a clock records when it received the message.
+            let date = HeaderValue::try_from(policy::format_date(self.shared.clock.now()));
+            head.headers.extend(date.ok().map(|date| (DATE, date)));
+        }
+    }
+
+    fn again(self, reason: Reason) -> Verdict {
+        let plan = Plan { stored: None, ask: Ask::All, reason, ..self.plan };
+        Verdict::Again(Box::new((plan, self.leader)))
+    }
+
+    pub(super) fn times(&self) -> ResponseTimes {
+        ResponseTimes { request_at: self.started.at, response_at: self.shared.clock.now() }
+    }
+
+    fn grant(&self, stored: &StoredResponse, failed: Failed) -> Option<StaleGrant> {
+        self.shared.grant_on_failure(self.job, stored, failed, self.shared.clock.now())
+    }
+
+    /// No response came.
+    fn failed(mut self, error: ProxyError) -> Concluded {
+        let failed = Failed::NoResponse(error.kind);
+        if error.kind.fault() == Fault::Origin
+            && let Some(stored) = self.plan.stored.clone()
+            && let Some(grant) = self.grant(&stored, failed)
+        {
+            return self.stale(&stored, failed, grant);
+        }
+        self.announce(FlightOutcome::Failed(failed));
+        Concluded { response: Err(error), pump: None }
+    }
+
+    /// The fetch failed and what is stored may be served all the same.
+    fn stale(mut self, stored: &StoredResponse, failed: Failed, grant: StaleGrant) -> Concluded {
+        self.announce(FlightOutcome::Failed(failed));
+        let now = self.shared.clock.now();
+        let outcome = Outcome {
+            hit: false,
+            forwarded: Some(self.plan.forwarded),
+            forward_status: match failed {
+                Failed::Status(status) => Some(status),
+                Failed::NoResponse(_) => None,
+            },
+            ..respond::hit_outcome(stored, Some(grant), self.job, now)
+        };
+        let response = respond::answer(stored, self.job, outcome, now);
+        Concluded { response: Ok(response), pump: None }
+    }
+
+    /// RFC 9111 §4.3.4: the stored response is good; its head is brought up to date.
+    fn freshen(mut self, stored: &Arc<StoredResponse>, not_modified: &ResponseHead) -> Concluded {
+        let job = self.job;
+        let policy = &job.config.policy;
+        let key = job.target.key();
+        let head =
+            stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
+        let verdict = head.storable(&job.facts(), policy);
+        let content = stored.content.clone();
+        let sequence = self.started.sequence;
+        let updated = self.shared.seal(&key, head.clone(), content.clone(), sequence);
+        let kept = match (verdict, updated) {
+            (Storability::Store, Some(updated)) if self.shared.memory.insert(&key, &updated) => {
+                match self.unshareable(&head) {
+                    None => {
+                        self.shared.marks.clear(&key);
+                        self.announce(FlightOutcome::Settled);
+                    }
+                    Some(reason) => self.release(&key, reason),
+                }
+                true
+            }
+            // Purged meanwhile, or no memory for the new head: the old one stands.
+            (Storability::Store, _) => {
+                self.announce(FlightOutcome::NotShareable);
+                false
+            }
+            (Storability::DoNotStore(reason), _) => {
+                if of_the_resource(reason) {
+                    self.shared.memory.remove(&key, stored);
+                }
+                self.release(&key, reason);
+                false
+            }
+        };
+        let now = self.shared.clock.now();
+        let outcome = Outcome {
+            stored: kept,
+            ttl: Some(head.ttl(policy, now)),
+            ..self.outcome(not_modified.status, self.plan.reason)
+        };
+        let mut response = respond::answer_from(&head, &content, job, outcome, now);
+        // A cookie on the 304 is for the client that was validated for, and is not stored.
+        for cookie in not_modified.headers.get_all(SET_COOKIE) {
+            response.http.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        Concluded { response: Ok(response), pump: None }
+    }
+
+    /// The response is this client's alone.
+    pub(super) fn pass(mut self, head: ResponseHead, body: Body, reason: Reason) -> Concluded {
+        if matches!(head.status.as_u16(), 502..=504) {
+            // The origin is in trouble, whoever asks; other errors may be this request's own doing.
+            self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
+        } else {
+            self.release(&self.job.target.key(), reason);
+        }
+        let outcome = self.outcome(head.status, reason);
+        if self.plan.ask != Ask::AsIs && respond::is_conditional(self.job) {
+            // The origin was not told of all the client's preconditions: they are answered here.
+            let facts = self.job.facts();
+            let policy = &self.job.config.policy;
+            let judged = StoredHead::new(&facts, head.status, &head.headers, self.times(), policy);
+            if let Some(response) =
+                respond::precondition(&judged, &head, self.job, self.plan.ask, outcome)
+            {
+                return Concluded { response: Ok(response), pump: None };
+            }
+        }
+        let http = http::Response::from_parts(head, body);
+        Concluded { response: Ok(Response { http, outcome }), pump: None }
+    }
+
+    /// Why whoever waits may not have this response too without asking again, if that is so. What
+    /// the request itself asks of freshness is not the others' concern.
+    pub(super) fn unshareable(&self, head: &StoredHead) -> Option<Reason> {
+        let (facts, policy) = (self.job.facts(), &self.job.config.policy);
+        let (none, now) = (RequestDirectives::default(), self.shared.clock.now());
+        match reuse(head, &facts, &none, policy, Validity::Valid, now) {
+            Reuse::Fresh => None,
+            // It never will be shared.
+            _ if head.freshness(policy).duration.is_zero() => Some(Reason::NoCache),
+            Reuse::Stale(_) => Some(Reason::Stale),
+            Reuse::Validate(reason) | Reuse::Unusable(reason) => Some(reason),
+        }
+    }
+
+    /// Followers go their own ways; and if it is the resource's nature not to be shared, nobody
+    /// waits for this key for a while.
+    pub(super) fn release(&mut self, key: &CacheKey, reason: Reason) {
+        let own = self.job.headers().contains_key(AUTHORIZATION);
+        if self.plan.cacheable
+            && !own
+            && *self.job.method() == Method::GET
+            && of_the_resource(reason)
+        {
+            // Before the flight ends: whoever comes in between must not begin another.
+            let now = self.shared.clock.now();
+            self.shared.marks.set(key, now, self.job.config.hit_for_miss);
+        }
+        self.announce(FlightOutcome::NotShareable);
+    }
+
+    fn announce(&mut self, outcome: super::FetchOutcome) {
+        if let Some(leader) = &mut self.leader {
+            leader.announce(outcome);
+        }
+    }
+
+    pub(super) fn outcome(&self, status: StatusCode, reason: Reason) -> Outcome {
+        Outcome {
+            forwarded: Some(self.plan.forwarded),
+            forward_status: Some(status),
+            detail: Some(Detail::Reason(reason)),
+            upstream: Some(self.job.upstream),
+            ..Outcome::default()
+        }
+    }
+}
+
+fn done(concluded: Concluded) -> Verdict {
+    Verdict::Done(Box::new(concluded))
+}
+
+/// Whether a reason for not storing lies in the resource, and not in what one request asks (which
+/// could then switch sharing off for everybody) or in a shortage.
+const fn of_the_resource(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoStore
+            | Reason::Private
+            | Reason::NoCache
+            | Reason::SetCookie
+            | Reason::VaryStar
+            | Reason::VaryCookie
+            | Reason::NoFreshness
+            | Reason::MustUnderstand
+            | Reason::TooLarge
+    )
+}

@@ -1,0 +1,44 @@
+//! What the cache is told.
+
+use std::time::Duration;
+
+use crate::policy::Overrides;
+
+/// Settings of the cache for one route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Whether responses are cached at all.
+    pub enabled: bool,
+    /// What configuration changes of the RFC's answers.
+    pub policy: Overrides,
+    /// Bodies above this many bytes are not stored.
+    pub max_object_size: u64,
+    /// Whether concurrent requests for one object share a fetch.
+    pub collapse: bool,
+    /// How long a follower waits for the leader's response head before it goes on its own.
+    pub wait: Duration,
+    /// How long a key whose answer could not be shared is fetched without waiting.
+    pub hit_for_miss: Duration,
+    /// How long a storable fill goes on without a reader.
+    pub fill_grace: Duration,
+    /// How long the slowest reader of a body too large to store may stall before it is cut.
+    pub stall_timeout: Duration,
+    /// Bytes that a body too large to store may buffer for its readers.
+    pub window: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            policy: Overrides::default(),
+            max_object_size: 16 * 1024 * 1024,
+            collapse: true,
+            wait: Duration::from_secs(30),
+            hit_for_miss: Duration::from_secs(10),
+            fill_grace: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            window: 1024 * 1024,
+        }
+    }
+}

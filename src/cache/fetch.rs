@@ -1,0 +1,206 @@
+//! Asking the origin: what is sent, by whom, and for how long anybody has to want the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::conclude::{Concluded, Started, conclude};
+use super::lookup::{self, Ask, Plan};
+use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
+use crate::context::{Forwarded, Interims, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::policy::{self, Reason};
+use crate::store::StoredResponse;
+
+/// The client of a leader: where its answer goes.
+struct Client {
+    sender: oneshot::Sender<Result<Response, ProxyError>>,
+    interims: Option<Interims>,
+}
+
+impl<S: Origin> Cache<S> {
+    /// Fetches for one request only; ends when its client leaves.
+    pub(super) async fn alone(
+        mut self,
+        mut job: Job,
+        mut plan: Plan,
+        interims: Option<Interims>,
+    ) -> Result<Response, ProxyError> {
+        let started = self.shared.start(&job, &mut plan);
+        let fetch = Fetch { interims, ..job.fetch(&plan) };
+        let answer = self.origin.call(fetch).await;
+        let concluded = conclude(&mut self, &job, plan, answer, started, None).await;
+        if let Some(pump) = concluded.pump {
+            self.shared.background.spawn(pump.run());
+        }
+        concluded.response
+    }
+
+    /// Fetches at the head of a flight, in a task of its own, which survives its client.
+    pub(super) async fn lead(
+        self,
+        job: Job,
+        plan: Plan,
+        leader: FlightLeader,
+        interims: Option<Interims>,
+    ) -> Result<Response, ProxyError> {
+        let (sender, receiver) = oneshot::channel();
+        let background = self.shared.background.clone();
+        let client = Some(Client { sender, interims });
+        // Boxed before it is spawned: spawning moves a task several times.
+        background.spawn(Box::pin(self.leading(job, plan, leader, client)));
+        receiver.await.unwrap_or_else(|_| Err(ErrorKind::FetchAbandoned.into()))
+    }
+
+    /// Validates a stored response in the background, unless somebody already does.
+    pub(super) fn refresh(&self, job: &Job, stored: &Arc<StoredResponse>) {
+        let variant = lookup::fingerprint(Some(stored), job);
+        let key = FlightKey { key: job.target.key(), variant, range: None, after: 0 };
+        if let Some(leader) = self.shared.flights.lead(&key) {
+            let job = job.for_refresh();
+            let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
+            let plan = plan.with(&job, Arc::clone(stored), variant);
+            let leading = Box::pin(self.clone().leading(job, plan, leader, None));
+            self.shared.background.spawn(leading);
+        }
+    }
+
+    async fn leading(
+        mut self,
+        mut job: Job,
+        mut plan: Plan,
+        leader: FlightLeader,
+        client: Option<Client>,
+    ) {
+        let (mut client, interims) =
+            client.map_or((None, None), |client| (Some(client.sender), client.interims));
+        let started = self.shared.start(&job, &mut plan);
+        let grace = job.config.fill_grace;
+        let fetch = Fetch { interims, ..job.fetch(&plan) };
+        let fetched = self.origin.call(fetch);
+        let answer = match &mut client {
+            // A refresh is wanted by whoever comes next; the origin's timeouts bound it.
+            None => fetched.await,
+            Some(client) => tokio::select! {
+                answer = fetched => answer,
+                () = unwanted(&leader, client, grace) => return,
+            },
+        };
+        let concluded = conclude(&mut self, &job, plan, answer, started, Some(leader)).await;
+        let Concluded { response, pump } = concluded;
+        let refreshes = client.is_none();
+        match client {
+            // Not sent means that the client is gone; the response ends here.
+            Some(client) => drop(client.send(response)),
+            None => drop(response),
+        }
+        if let Some(pump) = pump {
+            // Nobody reads a refresh: it is for whoever comes next, and the origin's timeouts
+            // bound it.
+            let pump = if refreshes { pump.unread() } else { pump };
+            pump.run().await;
+        }
+    }
+}
+
+/// Ends when nobody has wanted a fetch's answer for as long as `grace`.
+async fn unwanted<T>(leader: &FlightLeader, client: &mut oneshot::Sender<T>, grace: Duration) {
+    client.closed().await;
+    loop {
+        leader.unfollowed().await;
+        sleep(grace).await;
+        if !leader.has_followers() {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// Begins a fetch. What was chosen to be validated or completed may have been purged while
+    /// the request waited for another's answer: then everything is asked for. Earlier purges are
+    /// seen here, and later ones when the answer is stored.
+    fn start(&self, job: &Job, plan: &mut Plan) -> Started {
+        let started = Started::now(self);
+        let purged = plan.stored.as_ref().is_some_and(|stored| self.is_gone(job, stored));
+        if purged {
+            plan.stored = None;
+            if plan.ask != Ask::AsIs {
+                plan.ask = Ask::All;
+            }
+        }
+        started
+    }
+}
+
+impl Job {
+    /// The request for the origin; what judging the answer needs stays here.
+    fn fetch(&mut self, plan: &Plan) -> Fetch {
+        let body = std::mem::take(&mut self.request.body);
+        let extensions = std::mem::take(&mut self.request.head.extensions);
+        let mut fetch = self.bare_fetch();
+        plan.condition(self, &mut fetch.request.head.headers);
+        fetch.request.body = body;
+        fetch.request.head.extensions = extensions;
+        fetch
+    }
+
+    /// The request for another try: for everything, and for nobody in particular.
+    pub(super) fn refetch(&self) -> Fetch {
+        let mut fetch = self.bare_fetch();
+        policy::strip_conditionals(&mut fetch.request.head.headers);
+        fetch
+    }
+
+    fn bare_fetch(&self) -> Fetch {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.request.head.method.clone();
+        head.version = self.request.head.version;
+        head.uri = self.target.uri();
+        head.headers = self.request.head.headers.clone();
+        let request = self.request.with_head(head);
+        let (upstream, trusted) = (self.upstream, self.trusted);
+        Fetch { upstream, target: self.target.clone(), request, interims: None, trusted }
+    }
+
+    /// The same request without its client: a GET without preconditions and range.
+    fn for_refresh(&self) -> Self {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = Method::GET;
+        head.headers = self.request.head.headers.clone();
+        policy::strip_conditionals(&mut head.headers);
+        // What the client demands of freshness is not demanded by who comes next.
+        head.headers.remove(CACHE_CONTROL);
+        head.headers.remove(PRAGMA);
+        Self {
+            request: self.request.with_head(head),
+            target: self.target.clone(),
+            config: Arc::clone(&self.config),
+            upstream: self.upstream,
+            trusted: self.trusted,
+        }
+    }
+}
+
+impl Plan {
+    /// Makes the client's fields ask what the plan asks.
+    fn condition(&self, job: &Job, headers: &mut http::HeaderMap) {
+        if self.ask == Ask::AsIs {
+            return;
+        }
+        // The client's own are answered here, from what comes.
+        headers.remove(IF_NONE_MATCH);
+        headers.remove(IF_MODIFIED_SINCE);
+        let Some(stored) = &self.stored else { return };
+        match self.ask {
+            Ask::Validation => policy::conditional_headers(&stored.head, headers),
+            Ask::Rest => {
+                partial::ask_for_rest(stored, &job.config.policy, headers);
+            }
+            Ask::AsIs | Ask::All => {}
+        }
+    }
+}

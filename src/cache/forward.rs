@@ -1,0 +1,224 @@
+//! Which way to the origin: alone, at the head of others that want the same, or behind one.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Method;
+use http::header::{AUTHORIZATION, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use tokio::time::timeout;
+
+use super::fill::Fill;
+use super::lookup::{self, Ask, Decision, Plan};
+use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, respond};
+use crate::clock::Timestamp;
+use crate::coalesce::{FlightOutcome, Role};
+use crate::context::{Outcome, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::policy::{Reason, StaleGrant};
+use crate::store::{Standing, StoredResponse};
+
+/// How often one request may follow a leader that came to nothing before it goes alone.
+const MOST_FLIGHTS: usize = 3;
+
+/// Gets an answer to what memory could not answer.
+pub(super) async fn forward<S: Origin>(
+    cache: Cache<S>,
+    job: Job,
+    mut plan: Plan,
+) -> Result<Response, ProxyError> {
+    // RFC 9111 §5.2.1.7, whatever else the request says.
+    let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;
+    if retrieves && job.directives().only_if_cached {
+        return Err(ErrorKind::OnlyIfCached.into());
+    }
+    let interims = job.request.open_interims();
+    // A request is judged by when it came: what was fresh then, or has come since, is good enough
+    // for it however long it waited. Otherwise all who wait for an object that lives for a second
+    // would find it stale by the time they get it.
+    let came = cache.shared.clock.now();
+    let mut failures = 0;
+    for _ in 0..MOST_FLIGHTS {
+        let Some(key) = cache.flight_key(&job, &mut plan) else { break };
+        match cache.shared.flights.join(&key) {
+            Role::Leader(leader) => {
+                // What the last leader stored may have come in between.
+                match lookup::decide(&cache.shared, &job, came) {
+                    Decision::Use(stored, grant) => {
+                        return Ok(cache.collapsed(&stored, grant, &job, &plan));
+                    }
+                    Decision::Forward(mut new) => {
+                        // What is asked for may have become something else than the flight is
+                        // for: whoever follows it must not get that.
+                        new.after = plan.after;
+                        if cache.flight_key(&job, &mut new).as_ref() == Some(&key) {
+                            return cache.lead(job, new, leader, interims).await;
+                        }
+                        plan = new;
+                    }
+                }
+            }
+            Role::Follower(follower) => {
+                let outcome = timeout(job.config.wait, follower.outcome()).await;
+                let Ok(outcome) = outcome else {
+                    plan.reason = Reason::WaitBound;
+                    break;
+                };
+                match cache.followed(&job, &mut plan, outcome, came, &mut failures) {
+                    Followed::Answer(response) => return response,
+                    Followed::Again => {}
+                    Followed::Alone => break,
+                }
+            }
+        }
+    }
+    cache.alone(job, plan, interims).await
+}
+
+/// What a follower does next.
+enum Followed {
+    Answer(Result<Response, ProxyError>),
+    Again,
+    Alone,
+}
+
+impl<S: Origin> Cache<S> {
+    /// The flight that a request may join, or `None` if it goes alone; `plan` says why then.
+    fn flight_key(&self, job: &Job, plan: &mut Plan) -> Option<FlightKey> {
+        let headers = job.headers();
+        let shareable = plan.cacheable
+            && job.config.collapse
+            && *job.method() == Method::GET
+            && !headers.contains_key(AUTHORIZATION)
+            && !headers.contains_key(IF_MATCH)
+            && !headers.contains_key(IF_UNMODIFIED_SINCE);
+        if !shareable {
+            return None;
+        }
+        let key = job.target.key();
+        if self.shared.marks.holds(&key, self.shared.clock.now()) {
+            plan.hit_for_miss();
+            return None;
+        }
+        let range = if plan.ask == Ask::Validation { None } else { wanted_range(job) };
+        Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
+    }
+
+    /// What a follower makes of its leader's outcome.
+    fn followed(
+        &self,
+        job: &Job,
+        plan: &mut Plan,
+        outcome: FetchOutcome,
+        came: Timestamp,
+        failures: &mut usize,
+    ) -> Followed {
+        let now = self.shared.clock.now();
+        match outcome {
+            FlightOutcome::Shared(fill) => self.follow(job, plan, &fill, came),
+            FlightOutcome::Settled => match lookup::decide(&self.shared, job, came) {
+                Decision::Use(stored, grant) => {
+                    Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
+                }
+                Decision::Forward(new) => {
+                    *plan = new;
+                    Followed::Alone
+                }
+            },
+            FlightOutcome::NotShareable => {
+                plan.hit_for_miss();
+                Followed::Alone
+            }
+            FlightOutcome::Failed(failed) => {
+                if let Some(stored) = &plan.stored
+                    && let Some(grant) = self.shared.grant_on_failure(job, stored, failed, now)
+                {
+                    return Followed::Answer(Ok(self.collapsed(stored, Some(grant), job, plan)));
+                }
+                // One more try, shared like the first; then the error, so that a failing origin
+                // is not asked by everybody who waits.
+                *failures += 1;
+                if *failures > 1 {
+                    return Followed::Answer(Err(failed.kind().into()));
+                }
+                Followed::Again
+            }
+            FlightOutcome::Abandoned => Followed::Again,
+        }
+    }
+
+    /// Follows a fill that is under way, if its response may answer this request too.
+    fn follow(
+        &self,
+        job: &Job,
+        plan: &mut Plan,
+        fill: &Arc<Fill<Filling>>,
+        came: Timestamp,
+    ) -> Followed {
+        let Filling { head, stamp } = fill.head();
+        let standing =
+            job.target.with_key_str(|key| self.shared.memory.standing_outside(key, stamp));
+        if standing != Standing::Valid {
+            // Purged since it began: join those who ask for what is there now.
+            let sequence = self.shared.memory.sequence();
+            let known = plan.after == sequence;
+            plan.after = sequence;
+            return if known { Followed::Alone } else { Followed::Again };
+        }
+        if let Some(vary) = head.vary()
+            && !vary.matches(job.headers())
+        {
+            // Another variant: join those who want the same one.
+            let variant = vary.fingerprint_for(job.headers());
+            let known = plan.variant == variant;
+            plan.variant = variant;
+            return if known { Followed::Alone } else { Followed::Again };
+        }
+        let now = self.shared.clock.now();
+        let response = respond::from_fill(fill, job, plan, came, now);
+        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(response)))
+    }
+
+    /// An answer from memory after waiting for another request's fetch.
+    fn collapsed(
+        &self,
+        stored: &Arc<StoredResponse>,
+        grant: Option<StaleGrant>,
+        job: &Job,
+        plan: &Plan,
+    ) -> Response {
+        let response = self.serve(stored, grant, job);
+        let outcome = Outcome {
+            hit: false,
+            collapsed: true,
+            forwarded: Some(plan.forwarded),
+            ..response.outcome
+        };
+        Response { outcome, ..response }
+    }
+}
+
+/// The range that the origin is asked for, with its condition: whoever asks for the same under
+/// another condition may have to get something else (RFC 9110 §13.1.5).
+fn wanted_range(job: &Job) -> Option<Bytes> {
+    let headers = job.headers();
+    let range = headers.get(RANGE)?;
+    let Some(condition) = headers.get(IF_RANGE) else {
+        return Some(Bytes::copy_from_slice(range.as_bytes()));
+    };
+    let mut both = BytesMut::with_capacity(range.len() + 1 + condition.len());
+    both.put_slice(range.as_bytes());
+    // No field value holds a line feed, so that no two pairs read the same.
+    both.put_u8(b'\n');
+    both.put_slice(condition.as_bytes());
+    Some(both.freeze())
+}
+
+impl Failed {
+    /// The error that a follower is told when nothing else can be said.
+    fn kind(self) -> ErrorKind {
+        match self {
+            Self::NoResponse(kind) => kind,
+            Self::Status(_) => ErrorKind::OriginFailing,
+        }
+    }
+}

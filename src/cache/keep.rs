@@ -1,0 +1,183 @@
+//! A full response from the origin: kept on its way to the client, or passed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::response::Parts as ResponseHead;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::conclude::{Concluded, Conclusion};
+use super::fill::{Fill, Limits};
+use super::partial::{self, PartialDeposit};
+use super::pump::{Deposit, Pump};
+use super::{Filling, respond};
+use crate::body::Body;
+use crate::budget::Charge;
+use crate::coalesce::FlightOutcome;
+use crate::context::Outcome;
+use crate::error::ErrorKind;
+use crate::policy::{self, ContentRange, Reason, Storability, StoredHead};
+use crate::store::{Mode, Scope, Stamp, StoredResponse};
+
+impl Conclusion<'_> {
+    /// A full response: stored on its way to the client, or passed on.
+    pub(super) fn replace(mut self, head: ResponseHead, body: Body) -> Concluded {
+        self.invalidate(&head);
+        let verdict = self.storability(&head);
+        self.store(head, body, verdict)
+    }
+
+    /// Stores what may be stored, if there is room for it; passes on the rest.
+    fn store(mut self, head: ResponseHead, body: Body, verdict: Result<(), Reason>) -> Concluded {
+        let kept = verdict.and_then(|()| self.reserve(&head)).and_then(|charge| {
+            let (stored_head, partial) = self.stored_head(&head)?;
+            Ok((charge, stored_head, partial))
+        });
+        let (charge, stored_head, partial) = match kept {
+            Ok(kept) => kept,
+            Err(reason) => return self.pass(head, body, reason),
+        };
+        let job = self.job;
+        let limits = Limits {
+            max_object_size: job.config.max_object_size,
+            window: job.config.window as u64,
+            stall_timeout: job.config.stall_timeout,
+        };
+        let sequence = self.started.sequence;
+        let filling = Filling { head: stored_head.clone(), stamp: Stamp::new(sequence) };
+        let (fill, writer) = Fill::new(filling, content_length(&head.headers), limits);
+        let outcome = Outcome {
+            stored: true,
+            ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
+            ..self.outcome(head.status, self.plan.reason)
+        };
+        // Before it is announced: this request's reader keeps the fill wanted.
+        let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
+        let key = job.target.key();
+        let mut fresh_for = None;
+        if let Some(reason) = self.unshareable(&stored_head) {
+            self.release(&key, reason);
+            self.leader = None;
+        } else {
+            self.shared.marks.clear(&key);
+            fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
+            // What is combined with stored parts is whole only once it is stored: its followers
+            // wait for that.
+            if partial.as_ref().is_none_or(PartialDeposit::stands_alone)
+                && let Some(leader) = &mut self.leader
+            {
+                leader.announce(FlightOutcome::Shared(fill));
+            }
+        }
+        let shared = Arc::clone(self.shared);
+        let deposit = Deposit { shared, key, head: stored_head, sequence, partial };
+        let leader = self.leader;
+        let grace = job.config.fill_grace;
+        let pump = Pump { body, writer, charge, leader, fresh_for, grace, deposit };
+        Concluded { response: response.ok_or_else(|| ErrorKind::Internal.into()), pump: Some(pump) }
+    }
+
+    /// The head to store, and for a part of something where it belongs.
+    fn stored_head(
+        &self,
+        head: &ResponseHead,
+    ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
+        let (job, times) = (self.job, self.times());
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            let placed = partial::place(head, self.plan.stored.as_deref(), job, times);
+            let (stored_head, deposit) = placed.ok_or(Reason::PartialUnusable)?;
+            return Ok((stored_head, Some(deposit)));
+        }
+        let policy = &job.config.policy;
+        Ok((StoredHead::new(&job.facts(), head.status, &head.headers, times, policy), None))
+    }
+
+    /// The rest of a representation of which the first part is stored: the client gets both.
+    pub(super) fn complete(
+        self,
+        stored: &Arc<StoredResponse>,
+        head: ResponseHead,
+        body: Body,
+        rest: ContentRange,
+    ) -> Concluded {
+        let job = self.job;
+        let first = partial::first(stored, rest.start);
+        let whole = ContentRange { start: 0, ..rest };
+        let policy = &job.config.policy;
+        let complete =
+            stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
+        let verdict = allowed(complete.storable(&job.facts(), policy));
+        let now = self.shared.clock.now();
+        let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+        let mut concluded = self.store(head, body, verdict);
+        if let Ok(response) = &mut concluded.response
+            // A 304 to the client's own precondition stays one.
+            && response.http.status() == StatusCode::PARTIAL_CONTENT
+        {
+            let rest = std::mem::take(response.http.body_mut());
+            *response.http.status_mut() = StatusCode::OK;
+            *response.http.headers_mut() = respond::head_fields(&complete, now);
+            // Not stored: they are this client's.
+            response.http.headers_mut().extend(cookies.into_iter().map(|it| (SET_COOKIE, it)));
+            *response.http.body_mut() = Body::Chain([first, rest].into());
+        }
+        concluded
+    }
+
+    fn storability(&self, head: &ResponseHead) -> Result<(), Reason> {
+        let job = self.job;
+        let policy = &job.config.policy;
+        let candidate = match *job.method() {
+            Method::GET => self.plan.cacheable,
+            Method::POST if job.config.enabled => {
+                policy::post_is_reusable(&job.target, head.status, &head.headers, policy)
+            }
+            _ => false,
+        };
+        if !candidate {
+            return Err(self.plan.reason);
+        }
+        allowed(policy::storability(&job.facts(), head.status, &head.headers, policy))
+    }
+
+    /// Memory for the body, as far as its length is known.
+    fn reserve(&self, head: &ResponseHead) -> Result<Charge, Reason> {
+        let length = content_length(&head.headers).unwrap_or(0);
+        if length > self.job.config.max_object_size {
+            return Err(Reason::TooLarge);
+        }
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        self.shared.memory.charge(bytes).ok_or(Reason::OverBudget)
+    }
+
+    /// RFC 9111 §4.4: what an unsafe method has changed is no longer good.
+    fn invalidate(&mut self, head: &ResponseHead) {
+        let job = self.job;
+        let urls = policy::invalidated(job.method(), head.status, &job.target, &head.headers);
+        for url in urls {
+            let sequence = self.shared.memory.purge(Scope::Url(url), Mode::Hard);
+            // What this response itself invalidates is older than it; no other purge is.
+            if sequence == self.started.sequence + 1 {
+                self.started.sequence = sequence;
+            }
+        }
+    }
+}
+
+fn allowed(storability: Storability) -> Result<(), Reason> {
+    match storability {
+        Storability::Store => Ok(()),
+        Storability::DoNotStore(reason) => Err(reason),
+    }
+}
+
+/// The announced length of a body, from a valid `Content-Length`.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).and_then(|value| {
+        value
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then(|| std::str::from_utf8(value).ok()?.parse().ok())?
+    })
+}

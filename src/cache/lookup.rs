@@ -1,0 +1,190 @@
+//! What is stored for a request, and what policy makes of it. Never waits.
+
+use std::sync::Arc;
+
+use http::Method;
+use http::header::RANGE;
+
+use super::{Job, Shared, partial};
+use crate::clock::Timestamp;
+use crate::context::{Forwarded, RequestBody};
+use crate::policy::{self, PartialAnswer, Reason, Reuse, StaleGrant, Validity, range};
+use crate::store::{Content, Standing, StoredResponse, Variants};
+
+/// What to do with a request.
+pub(super) enum Decision {
+    /// Answer from memory; stale where there is a grant.
+    Use(Arc<StoredResponse>, Option<StaleGrant>),
+    /// Ask the origin.
+    Forward(Plan),
+}
+
+/// What the origin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Just what the client asks: the answer is expected to be its alone.
+    AsIs,
+    /// The representation, or the wanted part of it, whatever the client holds of it.
+    All,
+    /// Whether what is stored is still good.
+    Validation,
+    /// The end of what is stored in part.
+    Rest,
+}
+
+/// How to ask the origin, and why.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Why the request goes forward, as RFC 9211 says it.
+    pub(super) forwarded: Forwarded,
+    /// The same in our own words.
+    pub(super) reason: Reason,
+    /// Whether the answer may be stored and shared: the request is one that caches handle.
+    pub(super) cacheable: bool,
+    /// What the origin is asked.
+    pub(super) ask: Ask,
+    /// What is stored: to be validated, completed, or served if the origin fails.
+    pub(super) stored: Option<Arc<StoredResponse>>,
+    /// Fingerprint of the fields that the stored responses' `Vary` nominates.
+    pub(super) variant: u64,
+    /// The purge sequence that a flight to be joined has to have begun after.
+    pub(super) after: u64,
+}
+
+impl Plan {
+    pub(super) fn new(forwarded: Forwarded, reason: Reason) -> Self {
+        Self {
+            forwarded,
+            reason,
+            cacheable: true,
+            ask: Ask::All,
+            stored: None,
+            variant: 0,
+            after: 0,
+        }
+    }
+
+    fn bypass(reason: Reason) -> Self {
+        let forwarded = match reason {
+            Reason::Method => Forwarded::Method,
+            Reason::RequestNoStore => Forwarded::Request,
+            _ => Forwarded::Bypass,
+        };
+        Self { cacheable: false, ask: Ask::AsIs, ..Self::new(forwarded, reason) }
+    }
+
+    /// The last answer could not be shared: nobody waits for this one, and where nothing is
+    /// stored it is the client's alone.
+    pub(super) fn hit_for_miss(&mut self) {
+        if self.stored.is_none() {
+            self.reason = Reason::HitForMiss;
+            self.ask = Ask::AsIs;
+        }
+    }
+
+    /// The same plan for a request that something is stored for.
+    pub(super) fn with(self, job: &Job, stored: Arc<StoredResponse>, variant: u64) -> Self {
+        let overrides = &job.config.policy;
+        let ask = match &stored.content {
+            Content::Whole(_) if !stored.head.validators().is_empty() => Ask::Validation,
+            Content::Parts(_)
+                if *job.method() == Method::GET
+                    && !job.headers().contains_key(RANGE)
+                    && partial::can_be_completed(&stored, overrides) =>
+            {
+                Ask::Rest
+            }
+            _ => Ask::All,
+        };
+        Self { stored: Some(stored), variant, ask, ..self }
+    }
+}
+
+/// Looks up and decides.
+pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
+    if !job.config.enabled {
+        return Decision::Forward(Plan::bypass(Reason::CacheOff));
+    }
+    if matches!(job.request.body, RequestBody::Stream(_)) {
+        let method = policy::eligibility(&job.facts()).err();
+        return Decision::Forward(Plan::bypass(method.unwrap_or(Reason::RequestBody)));
+    }
+    if let Err(reason) = policy::eligibility(&job.facts()) {
+        return Decision::Forward(Plan::bypass(reason));
+    }
+    job.target.with_key_str(|key| match shared.memory.get(key) {
+        Some(variants) => among(shared, job, key, &variants, now),
+        None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),
+    })
+}
+
+/// Decides among what is stored under the request's key.
+fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timestamp) -> Decision {
+    let overrides = &job.config.policy;
+    let responses = variants.as_slice();
+    let heads = responses.iter().map(|response| &response.head);
+    let Some(chosen) = policy::select(heads, job.headers(), overrides) else {
+        let variant = fingerprint(responses.first(), job);
+        let plan = Plan::new(Forwarded::VaryMiss, Reason::VaryMismatch);
+        return Decision::Forward(Plan { variant, ..plan });
+    };
+    let Some(stored) = responses.get(chosen) else {
+        return Decision::Forward(Plan::new(Forwarded::Miss, Reason::Miss));
+    };
+    let variant = fingerprint(Some(stored), job);
+    let validity = match shared.memory.standing(key, &stored.stamp) {
+        Standing::Valid => Validity::Valid,
+        Standing::Soft => Validity::SoftPurged,
+        Standing::Hard => {
+            return Decision::Forward(Plan {
+                variant,
+                ..Plan::new(Forwarded::UriMiss, Reason::Miss)
+            });
+        }
+    };
+    if !covers(stored, job) {
+        let plan = Plan::new(Forwarded::Partial, Reason::PartialMiss);
+        return Decision::Forward(plan.with(job, Arc::clone(stored), variant));
+    }
+    let directives = job.directives();
+    match policy::reuse(&stored.head, &job.facts(), &directives, overrides, validity, now) {
+        Reuse::Fresh => Decision::Use(Arc::clone(stored), None),
+        Reuse::Stale(grant) => Decision::Use(Arc::clone(stored), Some(grant)),
+        // Past all use: not even its validators are worth sending.
+        Reuse::Validate(_) if now > stored.head.expires_from_store_at(overrides) => {
+            Decision::Forward(Plan { variant, ..Plan::new(Forwarded::UriMiss, Reason::Miss) })
+        }
+        Reuse::Validate(reason) => {
+            let forwarded = match reason {
+                Reason::RequestNoCache | Reason::RequestMaxAge | Reason::RequestMinFresh => {
+                    Forwarded::Request
+                }
+                _ => Forwarded::Stale,
+            };
+            Decision::Forward(Plan::new(forwarded, reason).with(job, Arc::clone(stored), variant))
+        }
+        Reuse::Unusable(reason) => {
+            Decision::Forward(Plan { variant, ..Plan::new(Forwarded::Miss, reason) })
+        }
+    }
+}
+
+/// Whether what is there of the body can answer the request.
+pub(super) fn covers(stored: &StoredResponse, job: &Job) -> bool {
+    match &stored.content {
+        Content::Whole(_) => true,
+        // Only GET has ranges (RFC 9110 §14.2).
+        Content::Parts(_) if *job.method() != Method::GET => false,
+        Content::Parts(parts) => {
+            let held = parts.ranges();
+            let answer =
+                range::evaluate_partial(job.headers(), &stored.head, &held, parts.complete);
+            matches!(answer, PartialAnswer::Covers(_))
+        }
+    }
+}
+
+pub(super) fn fingerprint(stored: Option<&Arc<StoredResponse>>, job: &Job) -> u64 {
+    let vary = stored.and_then(|stored| stored.head.vary());
+    vary.map_or(0, |vary| vary.fingerprint_for(job.headers()))
+}

@@ -1,0 +1,300 @@
+//! The cache: look up, decide, act.
+//!
+//! A request is looked up in memory and judged by [`crate::policy`], without waiting. A usable
+//! response is answered at once. Everything else goes `forward`: alone, or with others that want
+//! the same; what comes of the origin's answer is decided in `conclude`.
+
+mod conclude;
+mod config;
+mod fetch;
+pub mod fill;
+mod forward;
+mod keep;
+mod lookup;
+mod marks;
+mod multipart;
+mod partial;
+mod pump;
+mod respond;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+pub use config::Config;
+use fill::Fill;
+use lookup::Decision;
+use marks::Marks;
+
+use crate::body::Body;
+use crate::clock::{Clock, Timestamp};
+use crate::coalesce::{FlightOutcome, Flights, Leader};
+use crate::context::{Interims, Request, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::key::{CacheKey, Target};
+use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
+use crate::store::{Memory, Stamp, Standing, StoredResponse};
+
+/// A request for the cache, with what its route says.
+#[derive(Debug)]
+pub struct Job {
+    /// The request.
+    pub request: Request,
+    /// Its effective URI, in normal form.
+    pub target: Target,
+    /// How its route caches.
+    pub config: Arc<Config>,
+    /// Index of the upstream.
+    pub upstream: usize,
+    /// Whether the peer is trusted to drive the cache by request directives.
+    pub trusted: bool,
+}
+
+/// A request for an origin.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Index of the upstream.
+    pub upstream: usize,
+    /// The effective URI.
+    pub target: Target,
+    /// What to send; its URI is the effective one.
+    pub request: Request,
+    /// Where interim responses go.
+    pub interims: Option<Interims>,
+    /// Whether the peer's forwarding fields are believed.
+    pub trusted: bool,
+}
+
+/// The cache as a service, over one that reaches origins.
+#[derive(Clone, Debug)]
+pub struct Cache<S> {
+    shared: Arc<Shared>,
+    origin: S,
+}
+
+/// What all cores share.
+#[derive(Debug)]
+pub struct Shared {
+    memory: Memory,
+    flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
+    marks: Marks,
+    clock: Clock,
+    /// Fills and refreshes, which belong to no client.
+    background: TaskTracker,
+}
+
+/// What a flight is for: one variant of one key, or one range of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FlightKey {
+    key: CacheKey,
+    /// Fingerprint of the fields that `Vary` nominates; 0 while that is not known.
+    variant: u64,
+    range: Option<Bytes>,
+    /// The purge sequence that the flight has to have begun after; 0 unless one was found to be
+    /// older than a purge.
+    after: u64,
+}
+
+type FlightLeader = Leader<FlightKey, Arc<Fill<Filling>>, Failed>;
+type FetchOutcome = FlightOutcome<Arc<Fill<Filling>>, Failed>;
+
+/// What followers of a fill need to know beside its body.
+#[derive(Debug)]
+struct Filling {
+    head: StoredHead,
+    /// When its fetch began, in the sequence of purges.
+    stamp: Stamp,
+}
+
+/// How a fetch failed, as its followers are told.
+#[derive(Clone, Copy, Debug)]
+enum Failed {
+    /// No (whole) response came.
+    NoResponse(ErrorKind),
+    /// An error response came.
+    Status(StatusCode),
+}
+
+/// The origin, as the cache sees it.
+pub trait Origin:
+    Service<Fetch, Response = http::Response<Body>, Error = ProxyError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Origin for S where
+    S: Service<Fetch, Response = http::Response<Body>, Error = ProxyError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+impl Shared {
+    /// An empty cache in front of nothing yet. `background` tracks the work that outlives its
+    /// client.
+    #[must_use]
+    pub fn new(memory: Memory, clock: Clock, background: TaskTracker) -> Self {
+        Self { memory, flights: Flights::new(), marks: Marks::new(), clock, background }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The clock that policy is asked with.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether a hard purge has taken away what a request still holds.
+    fn is_gone(&self, job: &Job, stored: &StoredResponse) -> bool {
+        let standing = |key: &str| self.memory.standing_outside(key, &stored.stamp);
+        job.target.with_key_str(standing) == Standing::Hard
+    }
+
+    /// The stale answer that a failed fetch allows, if what is stored can answer the request: not
+    /// what a purge has taken away, nor a part that does not hold what is asked.
+    fn grant_on_failure(
+        &self,
+        job: &Job,
+        stored: &StoredResponse,
+        failed: Failed,
+        now: Timestamp,
+    ) -> Option<StaleGrant> {
+        if self.is_gone(job, stored) || !lookup::covers(stored, job) {
+            return None;
+        }
+        let failure = match failed {
+            Failed::NoResponse(_) => Failure::NoResponse,
+            Failed::Status(status) => Failure::Status(status),
+        };
+        let policy = &job.config.policy;
+        let directives = job.directives().effective(policy.request_directives, job.trusted);
+        on_failure(&stored.head, &directives, policy, failure, now)
+    }
+
+    /// Fetches under way that others may join.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.flights.len()
+    }
+}
+
+impl<S> Cache<S> {
+    /// The cache in front of `origin`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, origin: S) -> Self {
+        Self { shared, origin }
+    }
+}
+
+impl<S: Origin> Cache<S> {
+    /// Answers from memory; what is stale and may be served while it is refreshed, is refreshed.
+    fn serve(
+        &self,
+        stored: &Arc<StoredResponse>,
+        grant: Option<StaleGrant>,
+        job: &Job,
+    ) -> Response {
+        if grant == Some(StaleGrant::WhileRevalidate) {
+            self.refresh(job, stored);
+        }
+        let now = self.shared.clock.now();
+        let outcome = respond::hit_outcome(stored, grant, job, now);
+        respond::answer(stored, job, outcome, now)
+    }
+}
+
+impl<S: Origin> Service<Job> for Cache<S> {
+    type Response = Response;
+    type Error = ProxyError;
+    type Future = CacheFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, job: Job) -> CacheFuture {
+        let now = self.shared.clock.now();
+        match lookup::decide(&self.shared, &job, now) {
+            Decision::Use(stored, grant) => {
+                CacheFuture::Ready(Some(self.serve(&stored, grant, &job)))
+            }
+            Decision::Forward(plan) => {
+                CacheFuture::Forward(Box::pin(forward::forward(self.clone(), job, plan)))
+            }
+        }
+    }
+}
+
+/// Resolves at once for what is in memory; boxed only for what goes forward.
+pub enum CacheFuture {
+    /// Answered from memory.
+    Ready(Option<Response>),
+    /// On its way to the origin.
+    Forward(Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>),
+}
+
+impl Future for CacheFuture {
+    type Output = Result<Response, ProxyError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Ready(response) => {
+                Poll::Ready(response.take().ok_or_else(|| ErrorKind::Internal.into()))
+            }
+            Self::Forward(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl std::fmt::Debug for CacheFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ready(_) => "Ready",
+            Self::Forward(_) => "Forward",
+        })
+    }
+}
+
+impl From<Job> for Fetch {
+    /// The request as it is, past the cache.
+    fn from(job: Job) -> Self {
+        let Job { mut request, target, upstream, trusted, .. } = job;
+        request.head.uri = target.uri();
+        let interims = request.open_interims();
+        Self { upstream, target, request, interims, trusted }
+    }
+}
+
+impl Job {
+    fn method(&self) -> &Method {
+        &self.request.head.method
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.request.head.headers
+    }
+
+    fn facts(&self) -> RequestFacts<'_> {
+        RequestFacts { method: self.method(), headers: self.headers(), trusted: self.trusted }
+    }
+
+    fn directives(&self) -> RequestDirectives {
+        RequestDirectives::parse(self.headers())
+    }
+}

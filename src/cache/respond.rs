@@ -1,0 +1,289 @@
+//! Responses to clients out of what is stored, or is being stored.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
+};
+use http::response::Parts as ResponseHead;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::fill::Fill;
+use super::lookup::{Ask, Plan};
+use super::{Filling, Job, multipart};
+use crate::body::{Blocks, BlocksBody, Body};
+use crate::clock::Timestamp;
+use crate::context::{Detail, Outcome, Response};
+use crate::policy::{
+    ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
+    Validity, precondition, range, reuse,
+};
+use crate::store::{Content, Parts, StoredResponse};
+
+/// The outcome of answering from memory.
+pub(super) fn hit_outcome(
+    stored: &StoredResponse,
+    grant: Option<StaleGrant>,
+    job: &Job,
+    now: Timestamp,
+) -> Outcome {
+    Outcome {
+        hit: true,
+        ttl: Some(stored.head.ttl(&job.config.policy, now)),
+        detail: grant.map(|grant| Detail::Reason(grant.reason())),
+        upstream: Some(job.upstream),
+        ..Outcome::default()
+    }
+}
+
+/// A response from a stored one: its head with `Age`, and as much of its body as the request
+/// asks for.
+pub(super) fn answer(
+    stored: &StoredResponse,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    answer_from(&stored.head, &stored.content, job, outcome, now)
+}
+
+/// The same from its pieces, for a response that has just been brought up to date.
+pub(super) fn answer_from(
+    head: &StoredHead,
+    content: &Content,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    let mut headers = head_fields(head, now);
+    // Trailers are not kept.
+    headers.remove(TRAILER);
+    let (status, body) = match evaluate(job, head) {
+        Precondition::NotModified => return not_modified(headers, outcome),
+        Precondition::Failed => return precondition_failed(headers, outcome),
+        Precondition::Proceed => match content {
+            Content::Whole(blocks) => whole(head, blocks, job, &mut headers),
+            Content::Parts(parts) => part(head, parts, job, &mut headers),
+        },
+    };
+    respond(status, headers, body, job, outcome)
+}
+
+/// A response that follows a fill from its first byte, if it may be used for this request, which
+/// `came` some time ago.
+pub(super) fn from_fill(
+    fill: &Arc<Fill<Filling>>,
+    job: &Job,
+    plan: &Plan,
+    came: Timestamp,
+    now: Timestamp,
+) -> Option<Response> {
+    let head = &fill.head().head;
+    let policy = &job.config.policy;
+    let verdict = reuse(head, &job.facts(), &job.directives(), policy, Validity::Valid, came);
+    if !matches!(verdict, Reuse::Fresh) || !covers(head, job) {
+        return None;
+    }
+    let outcome = Outcome {
+        forwarded: Some(plan.forwarded),
+        forward_status: Some(head.status()),
+        ttl: Some(head.ttl(policy, now)),
+        collapsed: true,
+        detail: Some(Detail::Reason(Reason::Collapsed)),
+        upstream: Some(job.upstream),
+        ..Outcome::default()
+    };
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = head.status();
+    parts.headers = head_fields(head, now);
+    if let Some(length) = fill.length() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    filling(fill, parts, job, plan.ask, outcome)
+}
+
+/// Whether the body on its way is what the request asks for: all of it, or that very part.
+fn covers(head: &StoredHead, job: &Job) -> bool {
+    head.content_range().is_none_or(|held| {
+        let asked = range::evaluate_partial(job.headers(), head, &[held.range()], held.complete);
+        asked == PartialAnswer::Covers(held.range())
+    })
+}
+
+/// A response with `head` whose body is a fill's; `None` where the fill takes no readers.
+pub(super) fn filling(
+    fill: &Arc<Fill<Filling>>,
+    mut head: ResponseHead,
+    job: &Job,
+    asked: Ask,
+    outcome: Outcome,
+) -> Option<Response> {
+    if let Some(response) = precondition(&fill.head().head, &head, job, asked, outcome) {
+        return Some(response);
+    }
+    let wanted = match fill.length() {
+        Some(length) if head.status == StatusCode::OK => {
+            range::evaluate(job.method(), job.headers(), &fill.head().head, length)
+        }
+        _ => RangeAnswer::Whole,
+    };
+    let (status, reader) = match wanted {
+        RangeAnswer::Single(range) => {
+            head.headers.insert(CONTENT_RANGE, content_range(range, fill.length()));
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+            (StatusCode::PARTIAL_CONTENT, fill.reader(range.start, Some(range.end))?)
+        }
+        // Several ranges, or one that can't be: simpler and allowed to send all of it.
+        _ => (head.status, fill.reader(0, None)?),
+    };
+    head.status = status;
+    let http = http::Response::from_parts(head, Body::stream(reader));
+    Some(Response { http, outcome })
+}
+
+/// A stored head's fields, with `Age` (RFC 9111 §5.1).
+pub(super) fn head_fields(head: &StoredHead, now: Timestamp) -> HeaderMap {
+    let mut headers = head.header_map();
+    headers.insert(AGE, HeaderValue::from(head.age_seconds(now)));
+    headers
+}
+
+/// Whether the request has preconditions at all.
+pub(super) fn is_conditional(job: &Job) -> bool {
+    let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE];
+    conditions.iter().any(|name| job.headers().contains_key(name))
+}
+
+/// The answer to the client's preconditions where they do not hold for a response from the origin,
+/// judged by the head as it would be stored.
+pub(super) fn precondition(
+    judged: &StoredHead,
+    head: &ResponseHead,
+    job: &Job,
+    asked: Ask,
+    outcome: Outcome,
+) -> Option<Response> {
+    // `If-Match` and its kin are the origin's to judge (RFC 9111 §4.3.2), where it was told.
+    let told = matches!(asked, Ask::AsIs | Ask::All);
+    match evaluate(job, judged) {
+        Precondition::NotModified => Some(not_modified(head.headers.clone(), outcome)),
+        Precondition::Failed if !told => Some(precondition_failed(head.headers.clone(), outcome)),
+        Precondition::Failed | Precondition::Proceed => None,
+    }
+}
+
+fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
+    precondition::evaluate(job.method(), job.headers(), head, &job.config.policy)
+}
+
+fn not_modified(mut headers: HeaderMap, outcome: Outcome) -> Response {
+    precondition::not_modified_headers(&mut headers);
+    bodiless(StatusCode::NOT_MODIFIED, headers, outcome)
+}
+
+fn precondition_failed(mut headers: HeaderMap, outcome: Outcome) -> Response {
+    precondition::not_modified_headers(&mut headers);
+    bodiless(StatusCode::PRECONDITION_FAILED, headers, outcome)
+}
+
+fn bodiless(status: StatusCode, headers: HeaderMap, outcome: Outcome) -> Response {
+    let mut http = http::Response::new(Body::Empty);
+    *http.status_mut() = status;
+    *http.headers_mut() = headers;
+    Response { http, outcome }
+}
+
+fn respond(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: Body,
+    job: &Job,
+    outcome: Outcome,
+) -> Response {
+    use http_body::Body as _;
+    let mut body = body;
+    if *job.method() == Method::HEAD {
+        // RFC 9110 §8.6: a 204 has no length, not even none.
+        if status != StatusCode::NO_CONTENT
+            && let Some(length) = body.size_hint().exact()
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        body = Body::Empty;
+    } else {
+        // hyper writes the true length from the body.
+        headers.remove(CONTENT_LENGTH);
+    }
+    let mut http = http::Response::new(body);
+    *http.status_mut() = status;
+    *http.headers_mut() = headers;
+    Response { http, outcome }
+}
+
+fn whole(
+    head: &StoredHead,
+    blocks: &Arc<Blocks>,
+    job: &Job,
+    headers: &mut HeaderMap,
+) -> (StatusCode, Body) {
+    let status = head.status();
+    let length = blocks.len();
+    match range::evaluate(job.method(), job.headers(), head, length) {
+        RangeAnswer::Whole => (status, Body::whole(Arc::clone(blocks))),
+        RangeAnswer::Single(range) => {
+            headers.insert(CONTENT_RANGE, content_range(range, Some(length)));
+            let body = BlocksBody::range(Arc::clone(blocks), range.start, range.end);
+            (StatusCode::PARTIAL_CONTENT, Body::Blocks(body))
+        }
+        RangeAnswer::Multi(ranges) => {
+            let content_type = headers.get(CONTENT_TYPE).cloned();
+            let (content_type, body) = multipart::body(blocks, &ranges, content_type.as_ref());
+            headers.insert(CONTENT_TYPE, content_type);
+            (StatusCode::PARTIAL_CONTENT, body)
+        }
+        RangeAnswer::Unsatisfiable => {
+            headers.insert(CONTENT_RANGE, unsatisfied(length));
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            headers.remove(CONTENT_TYPE);
+            (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
+        }
+    }
+}
+
+fn part(
+    head: &StoredHead,
+    parts: &Parts,
+    job: &Job,
+    headers: &mut HeaderMap,
+) -> (StatusCode, Body) {
+    let ranges = parts.ranges();
+    let answer = range::evaluate_partial(job.headers(), head, &ranges, parts.complete);
+    let PartialAnswer::Covers(range) = answer else {
+        // Invariant: whoever uses a partial response has asked `lookup::covers`.
+        return (StatusCode::INTERNAL_SERVER_ERROR, Body::Empty);
+    };
+    let Some(part) = parts.holding(range) else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Body::Empty);
+    };
+    headers.insert(CONTENT_RANGE, content_range(range, parts.complete));
+    let (start, end) = (range.start - part.start, range.end - part.start);
+    let body = BlocksBody::range(Arc::clone(&part.blocks), start, end);
+    (StatusCode::PARTIAL_CONTENT, Body::Blocks(body))
+}
+
+/// `Content-Range` of one range (RFC 9110 §14.4).
+pub(super) fn content_range(range: ByteRange, complete: Option<u64>) -> HeaderValue {
+    let (first, last) = (range.start, range.end.saturating_sub(1));
+    let value = match complete {
+        Some(complete) => format!("bytes {first}-{last}/{complete}"),
+        None => format!("bytes {first}-{last}/*"),
+    };
+    // Digits and punctuation only.
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("bytes */*"))
+}
+
+fn unsatisfied(complete: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("bytes */{complete}"))
+        .unwrap_or(HeaderValue::from_static("bytes */*"))
+}
