@@ -8,7 +8,7 @@
 //! | 7 | `cli` ← `demo`, `purge` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← `config` |
-//! | 4 | `proxy`, `admin` |
+//! | 4 | [`proxy`], [`admin`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
@@ -16,6 +16,7 @@
 //!
 //! A request's way through the house is one function: `proxy::stack`.
 
+pub mod admin;
 pub mod body;
 pub mod budget;
 pub mod cache;
@@ -27,6 +28,7 @@ pub mod headers;
 pub mod keepalive;
 pub mod key;
 pub mod policy;
+pub mod proxy;
 pub mod server;
 pub mod shutdown;
 pub mod store;

@@ -1,0 +1,284 @@
+//! The admin listener: health, metrics, state, purge.
+
+mod config;
+mod purge;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use subtle::ConstantTimeEq;
+use tokio::time::timeout;
+use tower::Service;
+
+pub use config::Config;
+
+use crate::body::Body;
+use crate::cache;
+use crate::context::{Request, RequestBody};
+use crate::error::ProxyError;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+/// Bytes of a request's body; a purge needs a few hundred.
+const MOST_BODY_BYTES: usize = 64 * 1024;
+
+/// How long that body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The admin API as a service for `server`.
+#[derive(Clone, Debug)]
+pub struct Admin(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    token: Option<String>,
+    cache: Arc<cache::Shared>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+/// An answer before it becomes a response.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    text: String,
+    /// The methods there are, where another was used.
+    allow: Option<&'static str>,
+}
+
+impl Answer {
+    fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", text: text.into(), allow: None }
+    }
+
+    fn refused(allow: &'static str) -> Self {
+        let text = format!("the methods here are: {allow}\n");
+        Self { allow: Some(allow), ..Self::text(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    fn json(status: StatusCode, value: &serde_json::Value) -> Self {
+        Self { status, content_type: "application/json", text: format!("{value}\n"), allow: None }
+    }
+}
+
+impl Admin {
+    /// An API over one node's cache and metrics.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        cache: Arc<cache::Shared>,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self(Arc::new(State { token: config.token.clone(), cache, metrics, shutdown }))
+    }
+}
+
+impl Service<Request> for Admin {
+    type Response = http::Response<Body>;
+    type Error = ProxyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ProxyError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let state = Arc::clone(&self.0);
+        Box::pin(async move { Ok(respond(state.answer(request).await)) })
+    }
+}
+
+impl State {
+    async fn answer(&self, request: Request) -> Answer {
+        let method = &request.head.method;
+        let reads = *method == Method::GET || *method == Method::HEAD;
+        match request.head.uri.path() {
+            // Probes carry no secrets and learn none.
+            "/healthz" if reads => Answer::text(StatusCode::OK, "ok\n"),
+            "/readyz" if reads => self.ready(),
+            _ if !self.permits(&request) => Answer::text(
+                StatusCode::UNAUTHORIZED,
+                "this admin listener wants `Authorization: Bearer TOKEN`\n",
+            ),
+            _ if !self.is_meant(&request) => Answer::text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "without a token, this admin listener answers only where it is asked by address or \
+                 as `localhost`\n",
+            ),
+            "/" if reads => Answer::text(StatusCode::OK, INDEX),
+            "/metrics" if reads => Answer {
+                status: StatusCode::OK,
+                content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                text: self.metrics.encode(),
+                allow: None,
+            },
+            "/stats" if reads => Answer::json(StatusCode::OK, &self.stats()),
+            // A page in somebody's browser can send anything else to loopback unasked.
+            "/purge" if *method == Method::POST && !is_json(&request) => Answer::text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "a purge is sent as `Content-Type: application/json`\n",
+            ),
+            "/purge" if *method == Method::POST => self.purge(request.body).await,
+            "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/purge" => {
+                let allowed =
+                    if request.head.uri.path() == "/purge" { "POST" } else { "GET, HEAD" };
+                Answer::refused(allowed)
+            }
+            _ => Answer::text(StatusCode::NOT_FOUND, INDEX),
+        }
+    }
+
+    fn permits(&self, request: &Request) -> bool {
+        let Some(token) = &self.token else { return true };
+        let presented = request.head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        presented
+            .and_then(|presented| presented.strip_prefix(b"Bearer "))
+            .is_some_and(|presented| presented.ct_eq(token.as_bytes()).into())
+    }
+
+    /// Whether the request is for this listener. A page in somebody's browser can give its own name
+    /// the address of loopback (DNS rebinding), and then read what is here; names are refused
+    /// therefore, unless a token says who asks.
+    fn is_meant(&self, request: &Request) -> bool {
+        self.token.is_some() || names_this_machine(&request.head)
+    }
+
+    fn ready(&self) -> Answer {
+        if self.shutdown.is_draining() {
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        } else {
+            Answer::text(StatusCode::OK, "ready\n")
+        }
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        let memory = self.cache.memory();
+        memory.settle();
+        serde_json::json!({
+            "memory_used_bytes": memory.budget().used(),
+            "memory_limit_bytes": memory.budget().limit(),
+            "keys": memory.keys(),
+            "evictions": memory.evictions(),
+            "purge_sequence": memory.sequence(),
+            "flights": self.cache.flights(),
+            "background_tasks": self.shutdown.background().len(),
+        })
+    }
+
+    async fn purge(&self, body: RequestBody) -> Answer {
+        let text = match body {
+            RequestBody::Empty => Bytes::new(),
+            RequestBody::Stream(body) => {
+                let reading = Limited::new(body, MOST_BODY_BYTES).collect();
+                match timeout(BODY_TIMEOUT, reading).await {
+                    Ok(Ok(body)) => body.to_bytes(),
+                    Ok(Err(error)) => {
+                        return Answer::text(
+                            StatusCode::BAD_REQUEST,
+                            format!("bad body: {error}\n"),
+                        );
+                    }
+                    Err(_) => {
+                        return Answer::text(
+                            StatusCode::REQUEST_TIMEOUT,
+                            "the body did not come in time\n",
+                        );
+                    }
+                }
+            }
+        };
+        match purge::parse(&text) {
+            Ok((scope, mode)) => {
+                let sequence = self.cache.memory().purge(scope, mode);
+                Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
+            }
+            Err(fault) => {
+                let error = serde_json::json!({ "error": fault });
+                Answer::json(StatusCode::BAD_REQUEST, &error)
+            }
+        }
+    }
+}
+
+fn names_this_machine(head: &http::request::Parts) -> bool {
+    let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
+    let host = host.map(|host| Authority::try_from(host).ok());
+    // HTTP/2 has it in the URI; where both are there, neither may be another's name.
+    let mut named = head.uri.authority().cloned().map(Some).into_iter().chain(host).peekable();
+    named.peek().is_some() && named.all(|named| named.is_some_and(|named| is_local(named.host())))
+}
+
+fn is_local(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+fn is_json(request: &Request) -> bool {
+    let content_type = request.head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+}
+
+fn respond(answer: Answer) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::from(Bytes::from(answer.text)));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(allow) = answer.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if answer.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+const INDEX: &str = "\
+Seawall's admin API
+  GET  /healthz  whether the process runs
+  GET  /readyz   whether it takes traffic (503 while it drains)
+  GET  /metrics  counters, gauges and histograms for Prometheus
+  GET  /stats    memory, keys, flights, as JSON
+  POST /purge    {\"kind\": \"url\" | \"prefix\" | \"all\", \"value\": \"https://…\", \"mode\": \"soft\" | \"hard\"}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_this_machine() {
+        for host in ["localhost", "LOCALHOST:9180", "127.0.0.1:9180", "[::1]:9180", "[::1]"] {
+            let request = http::Request::get("/stats").header(HOST, host).body(());
+            let (head, ()) = request.expect("a request").into_parts();
+            assert!(names_this_machine(&head), "{host}");
+        }
+        for (uri, host) in [
+            ("/stats", Some("rebound.example:9180")),
+            ("/stats", Some("localhost.rebound.example")),
+            ("/stats", Some("127.0.0.1.rebound.example")),
+            ("/stats", Some("")),
+            ("/stats", None),
+            ("http://rebound.example/stats", Some("localhost")),
+            ("http://localhost/stats", Some("rebound.example")),
+        ] {
+            let mut request = http::Request::get(uri);
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert!(!names_this_machine(&head), "{uri} {host:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Bounds work before any is done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::Method;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use tower::Service;
+
+use super::{Early, Limits, Observer, now};
+use crate::context::{Request, Response};
+use crate::error::{ErrorKind, ProxyError};
+
+/// Refuses what is too much or not for a reverse proxy.
+#[derive(Clone, Debug)]
+pub struct Admit<S> {
+    limits: Arc<Limits>,
+    observer: Arc<Observer>,
+    inner: S,
+}
+
+impl<S> Admit<S> {
+    /// Admits within `limits`; the observer counts what is under way.
+    pub(super) fn new(limits: Arc<Limits>, observer: Arc<Observer>, inner: S) -> Self {
+        Self { limits, observer, inner }
+    }
+}
+
+impl<S> Service<Request> for Admit<S>
+where
+    S: Service<Request, Response = Response, Error = ProxyError>,
+{
+    type Response = Response;
+    type Error = ProxyError;
+    type Future = Early<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // This request is counted already.
+        let in_flight = self.observer.in_flight.load(Ordering::Relaxed);
+        let refused = if in_flight > self.limits.max_in_flight {
+            Some(ErrorKind::Overloaded)
+        } else {
+            refusal(&request, &self.limits)
+        };
+        match refused {
+            Some(kind) => now(Err(kind.into())),
+            None => Either::Right(self.inner.call(request)),
+        }
+    }
+}
+
+fn refusal(request: &Request, limits: &Limits) -> Option<ErrorKind> {
+    let head = &request.head;
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Some(ErrorKind::MethodRefused);
+    }
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.max_uri_bytes {
+        return Some(ErrorKind::UriTooLong);
+    }
+    if let Some(most) = limits.max_body_bytes
+        && let Some(length) = head.headers.get(CONTENT_LENGTH)
+        && length.to_str().ok().and_then(|length| length.parse().ok()).is_none_or(|n: u64| n > most)
+    {
+        return Some(ErrorKind::BodyTooLarge);
+    }
+    let mut expectations = head.headers.get_all(EXPECT).iter();
+    let unknown = expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    unknown.then_some(ErrorKind::ExpectationFailed)
+}

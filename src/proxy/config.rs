@@ -1,0 +1,84 @@
+//! What the stack is told: whom to trust, what to admit, where to send.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::cache;
+
+/// Settings of the proxy stack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Peers whose forwarding fields are believed and appended to.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// Where requests go, first match wins.
+    pub routes: Vec<Arc<Route>>,
+    /// Who may purge by the `PURGE` method.
+    pub purge: Purge,
+    /// Files that replace the built-in error pages, by status.
+    pub error_pages: BTreeMap<u16, PathBuf>,
+    /// The name in `Via` and `Cache-Status`.
+    pub name: String,
+}
+
+/// Bounds on requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under way at once; more are answered 503.
+    pub max_in_flight: usize,
+    /// Bytes of a request's target.
+    pub max_uri_bytes: usize,
+    /// Bytes of a request's body; `None` for no bound.
+    pub max_body_bytes: Option<u64>,
+    /// How long a client may pause while it sends a body.
+    pub body_timeout: Duration,
+}
+
+/// A route: which requests, and what is done with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// A name for logs: the host and path as configured.
+    pub name: String,
+    /// Hosts that match; `None` for every host.
+    pub host: Option<HostPattern>,
+    /// The path prefix that matches, on a segment boundary; `/` for every path.
+    pub path: String,
+    /// Index of the upstream.
+    pub upstream: usize,
+    /// How its responses are cached.
+    pub cache: cache::Config,
+}
+
+/// Which hosts a route serves. Names are normal: lower case, no trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name, on any port.
+    Exact(String),
+    /// Every name below this one (`*.example.com` holds `example.com`).
+    Below(String),
+}
+
+/// Who may purge by method.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purge {
+    /// Addresses that may.
+    pub allow: Vec<IpNet>,
+    /// A secret that may, from anywhere, as `Authorization: Bearer`.
+    pub token: Option<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 20_000,
+            max_uri_bytes: 16 * 1024,
+            max_body_bytes: None,
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The fields that tell an origin whom the proxy speaks for, and what trusted proxies tell us.
+//!
+//! What a peer says of others is believed, and added to, only if the peer is trusted; otherwise
+//! it is replaced. Fields that origins are known to reflect go altogether: no client must be able
+//! to write into a response that others get.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::header::{FORWARDED, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::context::{Connection, Protocol, Request};
+use crate::key::Target;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields that change what origins answer or are reflected by them, and are not in the key.
+static REFLECTED: [HeaderName; 11] = [
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// Proxies that are passed on of those that a request went through: the last ones, which are the
+/// ones that trusted peers vouch for.
+const MOST_HOPS: usize = 64;
+
+/// Whether a request's peer is believed when it says whom it speaks for.
+pub(super) fn is_trusted(request: &Request, trusted: &[IpNet]) -> bool {
+    let peer = request.connection.peer.ip().to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
+/// The client's address as a trusted peer tells it: the last in `X-Forwarded-For`, else in
+/// `Forwarded`. `None` if the peer says nothing; the unspecified address, which no list holds, if
+/// what it says can't be read.
+pub(super) fn client(headers: &HeaderMap) -> Option<IpAddr> {
+    let told = if headers.contains_key(&X_FORWARDED_FOR) {
+        members(headers, &X_FORWARDED_FOR).last().and_then(address)
+    } else {
+        let last = members(headers, &FORWARDED).last()?;
+        parameter(last, b"for").and_then(address)
+    };
+    Some(told.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// The members of a list by its commas alone: an open quote that a client wrote into it must not
+/// swallow what trusted peers have added.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let members = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    members.filter(|member| !member.is_empty())
+}
+
+/// Whether a trusted peer's client speaks TLS, if the peer says.
+pub(super) fn scheme(headers: &HeaderMap) -> Option<bool> {
+    let last = members(headers, &X_FORWARDED_PROTO).last();
+    let scheme = last.or_else(|| {
+        let last = members(headers, &FORWARDED).last()?;
+        parameter(last, b"proto")
+    })?;
+    match scheme {
+        scheme if scheme.eq_ignore_ascii_case(b"https") => Some(true),
+        scheme if scheme.eq_ignore_ascii_case(b"http") => Some(false),
+        _ => None,
+    }
+}
+
+/// Makes a request's fields say whom it is forwarded for.
+pub(super) fn apply(
+    headers: &mut HeaderMap,
+    connection: &Connection,
+    target: &Target,
+    trusted: bool,
+    name: &str,
+) {
+    if !trusted {
+        for field in REFLECTED.iter().chain([&X_FORWARDED_FOR, &X_FORWARDED_HOST, &FORWARDED]) {
+            headers.remove(field);
+        }
+    }
+    let peer = connection.peer.ip().to_canonical();
+    let host = target.authority.as_str();
+    extend(headers, &X_FORWARDED_FOR, &peer.to_string());
+    extend(headers, &FORWARDED, &forwarded(peer, host, target.scheme()));
+    if !headers.contains_key(&X_FORWARDED_HOST) {
+        set(headers, &X_FORWARDED_HOST, host);
+    }
+    // Normalization has read a trusted peer's word into the target already.
+    set(headers, &X_FORWARDED_PROTO, target.scheme());
+    let version = if connection.protocol == Protocol::Http2 { "2.0" } else { "1.1" };
+    append(headers, &VIA, &format!("{version} {name}"));
+}
+
+/// One element of `Forwarded` (RFC 7239 §4).
+fn forwarded(peer: IpAddr, host: &str, scheme: &str) -> String {
+    match peer {
+        IpAddr::V4(peer) => format!("for={peer};host=\"{host}\";proto={scheme}"),
+        IpAddr::V6(peer) => format!("for=\"[{peer}]\";host=\"{host}\";proto={scheme}"),
+    }
+}
+
+/// The value of a parameter of a `Forwarded` element, without its quotes.
+fn parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    element.split(|byte| *byte == b';').find_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
+        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        key.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+/// An address with or without port, an IPv6 one with or without brackets.
+fn address(value: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+}
+
+/// Adds a member to a list that stands in one line, so that origins which read only one see all.
+fn extend(headers: &mut HeaderMap, name: &HeaderName, member: &str) {
+    let all: Vec<_> = members(headers, name).collect();
+    let mut value = all[all.len().saturating_sub(MOST_HOPS)..].join(&b", "[..]);
+    if !value.is_empty() {
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&value) {
+        headers.insert(name, value);
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(peer: &str) -> Connection {
+        Connection {
+            peer: SocketAddr::new(peer.parse().expect("an address"), 1234),
+            local: SocketAddr::from(([127, 0, 0, 1], 80)),
+            secure: false,
+            protocol: Protocol::Http1,
+            interim: None,
+        }
+    }
+
+    fn applied(lines: &[(&'static str, &str)], trusted: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().expect("a value"));
+        }
+        let target = Target::parse("http://shop.example/").expect("a URL");
+        apply(&mut headers, &connection("192.0.2.7"), &target, trusted, "seawall");
+        headers
+    }
+
+    #[test]
+    fn what_an_untrusted_peer_says_is_replaced() {
+        let headers = applied(
+            &[
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-forwarded-host", "evil.example"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-scheme", "https"),
+                ("x-original-url", "/admin"),
+                ("forwarded", "for=6.6.6.6"),
+            ],
+            false,
+        );
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers["x-forwarded-host"], "shop.example");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"shop.example\";proto=http");
+        assert!(!headers.contains_key("x-original-url"));
+        assert!(!headers.contains_key("x-forwarded-scheme"));
+        assert_eq!(headers["via"], "1.1 seawall");
+    }
+
+    #[test]
+    fn what_a_trusted_peer_says_is_added_to() {
+        let headers = applied(
+            &[("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "203.0.113.2")],
+            true,
+        );
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.1, 203.0.113.2, 192.0.2.7");
+    }
+
+    #[test]
+    fn a_trusted_peers_client_is_read_in_all_its_forms() {
+        for (name, value, expected) in [
+            ("x-forwarded-for", "10.0.0.1, 203.0.113.9", Some("203.0.113.9")),
+            ("x-forwarded-for", "203.0.113.9:4711", Some("203.0.113.9")),
+            ("x-forwarded-for", "unknown", Some("0.0.0.0")),
+            ("x-forwarded-for", "\"x, 203.0.113.9", Some("203.0.113.9")),
+            (
+                "x-forwarded-for",
+                &format!("{}203.0.113.9", "10.0.0.1, ".repeat(100)),
+                Some("203.0.113.9"),
+            ),
+            ("forwarded", "for=203.0.113.9;proto=https", Some("203.0.113.9")),
+            ("forwarded", "x=\"1;for=10.0.0.1;y, for=203.0.113.9", Some("203.0.113.9")),
+            ("forwarded", "for=\"[2001:db8::1]:80\"", Some("2001:db8::1")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().expect("a value"));
+            assert_eq!(client(&headers).map(|client| client.to_string()).as_deref(), expected);
+        }
+    }
+}

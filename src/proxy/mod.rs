@@ -1,0 +1,40 @@
+//! The stack of layers that every request goes through.
+//!
+//! [`stack()`] is the order, a line a layer with the reason for its place: open it first.
+
+mod admit;
+mod client_body;
+mod config;
+mod error_page;
+mod forwarding;
+mod normalize;
+mod observe;
+mod origin;
+mod purge;
+mod rescue;
+mod route;
+mod stack;
+mod status;
+mod tunnel;
+
+use std::future::Ready;
+
+use futures_util::future::Either;
+
+pub use config::{Config, HostPattern, Limits, Purge, Route};
+pub use error_page::ErrorPages;
+pub use observe::{Observed, Observer};
+pub use origin::OriginService;
+pub use purge::PurgeAccess;
+pub use stack::{Parts, Proxy, stack};
+pub use status::add as add_cache_status;
+
+use crate::context::Response;
+use crate::error::ProxyError;
+
+/// What a layer without a wait of its own returns: an answer at once, or the inner layer's.
+type Early<F> = Either<Ready<Result<Response, ProxyError>>, F>;
+
+fn now<F>(answer: Result<Response, ProxyError>) -> Early<F> {
+    Either::Left(std::future::ready(answer))
+}

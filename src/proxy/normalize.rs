@@ -1,0 +1,137 @@
+//! One reading of a request: whose it is, what URL it is for, what its hop-by-hop fields ask.
+//!
+//! Nobody below reads `Host`, the request target or a hop-by-hop field again.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Version};
+use ipnet::IpNet;
+use tower::Service;
+
+use super::{Early, forwarding, now};
+use crate::context::{Hop, Protocol, Request, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::headers;
+use crate::key::{Target, TargetError};
+
+/// A request in normal form.
+#[derive(Debug)]
+pub struct Normal {
+    /// The request, without hop-by-hop fields.
+    pub request: Request,
+    /// Its effective URI.
+    pub target: Target,
+    /// Whether its peer's forwarding fields are believed.
+    pub trusted: bool,
+}
+
+/// Brings requests into normal form, or refuses them.
+#[derive(Clone, Debug)]
+pub struct Normalize<S> {
+    trusted: Arc<[IpNet]>,
+    inner: S,
+}
+
+impl<S> Normalize<S> {
+    /// Believes the peers in `trusted`.
+    pub(super) fn new(trusted: Arc<[IpNet]>, inner: S) -> Self {
+        Self { trusted, inner }
+    }
+}
+
+impl<S> Service<Request> for Normalize<S>
+where
+    S: Service<Normal, Response = Response, Error = ProxyError>,
+{
+    type Response = Response;
+    type Error = ProxyError;
+    type Future = Early<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match normalize(request, &self.trusted) {
+            Ok(normal) => Either::Right(self.inner.call(normal)),
+            Err(error) => now(Err(error)),
+        }
+    }
+}
+
+fn normalize(mut request: Request, trusted: &[IpNet]) -> Result<Normal, ProxyError> {
+    let trusted = forwarding::is_trusted(&request, trusted);
+    let mut secure = request.connection.secure;
+    if trusted {
+        secure = forwarding::scheme(&request.head.headers).unwrap_or(secure);
+    }
+    let target = target(&request, secure)?;
+    request.hop = hop(&request, &request.head.headers);
+    headers::strip_hop_by_hop(&mut request.head.headers);
+    join_cookies(&mut request.head.headers);
+    Ok(Normal { request, target, trusted })
+}
+
+/// The effective URI (RFC 9110 §7.1, RFC 9112 §3.2 and §3.3, RFC 9113 §8.3.1).
+fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
+    static ROOT: PathAndQuery = PathAndQuery::from_static("/");
+    let head = &request.head;
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(ErrorKind::BadHost.into());
+    }
+    // An authority in the target goes before `Host`, which stands for it elsewhere.
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = match (authority, host) {
+        (Some(_), None) if head.version == Version::HTTP_11 => None,
+        (Some(authority), _) => Some(authority),
+        (None, host) => host.map(HeaderValue::as_bytes),
+    };
+    let path = head.uri.path_and_query().unwrap_or(&ROOT);
+    let target = match host {
+        Some(host) => Target::new(secure, host, path),
+        // Before HTTP/1.1 the address was all there was (RFC 9112 §3.3).
+        None if head.version < Version::HTTP_11 => {
+            Target::new(secure, request.connection.local.to_string().as_bytes(), path)
+        }
+        None => return Err(ErrorKind::BadHost.into()),
+    };
+    target.map_err(|error| {
+        let kind = match error {
+            TargetError::Path | TargetError::Scheme => ErrorKind::BadRequest,
+            _ => ErrorKind::BadHost,
+        };
+        ProxyError::with_source(kind, error)
+    })
+}
+
+/// HTTP/2 may send a cookie in crumbs, which are one field to everybody else (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let crumbs: Vec<_> = [first, second].into_iter().chain(crumbs).collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(COOKIE, cookie);
+        }
+    }
+}
+
+fn hop(request: &Request, headers: &HeaderMap) -> Hop {
+    let names_upgrade = || {
+        let mut options = headers::list_members(headers, &CONNECTION);
+        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    };
+    let upgrade = headers.get(UPGRADE).filter(|_| {
+        request.connection.protocol == Protocol::Http1
+            && request.head.version == Version::HTTP_11
+            && names_upgrade()
+    });
+    let trailers =
+        headers::list_members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    Hop { upgrade: upgrade.cloned(), trailers }
+}

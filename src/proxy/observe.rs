@@ -1,0 +1,274 @@
+//! Counts and logs every request from its head to its response's last byte.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, StatusCode, Uri, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use ipnet::IpNet;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{forwarding, status};
+use crate::body::Body;
+use crate::clock::{Clock, Timestamp};
+use crate::context::{Detail, Interims, Outcome, Request, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::telemetry::access_log::{AccessLog, Record};
+use crate::telemetry::{CoreMetrics, MethodClass, Recorded};
+
+/// Where one core's requests are counted and logged.
+#[derive(Debug)]
+pub struct Observer {
+    /// The core's counters.
+    pub metrics: Arc<CoreMetrics>,
+    /// The access log.
+    pub log: AccessLog,
+    /// For the log's times.
+    pub clock: Clock,
+    /// The name in `Cache-Status`.
+    pub name: String,
+    /// The upstreams' names, for the log.
+    pub upstreams: Arc<[Arc<str>]>,
+    /// Peers that are believed when they say whom they speak for.
+    pub trusted: Arc<[IpNet]>,
+    /// Requests under way, over all cores.
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+/// The outermost layer.
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    observer: Arc<Observer>,
+    inner: S,
+}
+
+impl<S> Observe<S> {
+    /// Observes with `observer`.
+    pub(super) fn new(observer: Arc<Observer>, inner: S) -> Self {
+        Self { observer, inner }
+    }
+}
+
+impl<S> Service<Request> for Observe<S>
+where
+    S: Service<Request, Response = Response, Error = ProxyError>,
+{
+    type Response = http::Response<Observed>;
+    type Error = ProxyError;
+    type Future = Observing<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if forwarding::is_trusted(&request, &self.observer.trusted) {
+            let told = forwarding::client(&request.head.headers);
+            request.client = told.unwrap_or(request.client);
+        }
+        let watch = Watch::begin(&self.observer, &request);
+        let interim = request.interims();
+        Observing { inner: self.inner.call(request), watch: Some(watch), interim }
+    }
+}
+
+pin_project! {
+    /// A request whose answer is awaited.
+    pub struct Observing<F> {
+        #[pin]
+        inner: F,
+        watch: Option<Watch>,
+        interim: Option<Interims>,
+    }
+}
+
+impl<F> Future for Observing<F>
+where
+    F: Future<Output = Result<Response, ProxyError>>,
+{
+    type Output = Result<http::Response<Observed>, ProxyError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Response { mut http, outcome } = ready!(this.inner.poll(cx))?;
+        if let Some(interim) = this.interim.take() {
+            interim.close();
+        }
+        let mut watch = this.watch.take();
+        if let Some(watch) = &mut watch {
+            let name = &watch.observer.name;
+            status::add(http.headers_mut(), name, &outcome);
+            watch.answered(http.status(), outcome);
+        }
+        Poll::Ready(Ok(http.map(|body| Observed { body, watch })))
+    }
+}
+
+/// A response's body, counted as it is sent; its end, whole or not, is the request's.
+#[derive(Debug)]
+pub struct Observed {
+    body: Body,
+    watch: Option<Watch>,
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(Ok(frame)), Some(watch)) = (&frame, &mut self.watch)
+            && let Some(data) = frame.data_ref()
+        {
+            watch.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// One request under observation; recorded when it is dropped.
+#[derive(Debug)]
+struct Watch {
+    observer: Arc<Observer>,
+    received: Instant,
+    method: MethodClass,
+    bytes: u64,
+    answer: Option<Answer>,
+    /// What only the log needs; absent where it is off.
+    logged: Option<Box<Logged>>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    outcome: Outcome,
+    first_byte: Duration,
+}
+
+#[derive(Debug)]
+struct Logged {
+    time: Timestamp,
+    client: std::net::IpAddr,
+    method: http::Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    secure: bool,
+    version: Version,
+    id: crate::context::RequestId,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Watch {
+    fn begin(observer: &Arc<Observer>, request: &Request) -> Self {
+        observer.in_flight.fetch_add(1, Ordering::Relaxed);
+        let logged = observer.log.enabled().then(|| Box::new(Logged::of(observer, request)));
+        Self {
+            observer: Arc::clone(observer),
+            received: request.received,
+            method: MethodClass::from(&request.head.method),
+            bytes: 0,
+            answer: None,
+            logged,
+        }
+    }
+
+    fn answered(&mut self, status: StatusCode, outcome: Outcome) {
+        let first_byte = self.received.elapsed();
+        self.answer = Some(Answer { status, outcome, first_byte });
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.observer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let Answer { status, outcome, first_byte } =
+            self.answer.take().unwrap_or_else(|| Answer::of_the_departed(self.received));
+        let (method, bytes) = (self.method, self.bytes);
+        let duration = self.received.elapsed();
+        let recorded = Recorded { status, outcome: &outcome, method, bytes, duration, first_byte };
+        self.observer.metrics.record(&recorded);
+        if let Some(logged) = self.logged.take() {
+            let uri = logged.uri();
+            let names = &self.observer.upstreams;
+            let Logged { time, client, method, version, id, referer, user_agent, .. } = *logged;
+            self.observer.log.log(Record {
+                time,
+                client,
+                method,
+                uri,
+                version,
+                status,
+                bytes,
+                duration,
+                first_byte,
+                outcome,
+                id,
+                referer,
+                user_agent,
+                upstream: outcome.upstream.and_then(|index| names.get(index)).cloned(),
+            });
+        }
+    }
+}
+
+impl Answer {
+    /// The client left before there was an answer: 499, as nginx has it.
+    fn of_the_departed(received: Instant) -> Self {
+        let detail = Some(Detail::Error(ErrorKind::ClientAborted));
+        Self {
+            status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            outcome: Outcome { detail, ..Outcome::default() },
+            first_byte: received.elapsed(),
+        }
+    }
+}
+
+impl Logged {
+    fn of(observer: &Observer, request: &Request) -> Self {
+        let headers = &request.head.headers;
+        Self {
+            time: observer.clock.now(),
+            client: request.client,
+            method: request.head.method.clone(),
+            uri: request.head.uri.clone(),
+            host: headers.get(HOST).cloned(),
+            secure: request.connection.secure,
+            version: request.head.version,
+            id: request.id,
+            referer: headers.get(REFERER).cloned(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+        }
+    }
+
+    /// The absolute URI, as far as the request tells.
+    fn uri(&self) -> Uri {
+        let host = self.host.as_ref().filter(|_| self.uri.authority().is_none());
+        let Some(host) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
+            return self.uri.clone();
+        };
+        let mut parts = self.uri.clone().into_parts();
+        parts.scheme = Some(if self.secure { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(host);
+        Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone())
+    }
+}

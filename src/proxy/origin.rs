@@ -1,0 +1,84 @@
+//! The innermost layer: from the cache's terms to the origin's, and back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::TryFutureExt;
+use http::header::VIA;
+use http::{HeaderValue, StatusCode, Version};
+use tower::Service;
+
+use super::client_body::ClientBody;
+use super::{Config, forwarding};
+use crate::body::Body;
+use crate::cache::Fetch;
+use crate::context::RequestBody;
+use crate::error::ProxyError;
+use crate::headers;
+use crate::upstream::{OriginRequest, OriginRequestBody, Origins};
+
+/// Reaches origins; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OriginService {
+    origins: Origins,
+    config: Arc<Config>,
+}
+
+impl OriginService {
+    /// Over one core's connections.
+    #[must_use]
+    pub fn new(origins: Origins, config: Arc<Config>) -> Self {
+        Self { origins, config }
+    }
+
+    fn request(&self, fetch: Fetch) -> (usize, OriginRequest) {
+        let Fetch { upstream, target, request, interims, trusted } = fetch;
+        let mut head = request.head;
+        let name = &self.config.name;
+        forwarding::apply(&mut head.headers, &request.connection, &target, trusted, name);
+        let body = match request.body {
+            RequestBody::Empty => OriginRequestBody::Empty,
+            RequestBody::Stream(incoming) => {
+                let body = ClientBody::new(incoming, &self.config.limits);
+                OriginRequestBody::Stream(Box::pin(body))
+            }
+        };
+        let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
+        (upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers })
+    }
+}
+
+impl Service<Fetch> for OriginService {
+    type Response = http::Response<Body>;
+    type Error = ProxyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ProxyError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, fetch: Fetch) -> Self::Future {
+        let (upstream, request) = self.request(fetch);
+        let sent = self.origins.send(upstream, request);
+        let config = Arc::clone(&self.config);
+        // Mapped, and not awaited in a block, which would hold this large future twice.
+        Box::pin(sent.map_ok(move |mut response| {
+            // What a 101 says of the connection is for both ends of the tunnel.
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                headers::strip_hop_by_hop(response.headers_mut());
+            }
+            // RFC 9110 §7.6.3: the version received, and by whom.
+            let version = match response.version() {
+                Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2.0",
+                _ => "1.1",
+            };
+            if let Ok(via) = HeaderValue::try_from(format!("{version} {}", config.name)) {
+                response.headers_mut().append(VIA, via);
+            }
+            response.map(Body::stream)
+        }))
+    }
+}

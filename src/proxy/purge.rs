@@ -1,0 +1,128 @@
+//! The `PURGE` method: from allowed addresses, or with a token.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use subtle::ConstantTimeEq;
+use tower::Service;
+
+use super::normalize::Normal;
+use super::{Early, Purge, now};
+use crate::body::Body;
+use crate::cache;
+use crate::context::{Outcome, Response};
+use crate::error::{ErrorKind, ProxyError};
+use crate::store::{Mode, Scope};
+
+/// The field by which a `PURGE` asks for a hard one (`Purge-Mode: hard`).
+static PURGE_MODE: HeaderName = HeaderName::from_static("purge-mode");
+
+/// Who may purge.
+#[derive(Debug)]
+pub struct PurgeAccess {
+    allow: Vec<IpNet>,
+    token: Option<String>,
+}
+
+impl PurgeAccess {
+    /// As configured.
+    #[must_use]
+    pub fn new(config: &Purge) -> Self {
+        Self { allow: config.allow.clone(), token: config.token.clone() }
+    }
+
+    fn permits(&self, client: IpAddr, headers: &HeaderMap) -> bool {
+        let allowed = || self.allow.iter().any(|network| network.contains(&client));
+        let presented = || headers.get(AUTHORIZATION).is_some_and(|value| self.is_token(value));
+        allowed() || presented()
+    }
+
+    fn is_token(&self, value: &HeaderValue) -> bool {
+        let Some(token) = &self.token else { return false };
+        value
+            .as_bytes()
+            .strip_prefix(b"Bearer ")
+            .is_some_and(|presented| presented.ct_eq(token.as_bytes()).into())
+    }
+}
+
+/// Answers `PURGE`; it never reaches an origin.
+#[derive(Clone, Debug)]
+pub struct Purging<S> {
+    access: Arc<PurgeAccess>,
+    cache: Arc<cache::Shared>,
+    inner: S,
+}
+
+impl<S> Purging<S> {
+    /// Purges `cache` for whom `access` permits.
+    pub(super) fn new(access: Arc<PurgeAccess>, cache: Arc<cache::Shared>, inner: S) -> Self {
+        Self { access, cache, inner }
+    }
+}
+
+impl<S> Service<Normal> for Purging<S>
+where
+    S: Service<Normal, Response = Response, Error = ProxyError>,
+{
+    type Response = Response;
+    type Error = ProxyError;
+    type Future = Early<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, normal: Normal) -> Self::Future {
+        if normal.request.head.method.as_str() != "PURGE" {
+            return Either::Right(self.inner.call(normal));
+        }
+        let headers = &normal.request.head.headers;
+        if !self.access.permits(normal.request.client, headers) {
+            return now(Err(ErrorKind::Forbidden.into()));
+        }
+        let hard = headers.get(&PURGE_MODE).is_some_and(|mode| mode == "hard");
+        let mode = if hard { Mode::Hard } else { Mode::Soft };
+        let url = normal.target.key().as_str().to_owned();
+        let sequence = self.cache.memory().purge(Scope::Url(url), mode);
+        now(Ok(purged(sequence)))
+    }
+}
+
+fn purged(sequence: u64) -> Response {
+    let mut http =
+        http::Response::new(Body::Bytes(format!("{{\"sequence\":{sequence}}}\n").into()));
+    let headers = http.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response { http, outcome: Outcome::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_allowed_addresses_and_the_token_may_purge() {
+        let access = PurgeAccess {
+            allow: vec!["127.0.0.0/8".parse().expect("a network")],
+            token: Some("s3cret".to_owned()),
+        };
+        let (near, far) = ([127, 0, 0, 1].into(), [192, 0, 2, 1].into());
+        let with = |value: &'static str| {
+            HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))])
+        };
+        assert!(access.permits(near, &HeaderMap::new()));
+        assert!(!access.permits(far, &HeaderMap::new()));
+        assert!(access.permits(far, &with("Bearer s3cret")));
+        assert!(!access.permits(far, &with("Bearer s3cre")));
+        assert!(!access.permits(far, &with("s3cret")));
+        let closed = PurgeAccess { allow: Vec::new(), token: None };
+        assert!(!closed.permits(near, &with("Bearer ")));
+    }
+}

@@ -1,0 +1,130 @@
+//! Which upstream a request goes to, and how its answers are cached.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use tower::Service;
+
+use super::normalize::Normal;
+use super::{Early, HostPattern, Route, now};
+use crate::cache::{self, Job};
+use crate::context::Response;
+use crate::error::{ErrorKind, ProxyError};
+use crate::key::Target;
+
+/// All routes, as requests are matched against them.
+#[derive(Debug)]
+pub(super) struct Routes(Vec<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    route: Arc<Route>,
+    cache: Arc<cache::Config>,
+}
+
+impl Routes {
+    /// In the order of the configuration: the first match wins.
+    #[must_use]
+    pub(super) fn new(routes: &[Arc<Route>]) -> Self {
+        let compile = |route: &Arc<Route>| Compiled {
+            route: Arc::clone(route),
+            cache: Arc::new(route.cache.clone()),
+        };
+        Self(routes.iter().map(compile).collect())
+    }
+
+    fn find(&self, target: &Target) -> Option<&Compiled> {
+        let (host, path) = (target.host(), target.path());
+        self.0.iter().find(|compiled| {
+            let route = &compiled.route;
+            route.host.as_ref().is_none_or(|pattern| pattern.matches(host))
+                && under(path, &route.path)
+        })
+    }
+}
+
+impl HostPattern {
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => host == name,
+            Self::Below(name) => {
+                host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            }
+        }
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it.
+fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+}
+
+/// Makes a [`Job`] of a request.
+#[derive(Clone, Debug)]
+pub struct Routing<S> {
+    routes: Arc<Routes>,
+    inner: S,
+}
+
+impl<S> Routing<S> {
+    /// Routes by `routes`.
+    pub(super) fn new(routes: Arc<Routes>, inner: S) -> Self {
+        Self { routes, inner }
+    }
+}
+
+impl<S> Service<Normal> for Routing<S>
+where
+    S: Service<Job, Response = Response, Error = ProxyError>,
+{
+    type Response = Response;
+    type Error = ProxyError;
+    type Future = Early<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, normal: Normal) -> Self::Future {
+        let Normal { request, target, trusted } = normal;
+        let Some(found) = self.routes.find(&target) else {
+            return now(Err(ErrorKind::NoRoute.into()));
+        };
+        let (config, upstream) = (Arc::clone(&found.cache), found.route.upstream);
+        Either::Right(self.inner.call(Job { request, target, config, upstream, trusted }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(host: Option<HostPattern>, path: &str, upstream: usize) -> Arc<Route> {
+        let (name, path) = (path.to_owned(), path.to_owned());
+        Arc::new(Route { name, host, path, upstream, cache: cache::Config::default() })
+    }
+
+    #[test]
+    fn the_first_route_that_matches_host_and_path_wins() {
+        let routes = Routes::new(&[
+            route(Some(HostPattern::Exact("a.example".to_owned())), "/api", 0),
+            route(Some(HostPattern::Below("a.example".to_owned())), "/", 1),
+            route(None, "/static/", 2),
+            route(Some(HostPattern::Exact("a.example".to_owned())), "/", 3),
+        ]);
+        for (url, expected) in [
+            ("http://a.example/api", Some(0)),
+            ("http://a.example:8080/api/x?y", Some(0)),
+            ("http://a.example/apis", Some(3)),
+            ("http://b.a.example/api", Some(1)),
+            ("http://ba.example/", None),
+            ("http://other.example/static/x", Some(2)),
+            ("http://other.example/static", None),
+        ] {
+            let target = Target::parse(url).expect("a URL");
+            assert_eq!(routes.find(&target).map(|found| found.route.upstream), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The order of the layers.
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+
+use super::admit::Admit;
+use super::normalize::Normalize;
+use super::observe::{Observe, Observer};
+use super::origin::OriginService;
+use super::purge::{PurgeAccess, Purging};
+use super::rescue::Rescue;
+use super::route::{Routes, Routing};
+use super::tunnel::Tunnelling;
+use super::{Config, ErrorPages};
+use crate::cache::{self, Cache};
+use crate::shutdown::Shutdown;
+
+/// What the layers of one core are made of. All of it is shared between cores but the observer's
+/// counters and the origins' connections.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Counters and log.
+    pub observer: Arc<Observer>,
+    /// Error pages.
+    pub pages: Arc<ErrorPages>,
+    /// The cache.
+    pub cache: Arc<cache::Shared>,
+    /// The way to the origins.
+    pub origin: OriginService,
+    /// Ends tunnels.
+    pub shutdown: Shutdown,
+}
+
+/// The whole stack: a concrete type, so that a hit is a chain of plain calls.
+pub type Proxy =
+    Observe<Rescue<Admit<Normalize<Purging<Routing<Tunnelling<Cache<OriginService>>>>>>>>;
+
+/// Builds the stack. Outermost first:
+#[must_use]
+pub fn stack(parts: &Parts) -> Proxy {
+    let config = &parts.config;
+    let trusted = Arc::from(config.trusted_proxies.as_slice());
+    let limits = Arc::new(config.limits.clone());
+    let access = Arc::new(PurgeAccess::new(&config.purge));
+    let routes = Arc::new(Routes::new(&config.routes));
+    let Parts { observer, pages, cache, origin, shutdown, .. } = parts;
+    ServiceBuilder::new()
+        // Sees every request and every answer, whoever gives it.
+        .layer_fn(|inner| Observe::new(observer.clone(), inner))
+        // The only place where an error becomes a response; all below return errors.
+        .layer_fn(|inner| Rescue::new(pages.clone(), inner))
+        // Bounds work before any is done.
+        .layer_fn(|inner| Admit::new(limits.clone(), observer.clone(), inner))
+        // One reading of host, path and hop-by-hop fields, before anybody acts on them.
+        .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
+        // Speaks of URLs, not of routes: a purge needs no upstream.
+        .layer_fn(|inner| Purging::new(access.clone(), cache.clone(), inner))
+        // Decides once which settings apply; all below read only those.
+        .layer_fn(|inner| Routing::new(routes.clone(), inner))
+        // What leaves HTTP never meets the cache.
+        .layer_fn(|inner| Tunnelling::new(origin.clone(), shutdown.clone(), inner))
+        // Answers from memory at once; forwards the rest, alone or with others.
+        .layer_fn(|inner| Cache::new(cache.clone(), inner))
+        // The one boxed future of a miss.
+        .service(origin.clone())
+}
