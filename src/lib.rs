@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 7 | `cli` ← `demo`, `purge` ← `main` |
 //! | 6 | `app` |
-//! | 5 | [`server`] ← `config` |
+//! | 5 | [`server`] ← [`config`] |
 //! | 4 | [`proxy`], [`admin`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
@@ -22,6 +22,7 @@ pub mod budget;
 pub mod cache;
 pub mod clock;
 pub mod coalesce;
+pub mod config;
 pub mod context;
 pub mod error;
 pub mod headers;

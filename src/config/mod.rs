@@ -1,0 +1,95 @@
+//! The configuration file, as written and as meant.
+//!
+//! [`load`] is the way in: file, environment and flags become [`Settings`], or [`Faults`] that say
+//! all that is wrong. Everything below `Settings` has its own `Config` and never sees this module.
+
+mod compile;
+mod fault;
+mod overrides;
+mod raw;
+mod reference;
+mod schema;
+mod sections;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use fault::{Fault, Faults};
+pub use overrides::{CliOverrides, Toggled};
+use raw::Surroundings;
+pub use reference::{default_file, key_tables};
+pub use sections::upstream::{Origin, origin};
+pub use units::{Refused, address, duration, network, size};
+
+use crate::{admin, proxy, server, store, telemetry, upstream};
+
+/// Bound on the file, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Everything a node is told, checked: what the file, the environment and the flags mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Threads, listeners, connection limits.
+    pub server: server::Config,
+    /// Origins; routes refer to them by index.
+    pub upstreams: Vec<upstream::Config>,
+    /// Routes, trust, request limits, error pages.
+    pub proxy: proxy::Config,
+    /// The memory tier.
+    pub store: store::Config,
+    /// The admin listener.
+    pub admin: admin::Config,
+    /// Logs.
+    pub telemetry: telemetry::Config,
+}
+
+/// Where settings come from. A flag wins over its `SEAWALL_*` variable, that over the file, and the
+/// file over the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// The TOML file; without one the defaults hold.
+    pub file: Option<PathBuf>,
+    /// Flags and environment variables.
+    pub overrides: CliOverrides,
+}
+
+/// Reads and checks all sources.
+///
+/// Relative paths in the file start at its own directory. Files that it names must be readable.
+///
+/// # Errors
+/// [`Faults`], with all that is wrong.
+pub fn load(sources: &Sources) -> Result<Settings, Faults> {
+    let file = sources.file.as_deref();
+    let text = match file.map(read) {
+        None => String::new(),
+        Some(Ok(text)) => text,
+        Some(Err(fault)) => return Err(Faults::new(file, String::new(), vec![fault])),
+    };
+    let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let around = Surroundings { directory, variable: |name| std::env::var(name).ok() };
+    compile::compile(&text, around, &sources.overrides)
+        .map_err(|faults| Faults::new(file, text, faults))
+}
+
+fn read(path: &Path) -> Result<String, Fault> {
+    let unreadable = |why: String| {
+        Fault::anywhere(
+            None,
+            format!("cannot read the configuration file {}: {why}", path.display()),
+        )
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(unreadable("it is larger than 1MiB".to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned()))
+}

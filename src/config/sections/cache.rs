@@ -1,0 +1,266 @@
+//! `[cache]` and `[route.cache]`.
+
+use std::time::Duration;
+
+use crate::cache::Config;
+use crate::config::fault::{Checked, Fault};
+use crate::config::raw::{Value, collect};
+use crate::config::schema::{Key, keys};
+use crate::config::units::LONGEST;
+use crate::policy::{Heuristic, RequestDirectivesPolicy};
+use crate::store;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const TIB: u64 = 1024 * 1024 * MIB;
+
+/// What `[cache]` says; routes start from a copy of it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::config) struct Draft {
+    pub(in crate::config) memory: store::Config,
+    pub(in crate::config) rules: Config,
+    /// Bodies above this are not stored; unset until somebody says so.
+    pub(in crate::config) max_object_size: Option<u64>,
+    /// Used while `heuristic` is on, and remembered while it is off.
+    heuristic: Heuristic,
+    heuristic_on: bool,
+}
+
+impl Draft {
+    /// The cache settings of one route.
+    pub(in crate::config) fn finish(&self) -> Config {
+        let mut config = self.rules.clone();
+        config.policy.heuristic = self.heuristic_on.then_some(self.heuristic);
+        let quarter = self.quarter_of_memory();
+        config.max_object_size =
+            self.max_object_size.unwrap_or(config.max_object_size.min(quarter));
+        config
+    }
+
+    fn quarter_of_memory(&self) -> u64 {
+        self.memory.memory as u64 / 4
+    }
+}
+
+/// The memory tier: one for the whole node.
+pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
+    "memory" = Default("\"256MiB\""), "Everything that holds responses: stored, being filled, held until it is handed to the client's connection. When it is full, responses stream through unstored." => |draft, value| {
+        draft.memory.memory = value.memory(MIB..=64 * TIB)?;
+        Ok(())
+    };
+    "max_variants" = Default("64"), "Stored variants (`Vary`) of one URL; the oldest goes when there are more." => |draft, value| {
+        draft.memory.max_variants = value.count(1..=4096)?;
+        Ok(())
+    };
+};
+
+/// What a route may override.
+pub(in crate::config) const RULES: &[Key<Draft>] = keys! {
+    "enabled" = Default("true"), "Whether responses are cached at all." => |draft, value| {
+        draft.rules.enabled = value.boolean()?;
+        Ok(())
+    };
+    "max_object_size" = Default("\"16MiB\""), "Larger bodies stream through unstored. At most a quarter of `memory`, and where nothing is set no more than that." => |draft, value| {
+        draft.max_object_size = Some(value.size(0..=64 * TIB)?);
+        Ok(())
+    };
+    "default_lifetime" = Default("\"0s\""), "How long a response is fresh where the origin says nothing. Never for errors that a client can provoke, responses with `Set-Cookie`, or requests with `Cookie` or `Authorization`." => |draft, value| {
+        draft.rules.policy.default_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "min_lifetime" = Default("\"0s\""), "A shorter lifetime is raised to this; `no-cache` and `no-store` still hold." => |draft, value| {
+        draft.rules.policy.min_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "max_lifetime" = Default("\"365d\""), "A longer lifetime is cut to this, whoever gave it." => |draft, value| {
+        draft.rules.policy.max_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "heuristic" = Default("false"), "Whether a response with `Last-Modified` and no lifetime is given one (RFC 9111 §4.2.2)." => |draft, value| {
+        draft.heuristic_on = value.boolean()?;
+        Ok(())
+    };
+    "heuristic_fraction" = Default("0.1"), "That lifetime's share of the time since `Last-Modified`." => |draft, value| {
+        draft.heuristic.fraction = value.fraction()?;
+        Ok(())
+    };
+    "heuristic_max" = Default("\"1d\""), "That lifetime's upper bound." => |draft, value| {
+        draft.heuristic.max = value.duration(SECOND..=LONGEST)?;
+        Ok(())
+    };
+    "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 414 and 501, which a client can provoke." => |draft, value| {
+        draft.heuristic.error_statuses = value.boolean()?;
+        Ok(())
+    };
+    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, of any error status: `{ \"404\" = \"10s\" }`." => |draft, value| {
+        draft.rules.policy.negative = negative(value)?;
+        Ok(())
+    };
+    "stale_while_revalidate" = Default("\"0s\""), "How long a stale response is still served while one refresh runs, where the origin grants no window of its own (RFC 5861)." => |draft, value| {
+        draft.rules.policy.stale_while_revalidate = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "stale_if_error" = Default("\"0s\""), "How long a stale response is served instead of an error, where the origin grants no window of its own (RFC 5861)." => |draft, value| {
+        draft.rules.policy.stale_if_error = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "stale_when_disconnected" = Default("\"60s\""), "How long a stale response is served while the origin gives no response at all (RFC 9111 §4.2.4)." => |draft, value| {
+        draft.rules.policy.stale_when_disconnected = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "keep" = Default("\"1h\""), "How long past all that a response with a validator is kept, to be revalidated instead of fetched." => |draft, value| {
+        draft.rules.policy.keep = value.duration(Duration::ZERO..=LONGEST)?;
+        Ok(())
+    };
+    "hit_for_miss" = Default("\"10s\""), "How long a URL whose answer could not be shared is fetched by everybody at once, without waiting." => |draft, value| {
+        draft.rules.hit_for_miss = value.duration(Duration::ZERO..=HOUR)?;
+        Ok(())
+    };
+    "collapse" = Default("true"), "Whether concurrent requests for one object share a fetch." => |draft, value| {
+        draft.rules.collapse = value.boolean()?;
+        Ok(())
+    };
+    "wait" = Default("\"30s\""), "How long a request waits for another's response header section before it fetches by itself." => |draft, value| {
+        draft.rules.wait = value.duration(Duration::ZERO..=HOUR)?;
+        Ok(())
+    };
+    "fill_grace" = Default("\"30s\""), "How long a body that is to be stored is still fetched when all its readers have left." => |draft, value| {
+        draft.rules.fill_grace = value.duration(Duration::ZERO..=HOUR)?;
+        Ok(())
+    };
+    "stall_timeout" = Default("\"30s\""), "How long the slowest reader of a shared body that is too large to store may stall before it is cut." => |draft, value| {
+        draft.rules.stall_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+    "window" = Default("\"1MiB\""), "What such a body may buffer for its readers." => |draft, value| {
+        draft.rules.window = value.memory(64 * KIB..=1024 * MIB)?;
+        Ok(())
+    };
+    "request_directives" = Default("\"ignore\""), "Whether clients' `no-cache`, `max-age`, `min-fresh` and `max-stale` count: `\"ignore\"`, `\"honour\"`, or `\"trusted\"` (peers in `[trust]` only). `no-store` and `only-if-cached` always do." => |draft, value| {
+        draft.rules.policy.request_directives = value.one_of(&[
+            ("ignore", RequestDirectivesPolicy::Ignore),
+            ("honour", RequestDirectivesPolicy::Honour),
+            ("trusted", RequestDirectivesPolicy::Trusted),
+        ])?;
+        Ok(())
+    };
+    "targeted" = Default("true"), "Whether `Seawall-Cache-Control` and `CDN-Cache-Control` come before `Cache-Control` (RFC 9213)." => |draft, value| {
+        draft.rules.policy.targeted = value.boolean()?;
+        Ok(())
+    };
+    "surrogate_control" = Default("false"), "Whether `Surrogate-Control` comes before `Cache-Control`." => |draft, value| {
+        draft.rules.policy.surrogate_control = value.boolean()?;
+        Ok(())
+    };
+    "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| {
+        draft.rules.policy.x_accel_expires = value.boolean()?;
+        Ok(())
+    };
+    "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| {
+        draft.rules.policy.store_set_cookie = value.boolean()?;
+        Ok(())
+    };
+    "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| {
+        draft.rules.policy.accept_short_partial = value.boolean()?;
+        Ok(())
+    };
+    "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| {
+        draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
+        Ok(())
+    };
+    "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| {
+        draft.rules.policy.complete_partial_without_validator = value.boolean()?;
+        Ok(())
+    };
+    "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| {
+        draft.rules.policy.normalize_accept_language = value.boolean()?;
+        Ok(())
+    };
+};
+
+/// `{ "404" = "10s", "503" = "1s" }`
+fn negative(value: &Value<'_>) -> Checked<Vec<(u16, Duration)>> {
+    let table = value.table("write { \"404\" = \"10s\" }")?;
+    collect(table.iter().map(|(status, node)| {
+        let lifetime = Value::new(node, value.around()).duration(Duration::ZERO..=LONGEST);
+        match status.get_ref().parse() {
+            Ok(code @ 400..=599) => lifetime.map(|lifetime| (code, lifetime)),
+            _ => Err(Fault::at(status.span(), "this is not the status of an error")
+                .help("write a status from 400 to 599 in quotes: \"404\" = \"10s\"")
+                .into()),
+        }
+    }))
+}
+
+/// What only all keys of a cache section together show; `written` is the section in the file.
+///
+/// Faults have no place where the section holds none of their keys: something above it is wrong.
+pub(in crate::config) fn contradictions(
+    written: Option<&Value<'_>>,
+    draft: &Draft,
+    any_trusted: bool,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let policy = &draft.rules.policy;
+    let show = humantime::format_duration;
+    let mut fault = |keys: &[&str], title: String, help: String| {
+        let place = written.and_then(|table| {
+            keys.iter().find(|key| table.has_key(key)).map(|key| table.key_span(key))
+        });
+        faults.push(Fault::anywhere(place, title).help(help));
+    };
+    let quarter = draft.quarter_of_memory();
+    if let Some(size) = draft.max_object_size.filter(|size| *size > quarter) {
+        let size = bytesize::ByteSize(size);
+        fault(
+            &["max_object_size", "memory"],
+            format!(
+                "an object of {size} would push too much else out: max_object_size is more than a quarter of memory"
+            ),
+            format!(
+                "write {} or less, or give memory {} or more",
+                bytesize::ByteSize(quarter),
+                bytesize::ByteSize(size.as_u64().saturating_mul(4))
+            ),
+        );
+    }
+    if draft.rules.window as u64 > quarter {
+        fault(
+            &["window", "memory"],
+            "window is more than a quarter of memory".to_owned(),
+            format!("write {} or less", bytesize::ByteSize(quarter)),
+        );
+    }
+    if policy.min_lifetime > policy.max_lifetime {
+        fault(
+            &["min_lifetime", "max_lifetime"],
+            format!(
+                "min_lifetime ({}) is longer than max_lifetime ({})",
+                show(policy.min_lifetime),
+                show(policy.max_lifetime)
+            ),
+            "lower min_lifetime or raise max_lifetime".to_owned(),
+        );
+    }
+    if policy.default_lifetime > policy.max_lifetime {
+        fault(
+            &["default_lifetime", "max_lifetime"],
+            format!(
+                "default_lifetime ({}) is longer than max_lifetime ({})",
+                show(policy.default_lifetime),
+                show(policy.max_lifetime)
+            ),
+            "lower default_lifetime or raise max_lifetime".to_owned(),
+        );
+    }
+    if policy.request_directives == RequestDirectivesPolicy::Trusted && !any_trusted {
+        fault(
+            &["request_directives"],
+            "only trusted peers' directives would count, but nobody is trusted".to_owned(),
+            "list peers in [trust] proxies, or write \"ignore\" or \"honour\"".to_owned(),
+        );
+    }
+    faults
+}

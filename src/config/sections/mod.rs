@@ -1,0 +1,71 @@
+//! The sections of the file, one table of keys each.
+
+pub(super) mod admin;
+pub(super) mod cache;
+pub(super) mod listener;
+pub(super) mod logs;
+pub(super) mod route;
+pub(super) mod server;
+pub(super) mod upstream;
+
+use super::schema::{Described, describe};
+
+/// A section as the documentation shows it.
+pub(super) struct Section {
+    /// Its path in the file, as in a hint: `[listener.tls]`.
+    pub(super) name: &'static str,
+    /// What it is for.
+    pub(super) about: &'static str,
+    pub(super) keys: Vec<Described>,
+}
+
+/// What `[error_pages]` is for: its keys are statuses.
+pub(super) const ERROR_PAGES: &str = "Files that replace the built-in error pages, by status.";
+
+/// Every section with a fixed set of keys, in the order of `config/seawall.toml`.
+pub(super) fn all() -> Vec<Section> {
+    let section = |name, about, keys| Section { name, about, keys };
+    vec![
+        section("server", "The process.", describe(server::SERVER).collect()),
+        section(
+            "listener",
+            "Where clients connect; repeat it for more addresses.",
+            describe(listener::LISTENER).collect(),
+        ),
+        section("listener.tls", "HTTPS on the listener above.", describe(listener::TLS).collect()),
+        section("limits", "Bounds on clients.", describe(server::LIMITS).collect()),
+        section("trust", "Whose word is taken.", describe(server::TRUST).collect()),
+        section(
+            "upstream_defaults",
+            "How to talk to origins. Each of these keys may also stand in an [upstream.NAME], and wins there.",
+            describe(upstream::MANNERS).collect(),
+        ),
+        section(
+            "upstream.NAME",
+            "An origin; the name is yours, and routes refer to it.",
+            describe(upstream::PLACE).collect(),
+        ),
+        section(
+            "route",
+            "What goes where: repeat it, the first that matches wins. With one upstream and no route, everything goes there.",
+            describe(route::ROUTE).collect(),
+        ),
+        section(
+            "cache",
+            "What is stored and for how long. Routes may override all but the first two keys.",
+            describe(cache::MEMORY).chain(describe(cache::RULES)).collect(),
+        ),
+        section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
+        section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
+        section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),
+        section("log", "What the program says about itself.", describe(logs::LOG).collect()),
+    ]
+}
+
+/// The section that a misplaced key belongs in, if there is just one.
+pub(super) fn home_of(key: &str) -> Option<&'static str> {
+    let holds = |section: &Section| section.keys.iter().any(|known| known.name == key);
+    let mut homes = all().into_iter().filter(holds).map(|section| section.name);
+    let home = homes.next()?;
+    homes.next().is_none().then_some(home)
+}

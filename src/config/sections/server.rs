@@ -1,0 +1,150 @@
+//! `[server]`, `[limits]` and `[trust]`.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::raw::Value;
+use crate::config::schema::{Key, keys};
+use crate::config::units;
+use crate::server::Runtime;
+use crate::{proxy, server};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// What `[server]` says.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Server {
+    pub(in crate::config) config: server::Config,
+    pub(in crate::config) name: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { config: server::Config::default(), name: "seawall".to_owned() }
+    }
+}
+
+/// What `[limits]` says.
+#[derive(Clone, Debug, Default)]
+pub(in crate::config) struct Limits {
+    pub(in crate::config) server: server::Limits,
+    pub(in crate::config) proxy: proxy::Limits,
+}
+
+/// What `[trust]` says.
+#[derive(Clone, Debug, Default)]
+pub(in crate::config) struct Trust {
+    pub(in crate::config) proxies: Vec<IpNet>,
+}
+
+pub(in crate::config) const SERVER: &[Key<Server>] = keys! {
+    "threads" = Default("\"auto\""), "Worker threads; `\"auto\"` is one for each core." => |draft, value| {
+        if !matches!(value.string(), Ok("auto")) {
+            draft.config.threads = value.count(1..=1024)?;
+        }
+        Ok(())
+    };
+    "runtime" = Default("\"per-core\""), "`\"per-core\"`: each thread accepts and serves its own connections. `\"multi-thread\"`: threads steal work from each other." => |draft, value| {
+        draft.config.runtime = value.one_of(&[
+            ("per-core", Runtime::PerCore),
+            ("multi-thread", Runtime::MultiThread),
+        ])?;
+        Ok(())
+    };
+    "grace" = Default("\"30s\""), "How long requests under way may take to finish after SIGTERM." => |draft, value| {
+        draft.config.grace = value.duration(Duration::ZERO..=HOUR)?;
+        Ok(())
+    };
+    "name" = Default("\"seawall\""), "This node's name in `Via` and `Cache-Status`." => |draft, value| {
+        draft.name = token(value)?;
+        Ok(())
+    };
+};
+
+pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
+    "max_connections" = Default("50000"), "Open client connections; more are closed at once." => |draft, value| {
+        draft.server.max_connections = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_in_flight" = Default("20000"), "Requests under way at once; more are answered 503." => |draft, value| {
+        draft.proxy.max_in_flight = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_streams" = Default("128"), "Concurrent HTTP/2 streams on a connection." => |draft, value| {
+        draft.server.max_streams = value.count(1..=10_000)? as u32;
+        Ok(())
+    };
+    "max_header_bytes" = Default("\"64KiB\""), "A request's header section; larger ones are answered 431." => |draft, value| {
+        draft.server.max_header_bytes = value.memory(8 * KIB..=MIB)?;
+        Ok(())
+    };
+    "max_headers" = Default("100"), "Fields of an HTTP/1 request's header section; more are answered 431. HTTP/2 is bounded by `max_header_bytes` alone." => |draft, value| {
+        draft.server.max_headers = value.count(16..=1024)?;
+        Ok(())
+    };
+    "max_uri_bytes" = Default("\"16KiB\""), "A request's target; longer ones are answered 414." => |draft, value| {
+        draft.proxy.max_uri_bytes = value.memory(256..=64 * KIB)?;
+        Ok(())
+    };
+    "max_body_bytes" = Default("\"off\""), "A request's body; larger ones are answered 413. `\"off\"` for no bound: bodies are streamed, never gathered." => |draft, value| {
+        let bound = value.parsed(|text| units::optional(text, units::size));
+        draft.proxy.max_body_bytes = match bound? {
+            None => None,
+            Some(_) => Some(value.size(0..=i64::MAX.cast_unsigned())?),
+        };
+        Ok(())
+    };
+    "body_timeout" = Default("\"60s\""), "How long a client may pause while it sends a body." => |draft, value| {
+        draft.proxy.body_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+    "handshake_timeout" = Default("\"10s\""), "The TLS handshake and a PROXY header." => |draft, value| {
+        draft.server.handshake_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+    "header_timeout" = Default("\"30s\""), "Reading a request's header section, from its first byte (of a new connection: from its start)." => |draft, value| {
+        draft.server.header_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+    "idle_timeout" = Default("\"75s\""), "How long a client connection may idle between requests." => |draft, value| {
+        draft.server.idle_timeout = value.duration(SECOND..=DAY)?;
+        Ok(())
+    };
+    "write_timeout" = Default("\"60s\""), "How long a write to a client may make no progress." => |draft, value| {
+        draft.server.write_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+};
+
+pub(in crate::config) const TRUST: &[Key<Trust>] = keys! {
+    "proxies" = Default("[]"), "Peers (networks or addresses) whose `X-Forwarded-*` and `Forwarded` fields are believed and appended to; from everybody else they are replaced." => |draft, value| {
+        draft.proxies = networks(value)?;
+        Ok(())
+    };
+};
+
+/// A list of networks or single addresses.
+pub(super) fn networks(value: &Value<'_>) -> crate::config::fault::Checked<Vec<IpNet>> {
+    value.list("write [\"10.0.0.0/8\", \"192.0.2.1\"]", |member| member.parsed(units::network))
+}
+
+/// A `token` of RFC 9110 §5.6.2: what `Via` and `Cache-Status` allow as a name.
+fn token(value: &Value<'_>) -> crate::config::fault::Checked<String> {
+    let text = value.string()?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(allowed)
+    {
+        return Ok(text.to_owned());
+    }
+    Err(value
+        .fault("this cannot be a name in a header field")
+        .help("write a letter, then letters, digits, `-`, `.` or `_`; 64 at most")
+        .into())
+}

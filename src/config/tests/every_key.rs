@@ -1,0 +1,211 @@
+//! Every key has an effect, and one of its own: a key that set a field of another key would go
+//! unnoticed while both stand at their defaults.
+
+use super::*;
+use crate::config::sections;
+
+/// For every key, a value other than its default.
+const CHANGES: &[(&str, &[&str])] = &[
+    (
+        "[server]",
+        &["threads = 77", "runtime = \"multi-thread\"", "grace = \"77s\"", "name = \"node-77\""],
+    ),
+    (
+        "[[listener]]\naddress = \"127.0.0.1:77\"",
+        &["http2 = false", "proxy_protocol_from = [\"192.0.2.7\"]"],
+    ),
+    (
+        "[limits]",
+        &[
+            "max_connections = 77",
+            "max_in_flight = 77",
+            "max_streams = 77",
+            "max_header_bytes = \"77KiB\"",
+            "max_headers = 77",
+            "max_uri_bytes = \"7KiB\"",
+            "max_body_bytes = \"77KiB\"",
+            "body_timeout = \"77s\"",
+            "handshake_timeout = \"77s\"",
+            "header_timeout = \"77s\"",
+            "idle_timeout = \"77s\"",
+            "write_timeout = \"77s\"",
+        ],
+    ),
+    ("[trust]", &["proxies = [\"192.0.2.7\"]"]),
+    (
+        "[upstream_defaults]",
+        &[
+            "host = \"upstream\"",
+            "host = \"a.test\"",
+            "sni = \"a.test\"",
+            "version = \"2\"",
+            "version = \"auto\"",
+            "verify = false",
+            "ca = \"CERTIFICATE\"",
+            "connect_timeout = \"7s\"",
+            "first_byte_timeout = \"7s\"",
+            "between_bytes_timeout = \"7s\"",
+            "total_timeout = \"77s\"",
+            "idle_timeout = \"7s\"",
+            "max_idle = 7",
+            "resolve_interval = \"7s\"",
+            "retry_reused = \"unsent\"",
+            "unknown_transfer_coding = \"read-to-close\"",
+            "max_response_head = \"77KiB\"",
+        ],
+    ),
+    (
+        "[[route]]",
+        &[
+            "host = \"a.test\"",
+            "host = \"*.a.test\"",
+            "path = \"/a\"",
+            "cache = { keep = \"77s\" }",
+        ],
+    ),
+    (
+        "[cache]\nheuristic = true",
+        &[
+            "memory = \"77MiB\"",
+            "max_variants = 7",
+            "enabled = false",
+            "max_object_size = \"7MiB\"",
+            "default_lifetime = \"7s\"",
+            "min_lifetime = \"7s\"",
+            "max_lifetime = \"7s\"",
+            "heuristic_fraction = 0.7",
+            "heuristic_max = \"7s\"",
+            "heuristic_error_statuses = true",
+            "negative = { 404 = \"7s\" }",
+            "stale_while_revalidate = \"7s\"",
+            "stale_if_error = \"7s\"",
+            "stale_when_disconnected = \"7s\"",
+            "keep = \"7s\"",
+            "hit_for_miss = \"7s\"",
+            "collapse = false",
+            "wait = \"7s\"",
+            "fill_grace = \"7s\"",
+            "stall_timeout = \"7s\"",
+            "window = \"77KiB\"",
+            "request_directives = \"honour\"",
+            "targeted = false",
+            "surrogate_control = true",
+            "x_accel_expires = true",
+            "store_set_cookie = true",
+            "accept_short_partial = true",
+            "not_modified_without_last_modified = true",
+            "complete_partial_without_validator = true",
+            "normalize_accept_language = true",
+        ],
+    ),
+    (
+        "[purge]",
+        &[
+            "allow = [\"192.0.2.7\"]",
+            "token = \"0123456789abcdef\"",
+            "token_env = \"GOOD_TOKEN\"",
+            "token_file = \"TOKEN\"",
+        ],
+    ),
+    (
+        "[admin]",
+        &[
+            "address = \"off\"",
+            "token = \"0123456789abcdef\"",
+            "token_env = \"GOOD_TOKEN\"",
+            "token_file = \"TOKEN\"",
+        ],
+    ),
+    ("[access_log]", &["format = \"json\"", "format = \"off\"", "path = \"a.log\""]),
+    ("[log]", &["level = \"debug\"", "format = \"json\""]),
+];
+
+/// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
+const ELSEWHERE: &[&str] = &["tls", "upstream"];
+
+#[test]
+fn every_key_changes_something_of_its_own() {
+    let files = Files::new("keys");
+    let mut seen: Vec<(String, Settings)> = Vec::new();
+    for (header, lines) in CHANGES {
+        let unchanged = good(header);
+        for line in *lines {
+            let text = format!("{header}\n{}\n", files.named(line));
+            let settings = good(&text);
+            assert_ne!(settings, unchanged, "no effect: {text}");
+            if let Some((twin, _)) = seen.iter().find(|(_, other)| *other == settings) {
+                // Where a token comes from makes no difference to what it is.
+                assert!(text.contains("token") && twin.contains("token"), "{text} means {twin}");
+            }
+            seen.push((text, settings));
+        }
+    }
+}
+
+#[test]
+fn no_key_is_forgotten() {
+    for section in sections::all() {
+        if matches!(section.name, "listener.tls" | "upstream.NAME") {
+            continue;
+        }
+        let (header, lines) = CHANGES
+            .iter()
+            .find(|(header, _)| header.split(']').next().unwrap().trim_matches('[') == section.name)
+            .unwrap_or_else(|| panic!("[{}]", section.name));
+        for key in section.keys.iter().filter(|key| !ELSEWHERE.contains(&key.name)) {
+            let mut lines = lines.iter().copied().chain(header.lines());
+            let change = lines.find(|line| line.starts_with(&format!("{} =", key.name)));
+            assert!(change.is_some(), "add a change of {} to [{}]", key.name, section.name);
+        }
+    }
+}
+
+#[test]
+fn certificates_are_looked_into() {
+    let files = Files::new("certificates");
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+    let tls =
+        |pair: &str| format!("{listener}tls = {{ certificates = [{{ {} }}] }}", files.named(pair));
+    let settings = good(&tls("certificate = \"CERTIFICATE\", key = \"KEY\""));
+    assert!(settings.server.listeners[0].tls.as_ref().is_some_and(|tls| tls.allow_tls12));
+    let swapped = tls("certificate = \"KEY\", key = \"CERTIFICATE\"");
+    let faults = faults(&format!("{ORIGIN}{swapped}\n"));
+    let titles: Vec<_> = faults.iter().map(|(_, title, _)| title.as_str()).collect();
+    let [first, second] = titles.as_slice() else { panic!("{titles:?}") };
+    assert!(first.contains("no certificate in PEM form"), "{first}");
+    assert!(second.contains("no private key in PEM form"), "{second}");
+    let more = "[listener.tls]\nmin_version = \"1.3\"\nreload_interval = \"7s\"\ncertificates = [{ certificate = \"CERTIFICATE\", key = \"KEY\" }]\n";
+    let settings = good(&files.named(&format!("{listener}{more}")));
+    let tls = settings.server.listeners[0].tls.as_ref().expect("TLS");
+    assert_eq!((tls.allow_tls12, tls.reload_interval), (false, Duration::from_secs(7)));
+}
+
+/// Files that keys may name, in a directory that goes when this does.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(test: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("seawall-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let pair = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+        write("CERTIFICATE", &pair.cert.pem());
+        write("KEY", &pair.signing_key.serialize_pem());
+        write("TOKEN", "fedcba9876543210\n");
+        Self(directory)
+    }
+
+    /// The text with whole paths instead of the files' names.
+    fn named(&self, text: &str) -> String {
+        ["CERTIFICATE", "KEY", "TOKEN"].iter().fold(text.to_owned(), |text, name| {
+            let quoted = format!("\"{name}\"");
+            text.replace(&quoted, &format!("\"{}\"", self.0.join(name).display()))
+        })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
