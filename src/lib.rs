@@ -17,6 +17,7 @@
 //! A request's way through the house is one function: `proxy::stack`.
 
 pub mod admin;
+pub mod app;
 pub mod body;
 pub mod budget;
 pub mod cache;

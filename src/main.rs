@@ -1,3 +1,255 @@
-//! The `seawall` program.
+//! The `seawall` program: command line → settings → run → exit code.
 
-fn main() {}
+mod cli;
+mod demo;
+mod purge;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use demo::DemoError;
+use launch::{LaunchError, launch};
+use seawall::config::{self, Faults, Settings, Sources};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How a command ended; the numbers are those of BSD's sysexits, and documented in `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// All is well.
+    Good = 0,
+    /// A check found faults.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 64,
+    /// It went wrong while running.
+    RunTime = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn main() -> ExitCode {
+    // The first thing of all: whatever speaks TLS later finds this provider. An error would mean
+    // that there is one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let exit = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => {
+            let _ = error.print();
+            if let Some(variable) = cli::variable_at_fault(&error, std::env::args_os()) {
+                complain(format_args!("The value comes from the environment: {variable}"));
+            }
+            if error.use_stderr() { Exit::Usage } else { Exit::Good }
+        }
+    };
+    exit.into()
+}
+
+fn run(command: Command) -> Exit {
+    match command {
+        Command::Serve(serve) => self::serve(&serve.sources()),
+        Command::Check(check) if check.defaults => {
+            say(config::default_file().trim_end());
+            Exit::Good
+        }
+        Command::Check(check) => self::check(&check.sources()),
+        Command::Purge(purge) => match purge::run(&purge) {
+            Ok(done) => {
+                say(done);
+                Exit::Good
+            }
+            Err(error) => failed(error),
+        },
+        Command::Demo(demo) => match demo::run(demo.listen) {
+            Ok(()) => Exit::Good,
+            Err(DemoError::Launch(error)) => not_launched(error),
+            Err(error) => failed(error),
+        },
+    }
+}
+
+fn serve(sources: &Sources) -> Exit {
+    match config::load(sources) {
+        Err(faults) => {
+            report(&faults);
+            Exit::Usage
+        }
+        Ok(settings) => launch(settings, |_| ()).map_or_else(not_launched, |()| Exit::Good),
+    }
+}
+
+fn check(sources: &Sources) -> Exit {
+    match config::load(sources) {
+        Err(faults) => {
+            report(&faults);
+            Exit::Failed
+        }
+        Ok(settings) => {
+            say(summary(&settings));
+            Exit::Good
+        }
+    }
+}
+
+fn summary(settings: &Settings) -> String {
+    let counted = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    format!(
+        "ok: {}, {}, {}",
+        counted(settings.server.listeners.len(), "listener"),
+        counted(settings.upstreams.len(), "upstream"),
+        counted(settings.proxy.routes.len(), "route"),
+    )
+}
+
+/// Shows faults, in colour where somebody looks at them.
+fn report(faults: &Faults) {
+    let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    complain(faults.render(coloured));
+}
+
+fn failed(error: impl Display) -> Exit {
+    complain(format_args!("seawall: {error}"));
+    Exit::RunTime
+}
+
+/// What only a start finds out may still be the configuration's fault.
+fn not_launched(error: LaunchError) -> Exit {
+    let exit = if error.is_settings() { Exit::Usage } else { Exit::RunTime };
+    failed(error);
+    exit
+}
+
+/// A line on standard output; if nobody reads it any more, there is nobody to tell.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The one place that starts Seawall.
+mod launch {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use seawall::app::{App, StartError};
+    use seawall::clock::Clock;
+    use seawall::config::Settings;
+    use seawall::server::{BindError, RunError};
+    use seawall::shutdown::{raise_open_files, watch_signals};
+    use seawall::telemetry::log;
+
+    /// What a started node has become.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Started {
+        /// Where it listens for clients.
+        pub(crate) addresses: Vec<SocketAddr>,
+        /// Where it listens for admin requests.
+        pub(crate) admin: Option<SocketAddr>,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum LaunchError {
+        #[error("{0}")]
+        Log(String),
+        #[error(transparent)]
+        Start(#[from] StartError),
+        #[error("signals: {0}")]
+        Signals(#[source] io::Error),
+        #[error(transparent)]
+        Run(#[from] RunError),
+    }
+
+    impl LaunchError {
+        /// Whether the settings name what cannot be used: a certificate, an authority, a page.
+        pub(crate) fn is_settings(&self) -> bool {
+            matches!(
+                self,
+                Self::Start(
+                    StartError::Bind(BindError::Tls(_))
+                        | StartError::Admin(BindError::Tls(_))
+                        | StartError::Upstream(_)
+                        | StartError::ErrorPage { .. }
+                )
+            )
+        }
+    }
+
+    /// Runs a node until a signal ends it; `started` is called once it listens.
+    pub(crate) fn launch(
+        settings: Settings,
+        started: impl FnOnce(&Started),
+    ) -> Result<(), LaunchError> {
+        // Until the end: dropping it writes the last lines.
+        let _log =
+            log::init(&settings.telemetry).map_err(|error| LaunchError::Log(error.to_string()))?;
+        if let Err(error) = raise_open_files() {
+            tracing::warn!(%error, "the limit on open files stays as it is");
+        }
+        let protects = protects(&settings);
+        let running = App::start(settings, Clock::System)?;
+        let access_log = running.access_log().clone();
+        watch_signals(running.handle(), move || access_log.reopen())
+            .map_err(LaunchError::Signals)?;
+        let addresses = running.addresses().to_vec();
+        let admin = running.admin_address();
+        let listens = list(addresses.iter());
+        let admin_at = admin.map_or_else(String::new, |admin| format!("; admin on {admin}"));
+        tracing::info!("listening on {listens}, in front of {protects}{admin_at}");
+        started(&Started { addresses, admin });
+        running.wait()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn protects(settings: &Settings) -> String {
+        list(settings.upstreams.iter().map(|upstream| {
+            let scheme = if upstream.tls { "https" } else { "http" };
+            format!("{scheme}://{}:{}", upstream.host, upstream.port)
+        }))
+    }
+
+    /// Each of them once, in order.
+    fn list(items: impl Iterator<Item = impl ToString>) -> String {
+        let mut listed: Vec<String> = Vec::new();
+        for item in items.map(|item| item.to_string()) {
+            if !listed.contains(&item) {
+                listed.push(item);
+            }
+        }
+        listed.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(line: &str) -> Exit {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        run(cli.command)
+    }
+
+    #[test]
+    fn faults_have_exit_codes() {
+        assert_eq!(exit("seawall check --config /nowhere/seawall.toml"), Exit::Failed);
+        assert_eq!(exit("seawall serve --config /nowhere/seawall.toml"), Exit::Usage);
+        assert_eq!(exit("seawall check --config config/seawall.toml"), Exit::Good);
+        for example in ["cache-tests", "two-sites"] {
+            let line = format!("seawall check --config config/examples/{example}.toml");
+            assert_eq!(exit(&line), Exit::Good);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The command line: types only. What they mean is said by the modules that they are handed to.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use seawall::config::{self, CliOverrides, Sources};
+use seawall::key::{Target, TargetError};
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall demo                                     a site to try things on, with Seawall before it
+  seawall serve --origin http://127.0.0.1:9000     protect an origin, without any file
+  seawall check --config seawall.toml              all that is wrong with a file, at once
+  seawall purge --prefix https://example.com/news  have everything below it refreshed
+
+Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
+
+/// A caching reverse proxy that keeps the waves off your origin.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Check(Check),
+    Purge(Purge),
+    Demo(Demo),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  seawall serve --origin http://127.0.0.1:9000
+  seawall serve --origin https://www.example.com --listen 0.0.0.0:8080 --memory 2GiB
+  seawall serve --config seawall.toml --log-level debug
+
+Each flag has an environment variable; a flag wins over it, and it wins over the file.";
+
+/// Serve and cache an origin.
+///
+/// Without a file, --origin is all it takes: responses are cached as the origin allows. SIGTERM or
+/// SIGINT finishes what is under way and ends; a second one ends at once; SIGUSR1 opens log files
+/// again.
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub(crate) struct Serve {
+    /// The configuration file (TOML); "seawall check --defaults" prints one to start from.
+    #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    overrides: CliOverrides,
+}
+
+impl Serve {
+    pub(crate) fn sources(self) -> Sources {
+        Sources { file: self.config, overrides: self.overrides }
+    }
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  seawall check --config seawall.toml
+  seawall check --defaults > seawall.toml";
+
+/// Check a configuration and report all its faults at once.
+///
+/// Takes the same flags and variables as "serve" and means the same by them. Exits with 1 when
+/// there are faults.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct Check {
+    /// The configuration file (TOML).
+    #[arg(
+        long,
+        short,
+        env = "SEAWALL_CONFIG",
+        value_name = "FILE",
+        required_unless_present = "defaults"
+    )]
+    config: Option<PathBuf>,
+
+    /// Print a file with every key, its default and its meaning, and check nothing.
+    #[arg(long)]
+    pub(crate) defaults: bool,
+
+    #[command(flatten)]
+    overrides: CliOverrides,
+}
+
+impl Check {
+    pub(crate) fn sources(self) -> Sources {
+        Sources { file: self.config, overrides: self.overrides }
+    }
+}
+
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  seawall purge --url https://example.com/news
+  seawall purge --prefix https://example.com/news --hard
+  seawall purge --all --admin http://127.0.0.1:9180";
+
+/// Purge what a running Seawall has stored, in all variants.
+///
+/// A soft purge makes it stale: it is refreshed when it is next asked for, and stale rules may still
+/// serve it until then. A hard purge removes it.
+#[derive(Debug, Args)]
+#[command(after_help = PURGE_EXAMPLES)]
+#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "all"]))]
+pub(crate) struct Purge {
+    /// One URL, as clients ask for it.
+    #[arg(long, value_name = "URL", value_parser = absolute_url)]
+    pub(crate) url: Option<String>,
+
+    /// Every URL that begins with this.
+    #[arg(long, value_name = "URL", value_parser = absolute_url)]
+    pub(crate) prefix: Option<String>,
+
+    /// Everything.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Remove, instead of making stale.
+    #[arg(long)]
+    pub(crate) hard: bool,
+
+    /// The admin listener of the Seawall to purge.
+    #[arg(long, env = "SEAWALL_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = config::origin)]
+    pub(crate) admin: config::Origin,
+
+    /// The admin token; better given by the variable than by the flag.
+    #[arg(long, env = "SEAWALL_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// What the node would refuse is refused here, before anything is sent.
+fn absolute_url(text: &str) -> Result<String, TargetError> {
+    Target::parse(text).map(|_| text.to_owned())
+}
+
+/// Run a small origin with Seawall in front of it, and show what the cache does.
+///
+/// Prints its address and curl commands to try; then a line for each request to Seawall, and one for
+/// each that had to go on to the origin.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Where to listen; if it is taken, a free port is used.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = config::address)]
+    pub(crate) listen: SocketAddr,
+}
+
+/// The environment variable that gave the value which `error` refuses; clap names the flag alone,
+/// which was not written where nobody gave it in `arguments`.
+pub(crate) fn variable_at_fault(
+    error: &clap::Error,
+    arguments: impl Iterator<Item = OsString>,
+) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+        return None;
+    }
+    let flag = shown.split_whitespace().next()?.strip_prefix("--")?;
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let is_written = arguments.any(|argument| {
+        let name = argument.strip_prefix("--").map(|rest| rest.split('=').next());
+        name.flatten() == Some(flag)
+    });
+    let command = Cli::command();
+    let mut flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = flags.find(|known| known.get_long() == Some(flag))?.get_env()?;
+    (!is_written).then(|| variable.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_sources() {
+        let line = "seawall serve --config a.toml --origin http://a.test --listen 127.0.0.1:0 \
+                    --listen 127.0.0.1:1 --admin-listen off --memory 64MiB --access-log json";
+        let Command::Serve(serve) = Cli::try_parse_from(line.split_whitespace()).unwrap().command
+        else {
+            panic!("serve");
+        };
+        let sources = serve.sources();
+        assert_eq!(sources.file, Some("a.toml".into()));
+        assert_eq!(sources.overrides.listen.len(), 2);
+        assert_eq!(sources.overrides.admin_listen, Some(config::Toggled::Off));
+        assert_eq!(sources.overrides.memory, Some(64 << 20));
+    }
+
+    #[test]
+    fn a_purge_names_an_absolute_url() {
+        for (url, good) in [("https://a.test/x", true), ("/x", false), ("ftp://a.test/", false)] {
+            let line = ["seawall", "purge", "--url", url];
+            assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_variable_is_told_from_a_bad_flag() {
+        let line = ["seawall", "serve", "--memory=512M"];
+        let error = Cli::try_parse_from(line).unwrap_err();
+        assert_eq!(variable_at_fault(&error, line.iter().map(OsString::from)), None);
+        // As if the flag had not been written.
+        let line = line.iter().take(2).map(OsString::from);
+        assert_eq!(variable_at_fault(&error, line).as_deref(), Some("SEAWALL_MEMORY"));
+        let unknown = Cli::try_parse_from(["seawall", "serve", "--memry"]).unwrap_err();
+        assert_eq!(variable_at_fault(&unknown, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let mistake =
+            |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap_err().to_string();
+        assert!(mistake("seawall serve --memory 512M").contains("512MiB"));
+        assert!(mistake("seawall serve --origin 127.0.0.1:9000").contains("http://127.0.0.1:9000"));
+        assert!(mistake("seawall serve --grace 30").contains("30s"));
+        assert!(mistake("seawall purge").contains("--prefix"));
+        assert!(
+            mistake("seawall purge --all --url http://a.test/").contains("cannot be used with")
+        );
+        assert!(mistake("seawall check").contains("--config"));
+    }
+}
