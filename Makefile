@@ -1,0 +1,64 @@
+# Every command that people need. `make` alone lists them.
+
+CARGO ?= cargo
+# A checkout of github.com/http-tests/cache-tests, after `npm i`. None of it is in this repository.
+CACHE_TESTS_DIR ?=
+# A program for node that runs that suite and scores it; not ours either. scripts/conformance.sh
+# shows what it is called with.
+SCORER ?=
+CONFORMANCE_ORIGIN_PORT ?= 18001
+CONFORMANCE_PROXY_PORT ?= 18080
+
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance bench bench-e2e
+
+help: ## List these commands
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: ## A small origin with Seawall in front, and what to try with curl
+	$(CARGO) run --release -- demo
+
+run: ## Seawall in front of ORIGIN (http://127.0.0.1:9000), on LISTEN (127.0.0.1:8080)
+	$(CARGO) run --release -- serve --origin $(or $(ORIGIN),http://127.0.0.1:9000) --listen $(or $(LISTEN),127.0.0.1:8080)
+
+prerequisites: ## Install what building and testing need (Debian; elsewhere, say what it is)
+	@bash scripts/prerequisites.sh
+
+test: prerequisites ## Run all tests
+	$(CARGO) test --locked
+
+check: fmt clippy test doc tidy deny ## Everything that must pass before a change is merged
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+tidy: ## The house rules alone: floors, sizes, words, documents
+	$(CARGO) test --locked --test suite tidy::
+
+# An advisory database is fetched over the network, so advisories are checked where that works.
+deny:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  $(CARGO) deny check bans licenses sources; \
+	else \
+	  echo "cargo-deny is not installed: bans, licences and sources were not checked"; \
+	fi
+
+conformance: ## Score against the public suite: CACHE_TESTS_DIR=… SCORER=…
+	@test -n "$(CACHE_TESTS_DIR)" || { echo "set CACHE_TESTS_DIR to a checkout of http-tests/cache-tests"; exit 64; }
+	@test -f "$(SCORER)" || { echo "set SCORER to a program that runs and scores the suite (SCORER is '$(SCORER)'); scripts/conformance.sh shows how it is called"; exit 64; }
+	$(CARGO) build --release --locked
+	@CACHE_TESTS_DIR="$(CACHE_TESTS_DIR)" SCORER="$(SCORER)" \
+	  ORIGIN_PORT=$(CONFORMANCE_ORIGIN_PORT) PROXY_PORT=$(CONFORMANCE_PROXY_PORT) \
+	  bash scripts/conformance.sh
+
+bench: ## Micro-benchmarks of the hit path
+	$(CARGO) bench --locked
+
+bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
+	$(CARGO) build --profile dist --locked
+	@bash benches/e2e.sh
