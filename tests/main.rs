@@ -1,1 +1,50 @@
-//! Tests of the whole proxy over real sockets.
+//! Tests of the whole proxy over real sockets: a scripted origin behind it, scripted clients in
+//! front, and a clock that moves when told to. One file per theme; each test is named as the
+//! sentence that it proves.
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "nothing here is seen outside; `pub` means seen outside its module"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_imports,
+    reason = "support is part of the tests, which clippy can't know, and it is their language"
+)]
+
+mod authorization;
+mod cli;
+mod clients;
+mod collapse;
+mod connections;
+mod directives;
+mod drain;
+mod errors;
+mod forwarded;
+mod freshness;
+mod head;
+mod headers;
+mod heuristics;
+mod http2;
+mod interim;
+mod invalidation;
+mod memory;
+mod preconditions;
+mod purge;
+mod range;
+mod regression;
+mod request_directives;
+mod routing;
+mod stale;
+mod status;
+mod streaming;
+mod support;
+mod targeted;
+mod tidy;
+mod timeouts;
+mod tls;
+mod upgrade;
+mod validation;
+mod vary;

@@ -1,0 +1,215 @@
+//! The program as operators run it: exit codes, start and end.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+
+use crate::support::*;
+
+fn seawall(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn ended(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = seawall(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code(), said)
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("seawall-cli-{}-{name}", std::process::id()))
+}
+
+/// A running `seawall serve`; killed when dropped.
+struct Served {
+    child: Child,
+    log: PathBuf,
+    address: SocketAddr,
+}
+
+impl Served {
+    /// Starts it, and finds the port that it chose in the line that it says at the start.
+    async fn start(name: &str, arguments: &[&str]) -> Self {
+        let log = temporary(name);
+        let file = File::create(&log).unwrap();
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let child = seawall(&[&fixed[..], arguments].concat())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut address = None;
+        eventually("the line that tells the address", || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            let words = said.split(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+            let mut addresses = words.filter_map(|word| word.parse::<SocketAddr>().ok());
+            address = addresses.find(|address| address.port() != 0);
+            said.contains('\n') && address.is_some()
+        })
+        .await;
+        Self { child, log, address: address.unwrap() }
+    }
+
+    fn signal(&self, name: &str) {
+        // The shell's own `kill`: slim images have no program of that name.
+        let kill = format!("kill -s {name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    async fn code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("its end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+#[test]
+fn help_and_version_are_good_and_an_unknown_flag_is_a_usage_error() {
+    assert_eq!(ended(&["--help"]).0, Some(0));
+    assert_eq!(ended(&["--version"]).0, Some(0));
+    assert_eq!(ended(&["serve", "--no-such-flag"]).0, Some(64));
+    assert_eq!(ended(&["serve"]).0, Some(64), "there is no origin to serve");
+}
+
+#[test]
+fn check_passes_the_shipped_files_and_names_every_fault_of_a_bad_one() {
+    for file in ["config/seawall.toml", "config/examples/cache-tests.toml"] {
+        let (code, said) = ended(&["check", "--config", file]);
+        assert_eq!(code, Some(0), "{file}: {said}");
+    }
+    let file = temporary("bad.toml");
+    std::fs::write(&file, "unheard_of = 1\n\n[server]\nthreads = \"many\"\n").unwrap();
+    let name = file.to_str().unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(1), "{said}");
+    for place in [format!("{name}:1"), format!("{name}:4")] {
+        assert!(said.contains(&place), "{place} in {said}");
+    }
+    assert_eq!(ended(&["serve", "--config", name]).0, Some(64));
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn what_the_settings_name_and_cannot_be_used_is_a_usage_error() {
+    let file = temporary("pages.toml");
+    let missing = temporary("no-such-page.html");
+    let certificate = temporary("not-a-certificate.pem");
+    std::fs::write(&certificate, "nothing").unwrap();
+    let (missing_name, certificate_name) = (missing.display(), certificate.display());
+    for text in [
+        format!("[error_pages]\n502 = \"{missing_name}\"\n"),
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\n\
+             certificate = \"{certificate_name}\"\nkey = \"{certificate_name}\"\n"
+        ),
+        format!("[upstream_defaults]\nca = \"{certificate_name}\"\n"),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        let origin = ["--origin", "https://origin.example", "--admin-listen", "off"];
+        let (code, said) =
+            ended(&[&["serve", "--config", file.to_str().unwrap()], &origin[..]].concat());
+        assert_eq!(code, Some(64), "{text}: {said}");
+        assert!(said.contains("no-such-page") || said.contains("not-a-certificate"), "{said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(&certificate).unwrap();
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_run_time_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = ended(&["serve", "--origin", "http://127.0.0.1:9", "--listen", &address]);
+    assert_eq!(code, Some(70), "{said}");
+    assert!(said.contains(&address), "{said}");
+}
+
+#[tokio::test]
+async fn it_serves_with_nothing_but_an_origin_and_ends_well_on_sigterm() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match &*request.target {
+        "/held" => ok("held").gate(&held),
+        // The origin's clock is the tests'; the program's is the real one.
+        _ => ok("body").fresh(3600).undated(),
+    })
+    .await;
+    let url = format!("http://{}", origin.address);
+    let mut served = Served::start("sigterm", &["--origin", &url]).await;
+    for hit in [false, true] {
+        let response = Client::connect(served.address).await.exchange(&get("/")).await;
+        assert_eq!((response.text(), response.is_hit()), ("body", hit));
+    }
+    let mut client = Client::connect(served.address).await;
+    client.send(get("/held").bytes()).await;
+    origin.arrived(2).await;
+    served.signal("TERM");
+    gate.open();
+    assert_eq!(client.exchange_rest().await.text(), "held", "what was accepted is finished");
+    assert_eq!(served.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let gate = Gate::new();
+    let origin = Origin::answering(ok("never").gate(&gate)).await;
+    let url = format!("http://{}", origin.address);
+    let mut served = Served::start("twice", &["--origin", &url]).await;
+    let mut client = Client::connect(served.address).await;
+    client.send(get("/").bytes()).await;
+    origin.arrived(1).await;
+    served.signal("INT");
+    // Draining has begun when nothing new is accepted.
+    within("the end of accepting", async {
+        while tokio::net::TcpStream::connect(served.address).await.is_ok() {}
+    })
+    .await;
+    served.signal("INT");
+    served.code().await;
+}
+
+#[tokio::test]
+async fn the_access_log_is_reopened_on_sigusr1() {
+    let origin = Origin::answering(ok("body")).await;
+    let url = format!("http://{}", origin.address);
+    let (log, moved) = (temporary("access.log"), temporary("access.log.1"));
+    let file = temporary("access.toml");
+    let text = format!("[access_log]\nformat = \"json\"\npath = \"{}\"\n", log.display());
+    std::fs::write(&file, text).unwrap();
+    let served =
+        Served::start("usr1", &["--config", file.to_str().unwrap(), "--origin", &url]).await;
+    let lines = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    let mut client = Client::connect(served.address).await;
+    client.exchange(&get("/before")).await;
+    eventually("the first line", || lines(&log) == 1).await;
+    std::fs::rename(&log, &moved).unwrap();
+    served.signal("USR1");
+    eventually("the new file", || log.exists()).await;
+    client.exchange(&get("/after")).await;
+    eventually("the line in the new file", || lines(&log) == 1).await;
+    assert_eq!(lines(&moved), 1);
+    let line: serde_json::Value =
+        serde_json::from_str(std::fs::read_to_string(&log).unwrap().trim()).unwrap();
+    assert!(line.to_string().contains("/after"), "{line}");
+    for path in [log, moved, file] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
