@@ -32,6 +32,24 @@ async fn five_hundred_concurrent_misses_are_one_request_to_the_origin() {
 }
 
 #[tokio::test]
+async fn one_runtime_for_all_threads_shares_fetches_and_hits_as_well() {
+    let gate = Gate::new();
+    let origin = Origin::answering(ok("shared").fresh(600).gate(&gate)).await;
+    let mut proxy = Proxy::with(&origin, |settings| {
+        settings.server.runtime = seawall::server::Runtime::MultiThread;
+        settings.server.threads = 2;
+    })
+    .await;
+    let tasks = proxy.start_all(100, &get("/")).await;
+    origin.arrived(1).await;
+    gate.open();
+    assert_whole(&all(tasks).await, b"shared");
+    assert!(proxy.get("/").await.is_hit());
+    assert_eq!(origin.count(), 1);
+    proxy.shutdown().await.expect("a good end");
+}
+
+#[tokio::test]
 async fn followers_get_the_head_and_the_body_as_they_arrive() {
     let gate = Gate::new();
     let (origin, proxy) = stage(ok("first").then(&gate).body("second").fresh(600)).await;
