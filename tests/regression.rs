@@ -346,3 +346,32 @@ async fn a_client_that_leaves_before_its_answer_is_counted() {
     within("the count", asked).await;
     gate.open();
 }
+
+// Nothing is stored yet, so only the fill under way tells what the answer varies by.
+#[tokio::test]
+async fn another_variant_of_a_cold_key_is_shared_while_the_first_still_arrives() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| {
+        let variant = request.field("x-a").unwrap_or_default().to_owned();
+        let answer =
+            given(&[("Cache-Control", "max-age=600"), ("Vary", "X-A"), ("X-Is", &variant)]);
+        if variant == "1" { answer.then(&held).body("more") } else { answer.gate(&held) }
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    let of = |value: &str| get("/").with("X-A", value);
+    let mut first = proxy.client().await;
+    first.send(of("1").bytes()).await;
+    let begun = first.begin("GET").await;
+    let tasks = proxy.start_all(20, &of("2")).await;
+    origin.arrived(2).await;
+    gate.open();
+    first.finish(begun).await;
+    for response in all(tasks).await {
+        assert_eq!((response.status, response.field("x-is")), (200, Some("2")));
+    }
+    let of_the_second =
+        origin.requests().iter().filter(|seen| seen.field("x-a") == Some("2")).count();
+    assert_eq!(of_the_second, 1);
+}

@@ -50,6 +50,10 @@ pub(super) async fn forward<S: Origin>(
                         // What is asked for may have become something else than the flight is
                         // for: whoever follows it must not get that.
                         new.after = plan.after;
+                        // While nothing is stored, only a fill under way has told the variant.
+                        if new.variant == 0 {
+                            new.variant = plan.variant;
+                        }
                         if cache.flight_key(&job, &mut new).as_ref() == Some(&key) {
                             return cache.lead(job, new, leader, interims).await;
                         }
