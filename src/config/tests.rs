@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::compile::compile;
 use super::*;
-use crate::proxy::HostPattern;
+use crate::key::HostPattern;
 
 const ORIGIN: &str = "[upstream.origin]\nurl = \"http://127.0.0.1:9000\"\n";
 

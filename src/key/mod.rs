@@ -4,6 +4,7 @@
 //! What is keyed is what the origin gets: both are built from [`Target`].
 
 mod host;
+mod host_pattern;
 mod path;
 
 use std::borrow::{Borrow, Cow};
@@ -16,6 +17,7 @@ use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use smallvec::SmallVec;
 
 pub use host::normalize_host;
+pub use host_pattern::HostPattern;
 pub use path::normalize_path;
 
 /// What is wrong with a target.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::cache;
+use crate::key::HostPattern;
 
 /// Settings of the proxy stack.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,15 +53,6 @@ pub struct Route {
     pub upstream: usize,
     /// How its responses are cached.
     pub cache: cache::Config,
-}
-
-/// Which hosts a route serves. Names are normal: lower case, no trailing dot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This name, on any port.
-    Exact(String),
-    /// Every name below this one (`*.example.com` holds `example.com`).
-    Below(String),
 }
 
 /// Who may purge by method.

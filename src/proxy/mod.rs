@@ -21,7 +21,7 @@ use std::future::Ready;
 
 use futures_util::future::Either;
 
-pub use config::{Config, HostPattern, Limits, Purge, Route};
+pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
 pub use observe::{Observed, Observer};
 pub use origin::OriginService;

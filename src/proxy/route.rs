@@ -7,7 +7,7 @@ use futures_util::future::Either;
 use tower::Service;
 
 use super::normalize::Normal;
-use super::{Early, HostPattern, Route, now};
+use super::{Early, Route, now};
 use crate::cache::{self, Job};
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
@@ -41,17 +41,6 @@ impl Routes {
             route.host.as_ref().is_none_or(|pattern| pattern.matches(host))
                 && under(path, &route.path)
         })
-    }
-}
-
-impl HostPattern {
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => host == name,
-            Self::Below(name) => {
-                host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
-            }
-        }
     }
 }
 
@@ -100,6 +89,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::HostPattern;
 
     fn route(host: Option<HostPattern>, path: &str, upstream: usize) -> Arc<Route> {
         let (name, path) = (path.to_owned(), path.to_owned());

@@ -7,7 +7,8 @@ use super::upstream::host_name;
 use crate::config::fault::{Checked, Fault};
 use crate::config::schema::{Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
-use crate::proxy::{HostPattern, Route};
+use crate::key::HostPattern;
+use crate::proxy::Route;
 
 /// What one `[[route]]` says, before upstreams have numbers.
 #[derive(Clone, Debug)]
