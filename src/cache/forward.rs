@@ -23,7 +23,7 @@ const MOST_FLIGHTS: usize = 3;
 /// Gets an answer to what memory could not answer.
 pub(super) async fn forward<S: Origin>(
     cache: Cache<S>,
-    job: Job,
+    mut job: Job,
     mut plan: Plan,
 ) -> Result<Response, ProxyError> {
     // RFC 9111 §5.2.1.7, whatever else the request says.
@@ -44,6 +44,7 @@ pub(super) async fn forward<S: Origin>(
                 // What the last leader stored may have come in between.
                 match lookup::decide(&cache.shared, &job, came) {
                     Decision::Use(stored, grant) => {
+                        job.settle(&stored.head);
                         return Ok(cache.collapsed(&stored, grant, &job, &plan));
                     }
                     Decision::Forward(mut new) => {
@@ -67,7 +68,7 @@ pub(super) async fn forward<S: Origin>(
                     plan.reason = Reason::WaitBound;
                     break;
                 };
-                match cache.followed(&job, &mut plan, outcome, came, &mut failures) {
+                match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
                     Followed::Answer(response) => return response,
                     Followed::Again => {}
                     Followed::Alone => break,
@@ -110,7 +111,7 @@ impl<S: Origin> Cache<S> {
     /// What a follower makes of its leader's outcome.
     fn followed(
         &self,
-        job: &Job,
+        job: &mut Job,
         plan: &mut Plan,
         outcome: FetchOutcome,
         came: Timestamp,
@@ -121,6 +122,7 @@ impl<S: Origin> Cache<S> {
             FlightOutcome::Shared(fill) => self.follow(job, plan, &fill, came),
             FlightOutcome::Settled => match lookup::decide(&self.shared, job, came) {
                 Decision::Use(stored, grant) => {
+                    job.settle(&stored.head);
                     Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
                 }
                 Decision::Forward(new) => {
@@ -133,6 +135,9 @@ impl<S: Origin> Cache<S> {
                 Followed::Alone
             }
             FlightOutcome::Failed(failed) => {
+                if let Some(stored) = &plan.stored {
+                    job.settle(&stored.head);
+                }
                 if let Some(stored) = &plan.stored
                     && let Some(grant) = self.shared.grant_on_failure(job, stored, failed, now)
                 {
@@ -153,7 +158,7 @@ impl<S: Origin> Cache<S> {
     /// Follows a fill that is under way, if its response may answer this request too.
     fn follow(
         &self,
-        job: &Job,
+        job: &mut Job,
         plan: &mut Plan,
         fill: &Arc<Fill<Filling>>,
         came: Timestamp,
@@ -177,6 +182,7 @@ impl<S: Origin> Cache<S> {
             plan.variant = variant;
             return if known { Followed::Alone } else { Followed::Again };
         }
+        job.settle(head);
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
         response.map_or(Followed::Alone, |response| Followed::Answer(Ok(response)))

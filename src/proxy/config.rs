@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::rules::Rules;
 use crate::cache;
 use crate::key::HostPattern;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where requests go, first match wins.
     pub routes: Vec<Arc<Route>>,
+    /// What is set for some requests only.
+    pub rules: Arc<Rules>,
     /// Who may purge by the `PURGE` method.
     pub purge: Purge,
     /// Files that replace the built-in error pages, by status.
