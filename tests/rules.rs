@@ -99,3 +99,27 @@ async fn stale_windows_come_with_the_stored_response() {
     let response = proxy.get("/").await;
     assert_eq!((response.status, response.text()), (200, "a"));
 }
+
+// Whoever could choose what the origin sees beside the key could choose what others get.
+#[tokio::test]
+async fn what_is_not_keyed_of_a_query_is_not_sent() {
+    let origin = Origin::start(|request| ok(request.target.clone()).fresh(600)).await;
+    let rules = r#"
+        [[rule]]
+        key = { drop_tracking = true, drop_query = ["session*"], sort_query = true }
+        [[rule]]
+        match = { path = "/static/**" }
+        key = { ignore_query = true }
+    "#;
+    let proxy = Proxy::ruled(&origin, rules).await;
+    for (asked, seen) in [
+        ("/a?utm_source=x&b=2&a=1", "/a?a=1&b=2"),
+        ("/a?a=1&sessionid=7&b=2", "/a?a=1&b=2"),
+        ("/a?fbclid=9", "/a"),
+        ("/a", "/a"),
+        ("/static/x?v=1", "/static/x"),
+    ] {
+        assert_eq!(proxy.get(asked).await.text(), seen, "{asked}");
+    }
+    assert_eq!(origin.requests().len(), 3);
+}

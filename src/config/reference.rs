@@ -19,7 +19,8 @@ const HEAD: &str = "\
 const WIDTH: usize = 96;
 
 /// Sections without which something else is meant than with their defaults.
-const OPTIONAL: [&str; 4] = ["listener.tls", "rule", "rule.match", "rule.match_response"];
+const OPTIONAL: [&str; 5] =
+    ["listener.tls", "rule", "rule.match", "rule.match_response", "rule.key"];
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
 ///

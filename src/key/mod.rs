@@ -79,6 +79,23 @@ impl Target {
         Ok(Self { secure, authority, path_and_query: path_from(path)? })
     }
 
+    /// The same target with what `change` leaves of its query; nothing of it if that is `None`.
+    #[must_use]
+    pub fn with_query(self, change: impl for<'q> FnOnce(&'q str) -> Option<Cow<'q, str>>) -> Self {
+        let Some(query) = self.path_and_query.query() else { return self };
+        let path = self.path_and_query.path();
+        let changed = match change(query) {
+            Some(Cow::Borrowed(same)) if same.len() == query.len() => return self,
+            Some(left) => format!("{path}?{left}"),
+            None => path.to_owned(),
+        };
+        // Invariant: what is left of a normal query is one, so the old one never stays.
+        match path_from(changed) {
+            Ok(path_and_query) => Self { path_and_query, ..self },
+            Err(_) => self,
+        }
+    }
+
     /// The absolute URI, sharing this target's bytes.
     #[must_use]
     pub fn uri(&self) -> Uri {

@@ -27,7 +27,7 @@ pub use error_page::ErrorPages;
 pub use observe::{Observed, Observer};
 pub use origin::OriginService;
 pub use purge::PurgeAccess;
-pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting};
+pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;
 

@@ -89,7 +89,9 @@ where
             headers: &request.head.headers,
             client: request.client,
         });
-        let (config, upstream) = (Arc::clone(ruling.cache()), found.route.upstream);
+        let terms = ruling.terms();
+        let target = target.with_query(|query| terms.query.apply(query));
+        let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let by_response = ruling.by_response();
         let job = Job { request, target, config, by_response, upstream, trusted };
         Either::Right(self.inner.call(job))

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::Route;
 use crate::cache;
-use crate::rules::{Matched, Request, ResponseCondition, RuleSet};
+use crate::rules::{Matched, QueryRules, Request, ResponseCondition, RuleSet};
 
 /// Combinations of rules that are remembered for a route. Clients choose which rules they match,
 /// and many rules have many combinations.
@@ -44,10 +44,19 @@ pub struct Setting {
     pub value: String,
 }
 
+/// Everything that rules can set.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How responses are cached.
+    pub cache: Arc<cache::Config>,
+    /// What of the query is keyed, and sent to the origin.
+    pub query: QueryRules,
+}
+
 /// Merges what rules set into the settings of a route.
 pub trait Compose: Send + Sync + std::fmt::Debug {
     /// What `base` becomes by `rules`, in their order: the last one wins.
-    fn cache(&self, base: &cache::Config, rules: &[u16]) -> cache::Config;
+    fn compose(&self, base: &cache::Config, rules: &[u16]) -> Terms;
 }
 
 impl Rules {
@@ -91,7 +100,7 @@ pub struct Ruling {
     certain: Matched,
     /// Those that also have to match the response.
     pending: Matched,
-    cache: Arc<cache::Config>,
+    terms: Terms,
     /// What was decided when responses came.
     refined: Memo<Arc<Self>>,
 }
@@ -108,22 +117,24 @@ pub struct SetBy {
 impl Ruling {
     fn new(rules: &Arc<Rules>, route: &Arc<Route>, certain: Matched, pending: Matched) -> Self {
         let composed = rules.compose.as_ref().filter(|_| !certain.is_empty());
-        let cache = composed
-            .map_or_else(|| route.cache.clone(), |compose| compose.cache(&route.cache, &certain));
+        let terms = composed.map_or_else(
+            || Terms { cache: Arc::new(route.cache.clone()), ..Terms::default() },
+            |compose| compose.compose(&route.cache, &certain),
+        );
         Self {
             rules: Arc::clone(rules),
             route: Arc::clone(route),
             certain,
             pending,
-            cache: Arc::new(cache),
+            terms,
             refined: Memo::default(),
         }
     }
 
-    /// How responses are cached, as far as that is known without one.
+    /// What they set, as far as that is known without a response.
     #[must_use]
-    pub fn cache(&self) -> &Arc<cache::Config> {
-        &self.cache
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The route that it is over.
@@ -183,7 +194,7 @@ impl Ruling {
 impl cache::ByResponse for Ruling {
     fn settings(&self, status: StatusCode, headers: &HeaderMap) -> Arc<cache::Config> {
         let refined = self.refine(status, headers);
-        Arc::clone(refined.as_ref().map_or(&self.cache, |ruling| &ruling.cache))
+        Arc::clone(refined.as_ref().map_or(&self.terms.cache, |ruling| &ruling.terms.cache))
     }
 }
 

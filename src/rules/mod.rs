@@ -4,11 +4,13 @@
 
 mod condition;
 mod pattern;
+mod query;
 mod response;
 mod set;
 
 pub use condition::{Condition, Presence};
 pub use pattern::{PathPattern, PatternError, Text};
+pub use query::QueryRules;
 pub use response::ResponseCondition;
 pub use set::{Matched, RuleSet, RuleSetError};
 

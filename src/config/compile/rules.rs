@@ -1,11 +1,11 @@
 //! `[[rule]]`s, and how what they set is merged.
 
 use super::Compiler;
-use crate::cache as caching;
+use crate::cache::Config;
 use crate::config::fault::Fault;
 use crate::config::schema::Apply;
 use crate::config::sections::{cache, rule};
-use crate::proxy::{Compose, Rules};
+use crate::proxy::{Compose, Rules, Terms};
 use crate::rules::RuleSet;
 
 /// Rules of one file. Far below what their numbers can count.
@@ -52,7 +52,7 @@ struct Composer {
     /// What the node's memory allows.
     cache: cache::Draft,
     /// By the rules' numbers.
-    settings: Vec<Vec<Apply<cache::Draft>>>,
+    settings: Vec<Vec<Apply<rule::Terms>>>,
 }
 
 impl std::fmt::Debug for Composer {
@@ -62,12 +62,12 @@ impl std::fmt::Debug for Composer {
 }
 
 impl Compose for Composer {
-    fn cache(&self, base: &caching::Config, rules: &[u16]) -> caching::Config {
-        let mut draft = self.cache.over(base);
+    fn compose(&self, base: &Config, rules: &[u16]) -> Terms {
+        let mut terms = rule::Terms::new(self.cache.over(base));
         let settings = rules.iter().filter_map(|rule| self.settings.get(usize::from(*rule)));
         for apply in settings.flatten() {
-            apply(&mut draft);
+            apply(&mut terms);
         }
-        draft.finish()
+        terms.finish()
     }
 }

@@ -71,6 +71,11 @@ pub(super) fn all() -> Vec<Section> {
             "Which responses the rule above is for.",
             describe(rule::RESPONSE).collect(),
         ),
+        section(
+            "rule.key",
+            "What makes two requests ask for the same thing. Each key is decided separately, like those of `cache`.",
+            describe(rule::KEY).collect(),
+        ),
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
         section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),

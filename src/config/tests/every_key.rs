@@ -95,6 +95,16 @@ const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.key]",
+        &[
+            "ignore_query = true",
+            "keep_query = [\"a\"]",
+            "drop_query = [\"b\"]",
+            "drop_tracking = true",
+            "sort_query = true",
+        ],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
@@ -152,7 +162,7 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] = &["tls", "upstream"];
+const ELSEWHERE: &[&str] = &["tls", "upstream", "key"];
 
 #[test]
 fn every_key_changes_something_of_its_own() {

@@ -1,16 +1,14 @@
-//! `[[rule]]`: which requests and responses it speaks of, and what it sets.
+//! `[rule.match]` and `[rule.match_response]`.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use http::{HeaderName, Method};
 
-use super::cache;
-use super::route::host_pattern;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::{Value, collect};
-use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
+use crate::config::schema::{Key, fill, keys};
+use crate::config::sections::route::host_pattern;
 use crate::config::units::{self, Refused};
-use crate::proxy;
 use crate::rules::{Condition, PathPattern, PatternError, Presence, ResponseCondition, Text};
 
 /// How deep `any`, `all` and `not` may stand in each other.
@@ -18,123 +16,10 @@ const MAX_DEPTH: usize = 8;
 
 const TIB: u64 = 1 << 40;
 
-/// What one `[[rule]]` says.
-#[derive(Debug, Default)]
-pub(in crate::config) struct Draft {
-    name: Option<String>,
-    conditions: Vec<Condition>,
-    response: Option<ResponseCondition>,
-    pub(in crate::config) settings: Vec<Setting>,
-}
-
-/// One thing that a rule sets.
-pub(in crate::config) struct Setting {
-    /// The key, as it stands in the documentation: `cache.keep`.
-    key: String,
-    /// Where its value stands in the file.
-    span: Range<usize>,
-    pub(in crate::config) apply: Apply<cache::Draft>,
-}
-
-impl std::fmt::Debug for Setting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setting").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl Draft {
-    /// The rule as the proxy knows it, its condition, and how its settings are made.
-    pub(in crate::config) fn finish(
-        self,
-        text: &str,
-        line: usize,
-    ) -> (proxy::Rule, Condition, Vec<Apply<cache::Draft>>) {
-        let (mut written, mut apply) = (Vec::new(), Vec::new());
-        for setting in self.settings {
-            let value = text.get(setting.span).unwrap_or_default().to_owned();
-            written.push(proxy::Setting { key: setting.key, value });
-            apply.push(setting.apply);
-        }
-        let rule =
-            proxy::Rule { name: self.name, line, response: self.response, settings: written };
-        (rule, Condition::All(self.conditions.into()), apply)
-    }
-}
-
-pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
-    "name" = Example("\"images\""), "A name for logs and explanations; else a rule is known by its line." => |draft, value| {
-        draft.name = Some(value.parsed(rule_name)?);
-        Ok(())
-    };
-    "match" = Example("{ path = \"/images/**\" }"), "Which requests it is for; everything in it has to hold. Left out: all of them." => |draft, value| {
-        let mut matcher = Matcher::default();
-        let table = value.table("write match = { path = \"/images/**\" }")?;
-        fill("rule.match", &[MATCH], table, value.around(), &mut matcher)?;
-        draft.conditions = matcher.conditions;
-        Ok(())
-    };
-    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `collapse`, `wait`, `request_directives`) can't depend on one." => |draft, value| {
-        let mut response = ResponseCondition::default();
-        let table = value.table("write match_response = { status = [200, 404] }")?;
-        fill("rule.match_response", &[RESPONSE], table, value.around(), &mut response)?;
-        draft.response = Some(response);
-        Ok(())
-    };
-    "cache" = Example("{ default_lifetime = \"1h\" }"), "Keys of `[cache]`, but `memory` and `max_variants`. Each of them is decided separately: the last rule that matches and sets it wins." => |draft, value| {
-        draft.settings.extend(cache_settings(value)?);
-        Ok(())
-    };
-};
-
-/// Keys that are read before there is a response.
-const BEFORE_RESPONSE: [&str; 4] = ["enabled", "collapse", "wait", "request_directives"];
-
-fn cache_settings(value: &Value<'_>) -> Checked<Vec<Setting>> {
-    let table = value.table("write [rule.cache] below the rule")?;
-    collect(table.iter().map(|(name, node)| {
-        let key = name.get_ref();
-        let row = cache::RULES.iter().find(|row| row.name == key.as_ref());
-        let Some(read) = row.and_then(|row| row.read) else {
-            let names: Vec<_> = cache::RULES.iter().map(|row| row.name).collect();
-            let help = did_you_mean(key, &names)
-                .unwrap_or_else(|| format!("its keys are: {}", names.join(", ")));
-            let title = format!("[rule.cache] has no key `{key}`");
-            return Err(Fault::at(name.span(), title).label("unknown key").help(help).into());
-        };
-        let value = Value::new(node, value.around());
-        let apply = read(&value)?;
-        Ok(Setting { key: format!("cache.{key}"), span: value.span(), apply })
-    }))
-}
-
-/// What only the whole of a rule shows.
-pub(in crate::config) fn contradictions(value: &Value<'_>, draft: &Draft) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if draft.settings.is_empty() {
-        faults.push(
-            Fault::at(value.span(), "this rule sets nothing")
-                .help("write below it what it sets, like cache = { default_lifetime = \"1h\" }"),
-        );
-    }
-    if draft.response.is_some() {
-        for setting in &draft.settings {
-            let key = setting.key.trim_start_matches("cache.");
-            if BEFORE_RESPONSE.contains(&key) {
-                let title = format!("`{key}` is decided before there is a response to match");
-                faults.push(
-                    Fault::at(setting.span.clone(), title)
-                        .help("move it to a rule without match_response"),
-                );
-            }
-        }
-    }
-    faults
-}
-
 /// A `match` table as it is read.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Matcher {
-    conditions: Vec<Condition>,
+    pub(super) conditions: Vec<Condition>,
     depth: usize,
 }
 
@@ -305,7 +190,7 @@ const REGEX: &[Key<Option<Text>>] = keys! {
     };
 };
 
-fn not_a_pattern(error: &PatternError) -> Refused {
+pub(super) fn not_a_pattern(error: &PatternError) -> Refused {
     Refused::new(
         format!("this is not a pattern: {error}"),
         "put \\ before signs that mean themselves",
@@ -350,15 +235,4 @@ fn status(value: Value<'_>) -> Checked<RangeInclusive<u16>> {
             _ => Err(Refused::new("this is no status", "write 404, or a range like \"400-499\"")),
         }
     })
-}
-
-fn rule_name(text: &str) -> Result<String, Refused> {
-    let well_named = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if text.len() > 64 || !text.bytes().all(well_named) {
-        return Err(Refused::new(
-            "this is not a name for a rule",
-            "write letters, digits, `-`, `_` and `.`; 64 at most",
-        ));
-    }
-    Ok(text.to_owned())
 }
