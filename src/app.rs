@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::budget::Budget;
 use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::limit::{ClientLimit, Limit};
 use crate::proxy::{self, ErrorPages, Observer, OriginService, stack};
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
@@ -72,9 +72,12 @@ impl App {
         let log = AccessLog::open(&settings.telemetry.access)?;
         let memory = Memory::new(&settings.store);
         let background = shutdown.background().clone();
-        let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background));
+        let waiting = Limit::new(proxy_config.limits.waiting());
+        let in_flight = Limit::new(proxy_config.limits.max_in_flight);
+        let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting));
         let origins = Arc::new(Mutex::new(Vec::new()));
         register(&metrics, &cache, &shutdown, &log, &settings.upstreams, &origins);
+        show_requests(&metrics, &cache, &settings.upstreams, &shared_origins);
 
         let bound = Bound::bind(&settings.server)?;
         let admin_bound = bind_admin(&settings.admin)?;
@@ -87,7 +90,8 @@ impl App {
                 metrics: Arc::clone(&metrics),
                 log: log.clone(),
                 clock,
-                in_flight: Arc::new(AtomicUsize::new(0)),
+                in_flight,
+                per_client: proxy_config.limits.max_in_flight_per_client.map(ClientLimit::new),
             },
             proxy_config,
             pages: Arc::new(pages),
@@ -183,7 +187,8 @@ struct Observers {
     metrics: Arc<Metrics>,
     log: AccessLog,
     clock: Clock,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: Limit,
+    per_client: Option<ClientLimit>,
 }
 
 impl Node {
@@ -201,7 +206,8 @@ impl Node {
                 .map(|upstream| upstream.name.as_str().into())
                 .collect(),
             trusted: self.proxy_config.trusted_proxies.as_slice().into(),
-            in_flight: Arc::clone(&self.observers.in_flight),
+            in_flight: self.observers.in_flight.clone(),
+            per_client: self.observers.per_client.clone(),
         };
         stack(&proxy::Parts {
             config: Arc::clone(&self.proxy_config),
@@ -267,6 +273,30 @@ fn register(
             "Idle connections to the upstream",
             labels,
             move || idle(|stats| stats.idle),
+        );
+    }
+}
+
+/// The requests that the limits are about.
+fn show_requests(
+    metrics: &Metrics,
+    cache: &Arc<cache::Shared>,
+    upstreams: &[upstream::Config],
+    origins: &Arc<upstream::Shared>,
+) {
+    let shared = Arc::clone(cache);
+    metrics.gauge(
+        "seawall_requests_waiting",
+        "Requests that wait for an origin's answer, their own or another's",
+        move || shared.waiting() as f64,
+    );
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let (labels, shared) = (vec![("upstream", upstream.name.clone())], Arc::clone(origins));
+        metrics.gauge_with(
+            "seawall_upstream_requests",
+            "Requests with the upstream, until their responses have been read",
+            labels,
+            move || shared.requests(index) as f64,
         );
     }
 }

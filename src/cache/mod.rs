@@ -29,7 +29,7 @@ use tower::Service;
 
 pub use config::Config;
 use fill::Fill;
-use lookup::Decision;
+use lookup::{Decision, Plan};
 use marks::Marks;
 
 use crate::body::Body;
@@ -38,6 +38,7 @@ use crate::coalesce::{FlightOutcome, Flights, Leader};
 use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
+use crate::limit::Limit;
 use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
@@ -85,6 +86,8 @@ pub struct Shared {
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
     marks: Marks,
     clock: Clock,
+    /// Requests that wait for an origin's answer.
+    waiting: Limit,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
 }
@@ -142,10 +145,11 @@ impl<S> Origin for S where
 
 impl Shared {
     /// An empty cache in front of nothing yet. `background` tracks the work that outlives its
-    /// client.
+    /// client, `waiting` bounds those that memory cannot answer.
     #[must_use]
-    pub fn new(memory: Memory, clock: Clock, background: TaskTracker) -> Self {
-        Self { memory, flights: Flights::new(), marks: Marks::new(), clock, background }
+    pub fn new(memory: Memory, clock: Clock, background: TaskTracker, waiting: Limit) -> Self {
+        let (flights, marks) = (Flights::new(), Marks::new());
+        Self { memory, flights, marks, clock, waiting, background }
     }
 
     /// The store.
@@ -179,12 +183,20 @@ impl Shared {
             return None;
         }
         let failure = match failed {
+            // The origin is there, and was spared: this is no disconnection (RFC 9111 §4.2.4).
+            Failed::NoResponse(kind) if kind.is_shed() => Failure::Status(kind.status()),
             Failed::NoResponse(_) => Failure::NoResponse,
             Failed::Status(status) => Failure::Status(status),
         };
         let policy = &job.config.policy;
         let directives = job.directives().effective(policy.request_directives, job.trusted);
         on_failure(&stored.head, &directives, policy, failure, now)
+    }
+
+    /// Requests that wait for an origin's answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.taken()
     }
 
     /// Fetches under way that others may join.
@@ -217,6 +229,17 @@ impl<S: Origin> Cache<S> {
         let outcome = respond::hit_outcome(stored, grant, job, now);
         respond::answer(stored, job, outcome, now)
     }
+
+    /// Refuses what would have to wait beside too many others, unless what is stored will do.
+    fn shed(&self, job: &Job, plan: &Plan) -> Result<Response, ProxyError> {
+        let (kind, now) = (ErrorKind::TooManyWaiting, self.shared.clock.now());
+        let stored = plan.stored.as_ref().and_then(|stored| {
+            let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
+            let outcome = respond::hit_outcome(stored, Some(grant), job, now);
+            Some(respond::answer(stored, job, outcome, now))
+        });
+        stored.ok_or_else(|| kind.into())
+    }
 }
 
 impl<S: Origin> Service<Job> for Cache<S> {
@@ -232,19 +255,23 @@ impl<S: Origin> Service<Job> for Cache<S> {
         let now = self.shared.clock.now();
         match lookup::decide(&self.shared, &job, now) {
             Decision::Use(stored, grant) => {
-                CacheFuture::Ready(Some(self.serve(&stored, grant, &job)))
+                CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
             }
-            Decision::Forward(plan) => {
-                CacheFuture::Forward(Box::pin(forward::forward(self.clone(), job, plan)))
-            }
+            Decision::Forward(plan) => match self.shared.waiting.enter() {
+                Some(place) => {
+                    let forward = forward::forward(self.clone(), job, plan, place);
+                    CacheFuture::Forward(Box::pin(forward))
+                }
+                None => CacheFuture::Ready(Some(self.shed(&job, &plan))),
+            },
         }
     }
 }
 
 /// Resolves at once for what is in memory; boxed only for what goes forward.
 pub enum CacheFuture {
-    /// Answered from memory.
-    Ready(Option<Response>),
+    /// Answered from memory, or refused.
+    Ready(Option<Result<Response, ProxyError>>),
     /// On its way to the origin.
     Forward(Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>),
 }
@@ -254,8 +281,8 @@ impl Future for CacheFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Ready(response) => {
-                Poll::Ready(response.take().ok_or_else(|| ErrorKind::Internal.into()))
+            Self::Ready(answer) => {
+                Poll::Ready(answer.take().unwrap_or_else(|| Err(ErrorKind::Internal.into())))
             }
             Self::Forward(future) => future.as_mut().poll(cx),
         }

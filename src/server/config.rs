@@ -69,6 +69,10 @@ pub struct Certificate {
 pub struct Limits {
     /// Open client connections; more are closed at once.
     pub max_connections: usize,
+    /// Open connections of one client address, or of one IPv6 network (/64); `None` for no bound.
+    pub max_connections_per_client: Option<usize>,
+    /// Peers that speak for many clients: the bound for one is not for them.
+    pub many_clients: Vec<IpNet>,
     /// Bytes of a request's header section.
     pub max_header_bytes: usize,
     /// Fields of an HTTP/1 request's header section; HTTP/2 is bounded by bytes alone. Up to 100 are parsed without an allocation.
@@ -110,6 +114,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 50_000,
+            max_connections_per_client: None,
+            many_clients: Vec::new(),
             max_header_bytes: 64 * 1024,
             max_headers: 100,
             max_streams: 128,

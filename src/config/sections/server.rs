@@ -71,8 +71,20 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
         draft.server.max_connections = value.count(1..=10_000_000)?;
         Ok(())
     };
-    "max_in_flight" = Default("20000"), "Requests under way at once; more are answered 503." => |draft, value| {
+    "max_connections_per_client" = Default("\"off\""), "Open connections of one client address (IPv6: one /64 network); more are closed at once. Peers in `trust.proxies` and `proxy_protocol_from` are many clients and have no bound; the clients that a PROXY header tells of do." => |draft, value| {
+        draft.server.max_connections_per_client = bound(value)?;
+        Ok(())
+    };
+    "max_in_flight" = Default("100000"), "Requests under way at once, hits included; more are answered 503." => |draft, value| {
         draft.proxy.max_in_flight = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_waiting" = Default("20000"), "Of these, requests that wait for an origin's answer, their own or another's; more are answered 503, or stale where that is allowed, while hits are still served." => |draft, value| {
+        draft.proxy.max_waiting = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_in_flight_per_client" = Default("\"off\""), "Requests of one client address (IPv6: one /64 network) under way at once, as `trust.proxies` tell it; more are answered 429. Trusted peers themselves have no bound." => |draft, value| {
+        draft.proxy.max_in_flight_per_client = bound(value)?;
         Ok(())
     };
     "max_streams" = Default("128"), "Concurrent HTTP/2 streams on a connection." => |draft, value| {
@@ -127,6 +139,14 @@ pub(in crate::config) const TRUST: &[Key<Trust>] = keys! {
         Ok(())
     };
 };
+
+/// A count, or `"off"` for no bound.
+fn bound(value: &Value<'_>) -> crate::config::fault::Checked<Option<usize>> {
+    if matches!(value.string(), Ok("off")) {
+        return Ok(None);
+    }
+    value.count(1..=10_000_000).map(Some)
+}
 
 /// A list of networks or single addresses.
 pub(super) fn networks(value: &Value<'_>) -> crate::config::fault::Checked<Vec<IpNet>> {

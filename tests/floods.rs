@@ -1,0 +1,265 @@
+//! Limits and load shedding: what is too much is refused early and cheaply, and what memory holds
+//! is still served.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use seawall::config::Settings;
+
+use crate::support::*;
+
+/// For a wait that nothing is to end.
+const FOREVER: u64 = 600;
+
+fn shed(response: &Response, word: &str) {
+    assert_eq!((response.status, response.complete), (503, true), "{response:?}");
+    assert!(response.field("retry-after").is_some(), "{response:?}");
+    assert!(response.says(&format!("detail={word}")), "{}", response.cache_status());
+    let proxy_status = response.field("proxy-status").unwrap_or_default();
+    assert!(proxy_status.ends_with("error=connection_limit_reached"), "{proxy_status}");
+    assert_eq!(response.field("cache-control"), Some("no-store"));
+}
+
+/// Answers `/held…` when the gate says so, and all else at once.
+async fn held_at(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |request| match request.target.starts_with("/held") {
+        true => ok("body").fresh(60).gate(&gate),
+        false => ok("body").fresh(60),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn hits_are_served_while_misses_are_shed() {
+    let gate = Gate::new();
+    let origin = held_at(&gate).await;
+    let proxy = Proxy::with(&origin, |s| s.proxy.limits.max_waiting = 2).await;
+    proxy.get("/stored").await;
+    // One at the origin, one that follows it.
+    let held = proxy.start_all(1, &get("/held")).await;
+    origin.arrived(2).await;
+    let following = proxy.start_all(1, &get("/held")).await;
+    eventually("both to wait", || waiting(&proxy) == 2).await;
+    for _ in 0..3 {
+        shed(&proxy.get("/other").await, "too-many-waiting");
+        shed(&proxy.get("/held").await, "too-many-waiting");
+        shed(&proxy.send(&post("/other", "content")).await, "too-many-waiting");
+        assert!(proxy.get("/stored").await.is_hit());
+    }
+    assert_eq!(origin.count(), 2, "nothing of what was shed reached the origin");
+    gate.open();
+    assert!(all(held).await[0].complete && all(following).await[0].complete);
+    eventually("nobody to wait", || waiting(&proxy) == 0).await;
+    assert_eq!(proxy.get("/other").await.status, 200);
+    let metrics = proxy.ask_admin(&get("/metrics")).await;
+    let counted = "seawall_request_details_total{detail=\"too-many-waiting\"} 9";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn what_is_shed_gets_what_is_stale_where_that_is_allowed() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match &*request.target {
+        "/held" => ok("body").gate(&held),
+        "/allowed" => given(&[("Cache-Control", "max-age=1, stale-if-error=60")]),
+        _ => given(&[("Cache-Control", "max-age=1, must-revalidate, stale-if-error=60")]),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| {
+        s.proxy.limits.max_waiting = 1;
+    })
+    .await;
+    proxy.get("/allowed").await;
+    proxy.get("/forbidden").await;
+    proxy.advance(secs(2));
+    let first = proxy.start_all(1, &get("/held")).await;
+    origin.arrived(3).await;
+    let stale = proxy.get("/allowed").await;
+    assert_eq!((stale.status, stale.says("detail=stale-if-error")), (200, true), "{stale:?}");
+    shed(&proxy.get("/forbidden").await, "too-many-waiting");
+    gate.open();
+    all(first).await;
+}
+
+fn waiting(proxy: &Proxy) -> usize {
+    proxy.cache().waiting()
+}
+
+#[tokio::test]
+async fn an_origin_never_has_more_requests_at_once_than_it_may() {
+    const MOST: usize = 3;
+    let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, highest) = (Arc::clone(&now), Arc::clone(&peak));
+    let origin = Origin::script(move |mut conn| {
+        let (now, peak) = (Arc::clone(&counted), Arc::clone(&highest));
+        async move {
+            while conn.request().await.is_some() {
+                peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+                for _ in 0..50 {
+                    tokio::task::yield_now().await;
+                }
+                now.fetch_sub(1, SeqCst);
+                conn.send("ok").await;
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| {
+        s.upstream().max_requests = MOST;
+        s.upstream().queue_timeout = secs(FOREVER);
+    })
+    .await;
+    let mut tasks = Vec::new();
+    for number in 0..100 {
+        tasks.extend(proxy.start_all(1, &get(&format!("/{number}"))).await);
+    }
+    for response in all(tasks).await {
+        assert_eq!((response.status, response.text()), (200, "ok"));
+    }
+    assert_eq!(peak.load(SeqCst), MOST);
+}
+
+/// One place at the origin, and no patience, or all of it.
+fn one_place(patience: u64) -> impl FnOnce(&mut Settings) {
+    move |settings| {
+        settings.upstream().max_requests = 1;
+        settings.upstream().queue_timeout = secs(patience);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_origin_is_spared_and_stale_is_served_instead_where_that_is_allowed() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match &*request.target {
+        "/held" => ok("body").gate(&held),
+        _ => given(&[("Cache-Control", "max-age=1, stale-if-error=60")]),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, one_place(0)).await;
+    proxy.get("/stored").await;
+    proxy.advance(secs(2));
+    let first = proxy.start_all(1, &get("/held")).await;
+    origin.arrived(2).await;
+    shed(&proxy.get("/other").await, "origin-busy");
+    let stale = proxy.get("/stored").await;
+    assert_eq!((stale.status, stale.says("detail=stale-if-error")), (200, true), "{stale:?}");
+    assert_eq!(origin.count(), 2);
+    gate.open();
+    all(first).await;
+    assert_eq!(proxy.get("/other").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_gives_up_its_turn() {
+    let gate = Gate::new();
+    let origin = held_at(&gate).await;
+    let proxy = Proxy::with(&origin, one_place(FOREVER)).await;
+    let first = proxy.start_all(1, &get("/held")).await;
+    origin.arrived(1).await;
+    let mut leaving = proxy.client().await;
+    leaving.send(request("POST", "/left").bytes()).await;
+    eventually("it to wait", || waiting(&proxy) == 2).await;
+    leaving.reset();
+    eventually("it to leave", || waiting(&proxy) == 1).await;
+    gate.open();
+    all(first).await;
+    assert_eq!(proxy.get("/other").await.status, 200);
+    assert!(origin.requests().iter().all(|request| request.target != "/left"));
+}
+
+/// Each way in which an exchange can end, and the next one has the place.
+#[tokio::test]
+async fn a_place_is_free_again_however_an_exchange_ends() {
+    let origin = Origin::start(move |request| match &*request.target {
+        "/whole" => ok("body").fresh(60),
+        "/chunked" => ok("body").chunked(),
+        "/closed" => ok("body").until_close(),
+        "/empty" => status(204),
+        "/error" => status(500).body("body"),
+        "/hung-up" => Answer::hang_up(),
+        "/garbage" => raw("garbage\r\n\r\n"),
+        "/cut" => ok("body").claiming(1000).cut(),
+        "/twice" => raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+        _ => ok("other"),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, one_place(FOREVER)).await;
+    let ends =
+        ["whole", "chunked", "closed", "empty", "error", "hung-up", "garbage", "cut", "twice"];
+    for end in ends {
+        for method in ["HEAD", "POST", "GET"] {
+            proxy.send(&request(method, &format!("/{end}"))).await;
+        }
+        let validation = get(&format!("/{end}")).with("If-None-Match", "\"x\"");
+        proxy.send(&validation).await;
+        assert_eq!(proxy.get(&format!("/after-{end}")).await.status, 200, "after {end}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_free_again_when_a_client_leaves_midway() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match request.target.starts_with("/half") {
+        true => ok(vec![b'x'; 100_000]).then(&held).body("end").with("Cache-Control", "no-store"),
+        false => ok("body"),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, one_place(FOREVER)).await;
+    for number in 0..3 {
+        let mut client = proxy.client().await;
+        client.send(get(&format!("/half{number}")).bytes()).await;
+        client.begin("GET").await;
+        client.bytes(1000).await;
+        client.reset();
+        assert_eq!(proxy.get(&format!("/after{number}")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_in_all_are_told_to_come_back_and_do_not_count() {
+    let gate = Gate::new();
+    let origin = held_at(&gate).await;
+    let proxy = Proxy::with(&origin, |s| s.proxy.limits.max_in_flight = 2).await;
+    let mut tasks = proxy.start_all(1, &get("/held1")).await;
+    tasks.extend(proxy.start_all(1, &get("/stored")).await);
+    all(tasks.split_off(1)).await;
+    let mut slow = proxy.client().await.reading_slowly();
+    slow.send(get("/held2").bytes()).await;
+    eventually("one to wait", || waiting(&proxy) == 1).await;
+    gate.open();
+    all(tasks).await;
+    slow.exchange_rest().await;
+    assert!(proxy.get("/stored").await.is_hit());
+}
+
+#[tokio::test]
+async fn one_client_address_has_no_more_requests_at_once_than_it_may() {
+    let gate = Gate::new();
+    let origin = held_at(&gate).await;
+    let proxy = Proxy::with(&origin, |s| {
+        s.proxy.limits.max_in_flight_per_client = Some(1);
+        s.proxy.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let of = |target: &str, client: &str| get(target).with("X-Forwarded-For", client);
+    let first = proxy.start_all(1, &of("/held", "192.0.2.1")).await;
+    origin.arrived(1).await;
+    let refused = proxy.send(&of("/stored", "192.0.2.9, 192.0.2.1")).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.field("retry-after").is_some() && refused.says("detail=client-limit"));
+    // Another client, and the trusted peer itself, which speaks for many.
+    assert_eq!(proxy.send(&of("/stored", "192.0.2.2")).await.status, 200);
+    let own = proxy.start_all(2, &get("/held")).await;
+    gate.open();
+    for response in all(own).await {
+        assert_eq!(response.status, 200);
+    }
+    all(first).await;
+    eventually("the place to be free", || true).await;
+    assert_eq!(proxy.send(&of("/stored", "192.0.2.1")).await.status, 200);
+}
