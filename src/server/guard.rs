@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::accept::Permit;
 use super::interim::Interim;
 use super::pulse::Pulse;
+use super::seats::Permit;
 
 /// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
 /// connection still counts as one.
@@ -139,7 +139,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
 mod tests {
     use super::*;
     use crate::context::{InterimSink, Protocol, RequestId};
-    use crate::server::accept::Gate;
+    use crate::server::Limits;
+    use crate::server::seats::{Bounds, Seats};
     use futures_util::task::noop_waker_ref;
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
@@ -221,7 +222,8 @@ mod tests {
             let interim = Arc::new(Interim::default());
             interim.begin(REQUEST, true);
             let pulse = Pulse::new(tokio::time::Instant::now(), Protocol::Http1, Arc::default());
-            let permit = Gate::new(1).enter(&Arc::default()).expect("the first");
+            let seats = Seats::new(&Bounds::new(&Limits::default()), &Arc::default());
+            let permit = seats.enter([127, 0, 0, 1].into(), false).expect("the first");
             let socket = Socket { takes, written: Vec::new() };
             let mut guard = Guard::new(socket, pulse, Some(Arc::clone(&interim)), permit);
             let (mut buffer, mut messages) = (Vec::new(), 0);

@@ -1,8 +1,9 @@
 //! What a connection is doing, for its deadlines: shared by its socket, its requests and the
 //! future that watches them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -38,6 +39,12 @@ pub(super) struct Pulse {
     /// when one of them was last able to send.
     owing: AtomicUsize,
     last_sent: AtomicU64,
+    /// Others need its place, as soon as it has no request.
+    dismissed: AtomicBool,
+    /// It speaks HTTP no more.
+    ended: AtomicBool,
+    /// Wakes the future that watches it.
+    waker: OnceLock<Waker>,
 }
 
 /// What a connection has to do next.
@@ -67,6 +74,9 @@ impl Pulse {
             stalled_since: AtomicU64::new(NEVER),
             owing: AtomicUsize::new(0),
             last_sent: AtomicU64::new(NEVER),
+            dismissed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            waker: OnceLock::new(),
         })
     }
 
@@ -128,6 +138,42 @@ impl Pulse {
     /// When the last request was over.
     pub(super) fn idle_since(&self) -> Instant {
         self.at(self.idle_since.load(Relaxed))
+    }
+
+    /// Whether it has come to a request yet, and since when it could be spared; `None` while it has
+    /// something to do.
+    pub(super) fn spare_since(&self) -> Option<(bool, Instant)> {
+        let is_writing = self.stalled_since.load(Relaxed) != NEVER;
+        if self.ended.load(Relaxed) || self.is_active() || is_writing {
+            return None;
+        }
+        Some(match self.head_since.load(Relaxed) {
+            NEVER if self.has_served() => (true, self.idle_since()),
+            NEVER => (false, self.base),
+            head => (false, self.at(head)),
+        })
+    }
+
+    /// Ends the connection when it has no request.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Relaxed)
+    }
+
+    /// The connection speaks HTTP no more: it is over, or a tunnel.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// Whom [`Pulse::dismiss`] wakes. A connection's task keeps its waker.
+    pub(super) fn woken_by(&self, waker: &Waker) {
+        let _ = self.waker.set(waker.clone());
     }
 
     /// What has to happen next, and by when.

@@ -67,7 +67,7 @@ pub(in crate::config) const SERVER: &[Key<Server>] = keys! {
 };
 
 pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
-    "max_connections" = Default("50000"), "Open client connections; more are closed at once." => |draft, value| {
+    "max_connections" = Default("50000"), "Open client connections. Beyond, those without a request give way, the longest idle first; where there are none, the new one is closed at once." => |draft, value| {
         draft.server.max_connections = value.count(1..=10_000_000)?;
         Ok(())
     };
