@@ -263,3 +263,59 @@ async fn one_client_address_has_no_more_requests_at_once_than_it_may() {
     eventually("the place to be free", || true).await;
     assert_eq!(proxy.send(&of("/stored", "192.0.2.1")).await.status, 200);
 }
+
+/// All file descriptors that this process may still have; dropped one by one, that many are free.
+fn take_all_descriptors() -> Vec<std::fs::File> {
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
+    let highest = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    let (_, hard) = rlimit::Resource::NOFILE.get().expect("a limit");
+    let limit = highest.max().expect("some are open") + 1;
+    rlimit::Resource::NOFILE.set(limit, hard).expect("lowering is allowed");
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+// The limit is the process's, and both ends of all connections are in it.
+#[tokio::test]
+async fn without_descriptors_hits_are_served_and_the_rest_is_told_to_come_back() {
+    if !alone("floods::without_descriptors_hits_are_served_and_the_rest_is_told_to_come_back") {
+        return;
+    }
+    let mut origin = Origin::start(|request| match &*request.target {
+        "/stale" => given(&[("Cache-Control", "max-age=1, stale-if-error=60")]),
+        _ => ok("body").fresh(600).closing(),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| s.upstream().max_idle = 0).await;
+    let mut client = proxy.client().await;
+    client.exchange(&get("/stored")).await;
+    client.exchange(&get("/stale")).await;
+    proxy.advance(secs(2));
+    let mut descriptors = take_all_descriptors();
+    let hit = client.exchange(&get("/stored")).await;
+    assert!(hit.is_hit(), "{hit:?}");
+    assert!(hit.field("connection").is_none(), "{hit:?}");
+    // What was still being closed has become free.
+    for number in 0.. {
+        let response = client.exchange(&get(&format!("/other{number}"))).await;
+        assert!(response.field("connection").is_none(), "{response:?}");
+        if response.status == 503 {
+            shed(&response, "no-descriptors");
+            break;
+        }
+        descriptors.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
+    }
+    assert_eq!(client.exchange(&get("/stale")).await.status, 200);
+    // One for this end of a connection, and none for the other.
+    descriptors.pop();
+    let mut waiting = proxy.client().await;
+    waiting.send(get("/stored").bytes()).await;
+    // An idle connection gives way, and its descriptor goes to the one that has a request.
+    assert!(waiting.exchange_rest().await.is_hit());
+    assert!(client.ended().await.is_empty());
+    drop(descriptors);
+    // The scripted origin is not as patient.
+    origin.refuse().await;
+    origin.resume().await;
+    assert_eq!(waiting.exchange(&get("/other")).await.status, 200);
+    assert_eq!(proxy.get("/another").await.status, 200);
+}

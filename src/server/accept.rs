@@ -56,7 +56,7 @@ where
                     self.worker.metrics.accept_failed();
                     log.warn(&error);
                     // Most likely for want of descriptors.
-                    self.worker.seats.spare_some();
+                    self.worker.seats.spare_some(&self.worker.metrics);
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -87,7 +87,7 @@ where
     /// Serves a connection in a task of its own, or closes it if there are too many.
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
         let ip = address.ip();
-        if let Some(permit) = self.worker.seats.enter(ip, self.manner.is_balancer(ip)) {
+        if let Some(permit) = self.worker.enter(ip, &self.manner) {
             let seat = permit.seat();
             let peer = Peer { stream, address, permit };
             let (worker, manner) = (Arc::clone(&self.worker), Arc::clone(&self.manner));

@@ -110,6 +110,15 @@ impl Listener {
     }
 }
 
+impl Limits {
+    /// Lowers the bound on connections to what a process that may have `open_files` can keep: a
+    /// quarter is left to connections to origins, and to files.
+    pub fn fit(&mut self, open_files: u64) {
+        let most = usize::try_from(open_files - open_files / 4).unwrap_or(usize::MAX);
+        self.max_connections = self.max_connections.min(most.max(1));
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -123,6 +132,20 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_to_origins() {
+        for (open_files, expected) in [(1024, 768), (0, 1), (1_000_000, 50_000), (u64::MAX, 50_000)] {
+            let mut limits = Limits::default();
+            limits.fit(open_files);
+            assert_eq!(limits.max_connections, expected, "{open_files}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::guard::Guard;
 use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
 use super::pulse::{Due, Pulse};
-use super::seats::{Bounds, Permit, Seats, TooMany};
+use super::seats::{Permit, Seats, TooMany};
 use super::service::{RequestIds, Stack};
 use super::transport::{Prefixed, Transport};
 use super::{Config, Limits};
@@ -86,13 +86,13 @@ impl Worker {
         count: usize,
         metrics: Arc<CoreMetrics>,
         shutdown: &Shutdown,
-        bounds: &Bounds,
+        seats: &Arc<Seats>,
     ) -> Self {
         static START: OnceLock<u64> = OnceLock::new();
         let start = *START.get_or_init(|| RandomState::new().hash_one(0));
         Self {
             shutdown: shutdown.clone(),
-            seats: Seats::new(bounds, &metrics),
+            seats: Arc::clone(seats),
             metrics,
             limits: config.limits.clone(),
             ids: Arc::new(RequestIds::new(start, index, count)),
@@ -272,7 +272,9 @@ impl Opened {
         S: Handler,
     {
         let pulse = Pulse::new(begun, self.protocol, Arc::clone(&worker.metrics));
-        permit.opened(&pulse);
+        if !permit.opened(&pulse) {
+            return;
+        }
         let interim = (self.protocol == Protocol::Http1).then(|| Arc::new(Interim::default()));
         let connection = Arc::new(Connection {
             peer: self.addresses.peer,
@@ -344,6 +346,11 @@ where
 }
 
 impl Worker {
+    /// A place for a connection from `peer`, if there is one.
+    pub(super) fn enter(&self, peer: IpAddr, manner: &Manner) -> Option<Permit> {
+        self.seats.enter(peer, manner.is_balancer(peer), &self.metrics)
+    }
+
     fn ended(&self, peer: SocketAddr, end: &End) {
         match end {
             End::Closed(Err(error)) if error.is_parse() => self.metrics.bad_request(),

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::context::{InterimSink, Protocol, RequestId};
     use crate::server::Limits;
-    use crate::server::seats::{Bounds, Seats};
+    use crate::server::seats::Seats;
     use futures_util::task::noop_waker_ref;
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
@@ -222,8 +222,9 @@ mod tests {
             let interim = Arc::new(Interim::default());
             interim.begin(REQUEST, true);
             let pulse = Pulse::new(tokio::time::Instant::now(), Protocol::Http1, Arc::default());
-            let seats = Seats::new(&Bounds::new(&Limits::default()), &Arc::default());
-            let permit = seats.enter([127, 0, 0, 1].into(), false).expect("the first");
+            let seats = Seats::new(&Limits::default());
+            let permit = seats.enter([127, 0, 0, 1].into(), false, &Arc::default());
+            let permit = permit.expect("the first");
             let socket = Socket { takes, written: Vec::new() };
             let mut guard = Guard::new(socket, pulse, Some(Arc::clone(&interim)), permit);
             let (mut buffer, mut messages) = (Vec::new(), 0);

@@ -1,8 +1,9 @@
 //! The bounds on open connections, and which of them give way when all places are taken.
 //!
 //! A place that somebody only sits in, before or between requests, is worth less than the next
-//! client's request. Which connection gives way is found by looking at all of a worker's: that
-//! costs nothing until the bound is met, and little then, since one look finds many.
+//! client's request. Which connection gives way is found by looking at all of them: that costs
+//! nothing until the bound is met, and little then, since one look finds many. The lock is taken
+//! when a connection begins and when it ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -29,19 +30,12 @@ const FINDS: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const MANY: usize = 1024;
 
-/// What all workers share.
-#[derive(Clone, Debug)]
-pub(super) struct Bounds {
-    all: Limit,
-    per_client: Option<ClientLimit>,
-    many_clients: Arc<[IpNet]>,
-}
-
-/// One worker's connections.
+/// All workers' connections.
 #[derive(Debug)]
 pub(super) struct Seats {
-    bounds: Bounds,
-    metrics: Arc<CoreMetrics>,
+    all: Limit,
+    per_client: Option<ClientLimit>,
+    many_clients: Vec<IpNet>,
     state: Mutex<State>,
 }
 
@@ -70,6 +64,7 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Permit {
     seats: Arc<Seats>,
+    metrics: Arc<CoreMetrics>,
     seat: Arc<Seat>,
     number: u64,
     client: Option<ClientPlace>,
@@ -80,57 +75,57 @@ pub(super) struct Permit {
 #[error("its client has too many connections")]
 pub(super) struct TooMany;
 
-impl Bounds {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self {
+impl Seats {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
             all: Limit::new(limits.max_connections),
             per_client: limits.max_connections_per_client.map(ClientLimit::new),
-            many_clients: limits.many_clients.as_slice().into(),
-        }
-    }
-}
-
-impl Seats {
-    pub(super) fn new(bounds: &Bounds, metrics: &Arc<CoreMetrics>) -> Arc<Self> {
-        let (bounds, metrics) = (bounds.clone(), Arc::clone(metrics));
-        Arc::new(Self { bounds, metrics, state: Mutex::default() })
+            many_clients: limits.many_clients.clone(),
+            state: Mutex::default(),
+        })
     }
 
     /// A place for a connection from `peer`, or `None` if it has to be closed at once.
     /// `is_balancer`: which client it is will be told by a PROXY header.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, is_balancer: bool) -> Option<Permit> {
-        let client = if is_balancer { None } else { self.client(peer).ok()? };
-        if !self.bounds.all.take() && !self.make_room() {
-            self.metrics.connection_rejected();
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        is_balancer: bool,
+        metrics: &Arc<CoreMetrics>,
+    ) -> Option<Permit> {
+        let client = if is_balancer { None } else { self.client(peer, metrics).ok()? };
+        if !self.all.take() && !self.make_room(metrics) {
+            metrics.connection_rejected();
             return None;
         }
-        self.metrics.connection_accepted();
+        metrics.connection_accepted();
         let seat = Arc::new(Seat::default());
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         state.seats.insert(number, Arc::clone(&seat));
         drop(state);
-        Some(Permit { seats: Arc::clone(self), seat, number, client })
+        let (seats, metrics) = (Arc::clone(self), Arc::clone(metrics));
+        Some(Permit { seats, metrics, seat, number, client })
     }
 
     /// A place among `client`'s connections, where they are bounded. Trusted proxies are many
     /// clients.
-    fn client(&self, client: IpAddr) -> Result<Option<ClientPlace>, TooMany> {
-        let Some(limit) = &self.bounds.per_client else { return Ok(None) };
+    fn client(&self, client: IpAddr, metrics: &CoreMetrics) -> Result<Option<ClientPlace>, TooMany> {
+        let Some(limit) = &self.per_client else { return Ok(None) };
         let client = client.to_canonical();
-        if self.bounds.many_clients.iter().any(|network| network.contains(&client)) {
+        if self.many_clients.iter().any(|network| network.contains(&client)) {
             return Ok(None);
         }
         let place = limit.enter(client);
         if place.is_none() {
-            self.metrics.client_connection_rejected();
+            metrics.client_connection_rejected();
         }
         place.map(Some).ok_or(TooMany)
     }
 
     /// Ends a connection that can be spared; its place is the caller's.
-    fn make_room(&self) -> bool {
+    fn make_room(&self, metrics: &CoreMetrics) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
         let mut may_look = true;
@@ -140,7 +135,7 @@ impl Seats {
                 if seat.rank(now).is_some() {
                     seat.hand_on();
                     state.seats.remove(&number);
-                    self.metrics.connection_dismissed();
+                    metrics.connection_dismissed();
                     return true;
                 }
             }
@@ -152,12 +147,12 @@ impl Seats {
     }
 
     /// Ends some of the connections that can be spared, for want of descriptors.
-    pub(super) fn spare_some(&self) {
+    pub(super) fn spare_some(&self, metrics: &CoreMetrics) {
         for _ in 0..FINDS {
-            if !self.make_room() {
+            if !self.make_room(metrics) {
                 return;
             }
-            self.bounds.all.give_back();
+            self.all.give_back();
         }
     }
 
@@ -233,13 +228,18 @@ impl Permit {
     /// # Errors
     /// [`TooMany`] if that client has all that it may.
     pub(super) fn told(&mut self, client: IpAddr) -> Result<(), TooMany> {
-        self.client = self.seats.client(client)?;
+        self.client = self.seats.client(client, &self.metrics)?;
         Ok(())
     }
 
-    /// The connection speaks HTTP from here on.
-    pub(super) fn opened(&self, pulse: &Arc<Pulse>) {
+    /// The connection speaks HTTP from here on; `false` if it has to end instead.
+    #[must_use]
+    pub(super) fn opened(&self, pulse: &Arc<Pulse>) -> bool {
+        // Under the lock: who hands its place on ends the task, or tells the pulse.
+        let state = self.seats.lock();
         let _ = self.seat.pulse.set(Arc::clone(pulse));
+        drop(state);
+        !self.seat.handed_on.load(Relaxed)
     }
 }
 
@@ -249,9 +249,9 @@ impl Drop for Permit {
         let mut state = self.seats.lock();
         state.seats.remove(&self.number);
         if !self.seat.handed_on.load(Relaxed) {
-            self.seats.bounds.all.give_back();
+            self.seats.all.give_back();
         }
         drop(state);
-        self.seats.metrics.connection_closed();
+        self.metrics.connection_closed();
     }
 }

@@ -79,7 +79,8 @@ fn connections_with_a_request_stay_and_the_new_one_is_closed() {
 #[test]
 fn connections_that_never_ask_give_way_before_those_that_have() {
     for silent in ["", "GET / HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-        let config = with_limits(|limits| limits.max_connections = 3);
+        let mut config = with_limits(|limits| limits.max_connections = 3);
+        config.threads = 2;
         let server = Server::start(&config, service_fn(echo));
         let mut asking = server.connect();
         served(&mut asking);
