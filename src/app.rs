@@ -24,6 +24,9 @@ use crate::upstream::{self, Origins, SetupError};
 /// How long admin requests may take to finish once the node has ended.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
+/// Connections to the admin listener; the longest idle gives way.
+const ADMIN_CONNECTIONS: usize = 256;
+
 /// A node, started by [`App::start`].
 #[derive(Debug)]
 pub struct App;
@@ -158,6 +161,8 @@ fn bind_admin(config: &admin::Config) -> Result<Option<(server::Config, Bound)>,
         threads: 1,
         listeners: vec![Listener::new(address)],
         grace: ADMIN_GRACE,
+        // Apart from the clients': that they are too many is told here.
+        limits: server::Limits { max_connections: ADMIN_CONNECTIONS, ..server::Limits::default() },
         ..server::Config::default()
     };
     match Bound::bind(&server) {

@@ -319,3 +319,154 @@ async fn without_descriptors_hits_are_served_and_the_rest_is_told_to_come_back()
     assert_eq!(waiting.exchange(&get("/other")).await.status, 200);
     assert_eq!(proxy.get("/another").await.status, 200);
 }
+
+/// RFC 9110 §15.5.14, for bodies that don't tell their length before.
+#[tokio::test]
+async fn a_body_over_the_bound_is_refused_however_it_comes_and_nothing_is_stored() {
+    let origin = Origin::script(|mut conn| async move {
+        // Answers what has come whole, and nothing else.
+        while conn.request().await.is_some() {
+            conn.send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=60\r\n\r\nok",
+            )
+            .await;
+        }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| s.proxy.limits.max_body_bytes = Some(10)).await;
+    let chunked = |chunks: &str| {
+        format!(
+            "POST /x HTTP/1.1\r\nHost: example.test\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+        )
+    };
+    let mut client = proxy.client().await;
+    client.send(chunked("5\r\n12345\r\n5\r\n12345\r\n0\r\n\r\n")).await;
+    assert_eq!(client.exchange_rest().await.status, 200, "the bound itself is allowed");
+    for over in ["b\r\n12345678901\r\n0\r\n\r\n", "5\r\n12345\r\n5\r\n12345\r\n1\r\n1\r\n0\r\n\r\n"]
+    {
+        let mut client = proxy.client().await;
+        client.send(chunked(over)).await;
+        let refused = client.exchange_rest().await;
+        assert_eq!(refused.status, 413, "{refused:?}");
+        assert!(refused.says("detail=body-too-large"), "{}", refused.cache_status());
+    }
+    let mut client = H2Client::connect(proxy.address).await;
+    assert_eq!(client.exchange(&post("/x", "12345678901")).await.status, 413);
+    assert_eq!(client.exchange(&post("/x", "1234567890")).await.status, 200);
+    assert!(!proxy.get("/x").await.is_hit());
+}
+
+/// RFC 9110 §17.15: what a range can pull, from the origin and from here.
+#[tokio::test]
+async fn ranges_pull_no_more_than_was_asked_and_no_more_than_there_is() {
+    const WHOLE: usize = 100_000;
+    let origin = Origin::start(|request| match request.field("range") {
+        Some("bytes=0-0") => status(206)
+            .with("Content-Range", "bytes 0-0/1000000000")
+            .with("ETag", "\"a\"")
+            .body("x")
+            .fresh(60),
+        Some(range) => panic!("{range} was asked"),
+        None => ok(vec![b'x'; WHOLE]).fresh(60),
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    // One byte of something huge: one byte is fetched, and kept.
+    let one = proxy.send(&get("/huge").with("Range", "bytes=0-0")).await;
+    assert_eq!((one.status, one.body.len()), (206, 1));
+    assert!(proxy.send(&get("/huge").with("Range", "bytes=0-0")).await.is_hit());
+    assert_eq!(origin.count(), 1);
+    // Overlapping ranges are joined, many are not read, and no answer outgrows the whole.
+    proxy.get("/stored").await;
+    let ranges = |range: &str, count: usize| format!("bytes={}", vec![range; count].join(","));
+    for (range, status, most) in [
+        (ranges("0-", 16), 206, WHOLE),
+        (ranges("0-", 17), 200, WHOLE),
+        (ranges("0-", 1000), 200, WHOLE),
+        (ranges("5-5", 16), 206, 1),
+        (
+            (0..16).map(|n| format!("{}-{}", n * 10, n * 10)).collect::<Vec<_>>().join(","),
+            200,
+            WHOLE,
+        ),
+        (
+            format!(
+                "bytes={}",
+                (0..16).map(|n| format!("{0}-{0}", n * 10)).collect::<Vec<_>>().join(",")
+            ),
+            206,
+            16 * 200,
+        ),
+    ] {
+        let response = proxy.send(&get("/stored").with("Range", &*range)).await;
+        assert_eq!((response.status, response.is_hit()), (status, true), "{range}");
+        assert!(response.body.len() <= most, "{range}: {} bytes", response.body.len());
+    }
+}
+
+#[tokio::test]
+async fn storms_of_keys_and_variants_stay_within_the_budget_and_memory_does_not_grow() {
+    const MIB: usize = 1024 * 1024;
+    if !alone("floods::storms_of_keys_and_variants_stay_within_the_budget_and_memory_does_not_grow")
+    {
+        return;
+    }
+    let long = "h".repeat(8000);
+    let origin = Origin::start(move |request| {
+        let answer = ok("x").with("X-Long", &*long);
+        match request.target.split('/').nth(1) {
+            Some("vary") => answer.fresh(600).with("Vary", "X-Variant"),
+            Some("private") => answer.with("Cache-Control", "private"),
+            _ => answer.fresh(600),
+        }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| s.store.memory = 4 * MIB).await;
+    let mut client = proxy.client().await;
+    let mut before = 0;
+    for number in 0..6000 {
+        let request = match number % 3 {
+            0 => get(&format!("/key/{number}?{}", "q".repeat(2000))),
+            1 => get("/vary").with("X-Variant", format!("{number}{}", "v".repeat(2000))),
+            _ => get(&format!("/private/{number}")),
+        };
+        let response = client.exchange(&request).await;
+        assert_eq!((response.status, response.complete), (200, true));
+        assert!(proxy.budget().used() <= proxy.budget().limit());
+        if number == 1000 {
+            // The store has been full for a while.
+            before = rss();
+        }
+    }
+    let grown = rss().saturating_sub(before);
+    // What is recorded at the scripted origin is 2 KiB a request; what passed through is 60 MiB.
+    assert!(grown < 32 * MIB, "{} MiB", grown / MIB);
+    proxy.settled().await;
+}
+
+#[tokio::test]
+async fn the_admin_listener_answers_while_clients_have_all_places() {
+    let gate = Gate::new();
+    let origin = held_at(&gate).await;
+    let proxy = Proxy::with(&origin, |s| {
+        s.server.limits.max_connections = 1;
+        s.proxy.limits.max_in_flight = 1;
+    })
+    .await;
+    let held = proxy.start_all(1, &get("/held")).await;
+    origin.arrived(1).await;
+    assert!(proxy.client().await.ended().await.is_empty());
+    for target in ["/healthz", "/readyz", "/stats"] {
+        assert_eq!(proxy.ask_admin(&get(target)).await.status, 200);
+    }
+    let metrics = proxy.ask_admin(&get("/metrics")).await;
+    for line in [
+        "seawall_connections_rejected_total 1",
+        "seawall_requests_waiting 1.0",
+        "seawall_upstream_requests{upstream=\"origin\"} 1.0",
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line}");
+    }
+    gate.open();
+    all(held).await;
+}

@@ -1,6 +1,7 @@
 //! What the stack is told: whom to trust, what to admit, where to send.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Limits {
     pub max_body_bytes: Option<u64>,
     /// How long a client may pause while it sends a body.
     pub body_timeout: Duration,
+    /// Bytes a second that a client who lets us wait sends at least, after `body_timeout`.
+    pub min_rate: Option<NonZeroU32>,
 }
 
 /// A route: which requests, and what is done with them.
@@ -94,6 +97,7 @@ impl Default for Limits {
             max_uri_bytes: 16 * 1024,
             max_body_bytes: None,
             body_timeout: Duration::from_secs(60),
+            min_rate: NonZeroU32::new(100),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the server is told: threads, listeners, limits and deadlines of connections.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
+    /// Bytes a second that a client who lets us wait takes at least, after `write_timeout`.
+    pub min_rate: Option<NonZeroU32>,
 }
 
 impl Default for Config {
@@ -132,6 +135,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            min_rate: NonZeroU32::new(100),
         }
     }
 }
@@ -142,7 +146,8 @@ mod tests {
 
     #[test]
     fn clients_leave_descriptors_to_origins() {
-        for (open_files, expected) in [(1024, 768), (0, 1), (1_000_000, 50_000), (u64::MAX, 50_000)] {
+        for (open_files, expected) in [(1024, 768), (0, 1), (1_000_000, 50_000), (u64::MAX, 50_000)]
+        {
             let mut limits = Limits::default();
             limits.fit(open_files);
             assert_eq!(limits.max_connections, expected, "{open_files}");

@@ -111,7 +111,11 @@ impl Seats {
 
     /// A place among `client`'s connections, where they are bounded. Trusted proxies are many
     /// clients.
-    fn client(&self, client: IpAddr, metrics: &CoreMetrics) -> Result<Option<ClientPlace>, TooMany> {
+    fn client(
+        &self,
+        client: IpAddr,
+        metrics: &CoreMetrics,
+    ) -> Result<Option<ClientPlace>, TooMany> {
         let Some(limit) = &self.per_client else { return Ok(None) };
         let client = client.to_canonical();
         if self.many_clients.iter().any(|network| network.contains(&client)) {

@@ -1,5 +1,6 @@
 //! `[server]`, `[limits]` and `[trust]`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -113,6 +114,11 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
     };
     "body_timeout" = Default("\"60s\""), "How long a client may pause while it sends a body." => |draft, value| {
         draft.proxy.body_timeout = value.duration(SECOND..=HOUR)?;
+        Ok(())
+    };
+    "min_rate" = Default("100"), "Bytes a second that a client sends of a body, and takes of a response, at least while it lets Seawall wait; it has `body_timeout` or `write_timeout` to catch up. `\"off\"` for no bound." => |draft, value| {
+        let rate = bound(value)?.and_then(|rate| NonZeroU32::new(rate as u32));
+        (draft.server.min_rate, draft.proxy.min_rate) = (rate, rate);
         Ok(())
     };
     "handshake_timeout" = Default("\"10s\""), "The TLS handshake and a PROXY header." => |draft, value| {

@@ -28,6 +28,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "max_uri_bytes = \"7KiB\"",
             "max_body_bytes = \"77KiB\"",
             "body_timeout = \"77s\"",
+            "min_rate = 77",
             "handshake_timeout = \"77s\"",
             "header_timeout = \"77s\"",
             "idle_timeout = \"77s\"",

@@ -71,7 +71,8 @@ fn connections_with_a_request_stay_and_the_new_one_is_closed() {
     assert!(first.read_until("!").ends_with("late!"));
     // The places are counted right however often they change hands.
     for _ in 0..10 {
-        served(&mut server.connect());
+        let mut next = server.connect();
+        served(&mut next);
         counted(&server, "seawall_connections_open 1");
     }
 }
