@@ -472,3 +472,21 @@ async fn the_admin_listener_answers_while_clients_have_all_places() {
     gate.open();
     all(held).await;
 }
+
+// A validation that fails asks again: it must not wait for a place that it holds itself.
+#[tokio::test]
+async fn a_fetch_that_asks_again_does_not_wait_for_itself() {
+    let stale = |tag: &str| status(200).with("ETag", tag).with("Cache-Control", "max-age=1");
+    let origin = Origin::sequence([
+        stale("\"a\"").body("one"),
+        status(304).with("ETag", "\"b\""),
+        stale("\"c\"").body("two"),
+    ])
+    .await;
+    let proxy = Proxy::with(&origin, one_place(0)).await;
+    assert_eq!(proxy.get("/").await.text(), "one");
+    proxy.advance(secs(2));
+    let again = proxy.get("/").await;
+    assert_eq!((again.status, again.text()), (200, "two"));
+    assert!(again.says("detail=validator-mismatch"), "{}", again.cache_status());
+}
