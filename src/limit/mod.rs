@@ -59,12 +59,6 @@ impl Limit {
     pub fn taken(&self) -> usize {
         self.0.taken.load(Ordering::Relaxed)
     }
-
-    /// How many there may be.
-    #[must_use]
-    pub fn most(&self) -> usize {
-        self.0.most
-    }
 }
 
 impl Drop for Place {

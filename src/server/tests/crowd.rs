@@ -79,12 +79,12 @@ fn connections_with_a_request_stay_and_the_new_one_is_closed() {
 
 #[test]
 fn connections_that_never_ask_give_way_before_those_that_have() {
-    for silent in ["", "GET / HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    let give_way = |silent: &str| {
         let mut config = with_limits(|limits| limits.max_connections = 3);
         config.threads = 2;
         let server = Server::start(&config, service_fn(echo));
-        let mut asking = server.connect();
-        served(&mut asking);
+        let mut asking = vec![server.connect()];
+        served(&mut asking[0]);
         let mut mute = [server.connect(), server.connect()];
         for mute in &mut mute {
             mute.send(silent);
@@ -98,10 +98,16 @@ fn connections_that_never_ask_give_way_before_those_that_have() {
             let _ = new.0.write_all(REQUEST.as_bytes());
             new.read_to_end_of_answer();
             // It stays until the next one is there, so that nobody finds a free place.
-            asking = new;
+            asking.push(new);
+            asking.swap_remove(0);
         }
         served(&mut server.connect());
-    }
+    };
+    std::thread::scope(|scope| {
+        for silent in ["", "GET / HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            scope.spawn(move || give_way(silent));
+        }
+    });
 }
 
 fn mute_ended(client: &mut Client) -> bool {
