@@ -6,7 +6,6 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use seawall::cache::{self, Cache, Fetch, Job};
 use seawall::clock::Clock;
 use seawall::context::{Connection, Hop, Outcome, Protocol, Request, RequestBody, RequestId};
 use seawall::key::Target;
+use seawall::limit::Limit;
 use seawall::policy::{
     Overrides, RequestDirectives, RequestFacts, ResponseTimes, StoredHead, Validity, reuse, select,
 };
@@ -169,6 +169,7 @@ fn client_request(connection: &Arc<Connection>) -> Request {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: Instant::now(),
         id: RequestId(0),
+        refused: None,
         hop: Hop::default(),
     }
 }
@@ -178,7 +179,12 @@ fn filled() -> Arc<cache::Shared> {
     let shutdown = Shutdown::new();
     let memory = Memory::new(&store::Config::default());
     let background = shutdown.background().clone();
-    let shared = Arc::new(cache::Shared::new(memory, Clock::System, background.clone()));
+    let shared = Arc::new(cache::Shared::new(
+        memory,
+        Clock::System,
+        background.clone(),
+        Limit::new(usize::MAX),
+    ));
     let origin = tower::service_fn(|_: Fetch| async {
         let mut response = http::Response::new(Body::from(Bytes::from(vec![b'x'; BODY])));
         *response.headers_mut() = response_headers();
@@ -233,7 +239,8 @@ fn parts(cache: Arc<cache::Shared>) -> proxy::Parts {
         name: config.name.clone(),
         upstreams: Arc::new([]),
         trusted: Arc::new([]),
-        in_flight: Arc::new(AtomicUsize::new(0)),
+        in_flight: Limit::new(usize::MAX),
+        per_client: None,
     };
     let upstreams = Arc::new(upstream::Shared::new(&[]).expect("no upstreams"));
     let origins = upstream::Origins::new(&[], &upstreams);

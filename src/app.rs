@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::budget::Budget;
 use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::limit::{ClientLimit, Limit};
 use crate::proxy::{self, ErrorPages, Observer, OriginService, stack};
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
@@ -23,6 +23,9 @@ use crate::upstream::{self, Origins, SetupError};
 
 /// How long admin requests may take to finish once the node has ended.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Connections to the admin listener; the longest idle gives way.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// A node, started by [`App::start`].
 #[derive(Debug)]
@@ -72,9 +75,12 @@ impl App {
         let log = AccessLog::open(&settings.telemetry.access)?;
         let memory = Memory::new(&settings.store);
         let background = shutdown.background().clone();
-        let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background));
+        let waiting = Limit::new(proxy_config.limits.waiting());
+        let in_flight = Limit::new(proxy_config.limits.max_in_flight);
+        let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting));
         let origins = Arc::new(Mutex::new(Vec::new()));
         register(&metrics, &cache, &shutdown, &log, &settings.upstreams, &origins);
+        show_requests(&metrics, &cache, &settings.upstreams, &shared_origins);
 
         let bound = Bound::bind(&settings.server)?;
         let admin_bound = bind_admin(&settings.admin)?;
@@ -87,7 +93,8 @@ impl App {
                 metrics: Arc::clone(&metrics),
                 log: log.clone(),
                 clock,
-                in_flight: Arc::new(AtomicUsize::new(0)),
+                in_flight,
+                per_client: proxy_config.limits.max_in_flight_per_client.map(ClientLimit::new),
             },
             proxy_config,
             pages: Arc::new(pages),
@@ -154,6 +161,8 @@ fn bind_admin(config: &admin::Config) -> Result<Option<(server::Config, Bound)>,
         threads: 1,
         listeners: vec![Listener::new(address)],
         grace: ADMIN_GRACE,
+        // Apart from the clients': that they are too many is told here.
+        limits: server::Limits { max_connections: ADMIN_CONNECTIONS, ..server::Limits::default() },
         ..server::Config::default()
     };
     match Bound::bind(&server) {
@@ -183,7 +192,8 @@ struct Observers {
     metrics: Arc<Metrics>,
     log: AccessLog,
     clock: Clock,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: Limit,
+    per_client: Option<ClientLimit>,
 }
 
 impl Node {
@@ -201,7 +211,8 @@ impl Node {
                 .map(|upstream| upstream.name.as_str().into())
                 .collect(),
             trusted: self.proxy_config.trusted_proxies.as_slice().into(),
-            in_flight: Arc::clone(&self.observers.in_flight),
+            in_flight: self.observers.in_flight.clone(),
+            per_client: self.observers.per_client.clone(),
         };
         stack(&proxy::Parts {
             config: Arc::clone(&self.proxy_config),
@@ -267,6 +278,30 @@ fn register(
             "Idle connections to the upstream",
             labels,
             move || idle(|stats| stats.idle),
+        );
+    }
+}
+
+/// The requests that the limits are about.
+fn show_requests(
+    metrics: &Metrics,
+    cache: &Arc<cache::Shared>,
+    upstreams: &[upstream::Config],
+    origins: &Arc<upstream::Shared>,
+) {
+    let shared = Arc::clone(cache);
+    metrics.gauge(
+        "seawall_requests_waiting",
+        "Requests that wait for an origin's answer, their own or another's",
+        move || shared.waiting() as f64,
+    );
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let (labels, shared) = (vec![("upstream", upstream.name.clone())], Arc::clone(origins));
+        metrics.gauge_with(
+            "seawall_upstream_requests",
+            "Requests with the upstream, until their responses have been read",
+            labels,
+            move || shared.requests(index) as f64,
         );
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Body;
+use crate::error::ErrorKind;
 use crate::policy::Reason;
 
 /// The HTTP version spoken on a client connection.
@@ -90,6 +91,8 @@ pub struct Request {
     pub client: IpAddr,
     /// When the head was complete.
     pub received: Instant,
+    /// Why it has to be refused, where its number alone says so.
+    pub refused: Option<ErrorKind>,
     /// A short id for logs and error pages.
     pub id: RequestId,
     /// What its hop-by-hop fields said before they were removed.
@@ -230,7 +233,7 @@ pub enum Detail {
     /// A cache decision.
     Reason(Reason),
     /// A failure.
-    Error(crate::error::ErrorKind),
+    Error(ErrorKind),
 }
 
 impl Detail {

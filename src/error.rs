@@ -58,6 +58,22 @@ macro_rules! error_kinds {
     };
 }
 
+impl ErrorKind {
+    /// Whether the request was refused to keep within a limit: nothing was tried, and later it may
+    /// go well.
+    #[must_use]
+    pub const fn is_shed(self) -> bool {
+        matches!(
+            self,
+            Self::ClientLimit
+                | Self::Overloaded
+                | Self::TooManyWaiting
+                | Self::NoDescriptors
+                | Self::OriginBusy
+        )
+    }
+}
+
 error_kinds! {
     /// The request is malformed beyond what hyper already refuses.
     BadRequest => "bad-request", Client, 400, Some("http_request_error");
@@ -81,8 +97,16 @@ error_kinds! {
     ExpectationFailed => "expectation-failed", Client, 417, Some("http_request_denied");
     /// `only-if-cached`, and nothing suitable is stored (RFC 9111 §5.2.1.7).
     OnlyIfCached => "only-if-cached", Client, 504, None;
-    /// Too much work is under way.
+    /// The client has too many requests under way (RFC 6585 §4).
+    ClientLimit => "client-limit", Client, 429, Some("http_request_denied");
+    /// Too many requests are under way.
     Overloaded => "overloaded", Proxy, 503, Some("connection_limit_reached");
+    /// Too many requests wait for an origin's answer already.
+    TooManyWaiting => "too-many-waiting", Proxy, 503, Some("connection_limit_reached");
+    /// The process is out of file descriptors for a connection to the origin.
+    NoDescriptors => "no-descriptors", Proxy, 503, Some("connection_limit_reached");
+    /// As many requests are with the origin as may be at once.
+    OriginBusy => "origin-busy", Origin, 503, Some("connection_limit_reached");
     /// A defect in Seawall.
     Internal => "internal", Proxy, 500, Some("proxy_internal_error");
     /// The origin's name did not resolve.

@@ -11,7 +11,7 @@
 //! | 4 | [`proxy`], [`admin`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
-//! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
+//! | 1 | [`error`], [`budget`], [`limit`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
 //! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`] ← [`rules`]: no I/O, no tokio; `now` is an argument |
 //!
 //! A request's way through the house is one function: `proxy::stack`.
@@ -29,6 +29,7 @@ pub mod error;
 pub mod headers;
 pub mod keepalive;
 pub mod key;
+pub mod limit;
 pub mod policy;
 pub mod proxy;
 pub mod rules;

@@ -147,7 +147,7 @@ mod launch {
     use seawall::app::{App, StartError};
     use seawall::clock::Clock;
     use seawall::config::Settings;
-    use seawall::server::{BindError, RunError};
+    use seawall::server::{BindError, Limits, RunError};
     use seawall::shutdown::{raise_open_files, watch_signals};
     use seawall::telemetry::log;
 
@@ -187,6 +187,20 @@ mod launch {
         }
     }
 
+    /// Every connection is an open file: more clients than files would leave none for origins.
+    fn fit(limits: &mut Limits, open_files: u64) {
+        let asked = limits.max_connections;
+        limits.fit(open_files);
+        if limits.max_connections < asked {
+            tracing::warn!(
+                max_connections = asked,
+                open_files,
+                taken = limits.max_connections,
+                "fewer connections than max_connections: raise the limit on open files (ulimit -n)"
+            );
+        }
+    }
+
     /// Runs a node until a signal ends it; `started` is called once it listens.
     pub(crate) fn launch(
         settings: Settings,
@@ -195,8 +209,10 @@ mod launch {
         // Until the end: dropping it writes the last lines.
         let _log =
             log::init(&settings.telemetry).map_err(|error| LaunchError::Log(error.to_string()))?;
-        if let Err(error) = raise_open_files() {
-            tracing::warn!(%error, "the limit on open files stays as it is");
+        let mut settings = settings;
+        match raise_open_files() {
+            Ok(open_files) => fit(&mut settings.server.limits, open_files),
+            Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
         }
         let protects = protects(&settings);
         let running = App::start(settings, Clock::System)?;

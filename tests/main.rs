@@ -22,6 +22,7 @@ mod connections;
 mod directives;
 mod drain;
 mod errors;
+mod floods;
 mod forwarded;
 mod freshness;
 mod head;

@@ -167,7 +167,7 @@ impl Conclusion<'_> {
     /// No response came.
     fn failed(mut self, error: ProxyError) -> Concluded {
         let failed = Failed::NoResponse(error.kind);
-        if error.kind.fault() == Fault::Origin
+        if (error.kind.fault() == Fault::Origin || error.kind.is_shed())
             && let Some(stored) = self.plan.stored.clone()
             && let Some(grant) = self.grant(&stored, failed)
         {

@@ -13,13 +13,16 @@ use super::lookup::{self, Ask, Plan};
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
 use crate::context::{Forwarded, Interims, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::limit::Place;
 use crate::policy::{self, Reason};
 use crate::store::StoredResponse;
 
-/// The client of a leader: where its answer goes.
-struct Client {
-    sender: oneshot::Sender<Result<Response, ProxyError>>,
-    interims: Option<Interims>,
+/// For whom a leader fetches.
+enum Wanted {
+    /// A client: where its answer goes.
+    Client { sender: oneshot::Sender<Result<Response, ProxyError>>, interims: Option<Interims> },
+    /// Whoever comes next.
+    Refresh(Place),
 }
 
 impl<S: Origin> Cache<S> {
@@ -50,7 +53,7 @@ impl<S: Origin> Cache<S> {
     ) -> Result<Response, ProxyError> {
         let (sender, receiver) = oneshot::channel();
         let background = self.shared.background.clone();
-        let client = Some(Client { sender, interims });
+        let client = Wanted::Client { sender, interims };
         // Boxed before it is spawned: spawning moves a task several times.
         background.spawn(Box::pin(self.leading(job, plan, leader, client)));
         receiver.await.unwrap_or_else(|_| Err(ErrorKind::FetchAbandoned.into()))
@@ -60,24 +63,22 @@ impl<S: Origin> Cache<S> {
     pub(super) fn refresh(&self, job: &Job, stored: &Arc<StoredResponse>) {
         let variant = lookup::fingerprint(Some(stored), job);
         let key = FlightKey { key: job.target.key(), variant, range: None, after: 0 };
+        // Under load what is stale stays so a little longer.
+        let Some(place) = self.shared.waiting.enter() else { return };
         if let Some(leader) = self.shared.flights.lead(&key) {
             let job = job.for_refresh();
             let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
             let plan = plan.with(&job, Arc::clone(stored), variant);
-            let leading = Box::pin(self.clone().leading(job, plan, leader, None));
-            self.shared.background.spawn(leading);
+            let leading = self.clone().leading(job, plan, leader, Wanted::Refresh(place));
+            self.shared.background.spawn(Box::pin(leading));
         }
     }
 
-    async fn leading(
-        mut self,
-        mut job: Job,
-        mut plan: Plan,
-        leader: FlightLeader,
-        client: Option<Client>,
-    ) {
-        let (mut client, interims) =
-            client.map_or((None, None), |client| (Some(client.sender), client.interims));
+    async fn leading(mut self, mut job: Job, mut plan: Plan, leader: FlightLeader, wanted: Wanted) {
+        let (mut client, interims, place) = match wanted {
+            Wanted::Client { sender, interims } => (Some(sender), interims, None),
+            Wanted::Refresh(place) => (None, None, Some(place)),
+        };
         let started = self.shared.start(&job, &mut plan);
         let grace = job.config.fill_grace;
         let fetch = Fetch { interims, ..job.fetch(&plan) };
@@ -91,6 +92,7 @@ impl<S: Origin> Cache<S> {
             },
         };
         let concluded = conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await;
+        drop(place);
         let Concluded { response, pump } = concluded;
         let refreshes = client.is_none();
         match client {

@@ -14,17 +14,19 @@ use crate::clock::Timestamp;
 use crate::coalesce::{FlightOutcome, Role};
 use crate::context::{Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::limit::Place;
 use crate::policy::{Reason, StaleGrant};
 use crate::store::{Standing, StoredResponse};
 
 /// How often one request may follow a leader that came to nothing before it goes alone.
 const MOST_FLIGHTS: usize = 3;
 
-/// Gets an answer to what memory could not answer.
+/// Gets an answer to what memory could not answer; `_place` is held until its head is there.
 pub(super) async fn forward<S: Origin>(
     cache: Cache<S>,
     mut job: Job,
     mut plan: Plan,
+    _place: Place,
 ) -> Result<Response, ProxyError> {
     // RFC 9111 §5.2.1.7, whatever else the request says.
     let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;

@@ -1,50 +1,96 @@
 //! Hit-for-miss: keys whose last answer could not be shared, so that nobody waits for the next.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache as Map;
 
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 
-/// Marks by the key's hash: a collision costs a shared fetch, never a wrong answer.
+/// Places for marks: one MiB, whatever is asked for.
+const PLACES: usize = 128 * 1024;
+
+/// A table of fixed size, with one place for each key. A key that takes another's place costs that
+/// one a wait for a leader; a collision of all 49 bits costs a shared fetch. Neither is a wrong
+/// answer.
 #[derive(Debug)]
 pub(super) struct Marks {
-    until: Map<u64, Timestamp, RandomState>,
+    /// Half of the key's hash, and the second in which the mark ends; 0 for none.
+    places: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
-/// Marks kept; about 100 bytes each.
-const MOST: u64 = 100_000;
-
 impl Marks {
     pub(super) fn new() -> Self {
-        let until = Map::builder()
-            .max_capacity(MOST)
-            .eviction_policy(EvictionPolicy::lru())
-            .build_with_hasher(RandomState::default());
-        Self { until, hasher: RandomState::default() }
+        let places = std::iter::repeat_with(AtomicU64::default).take(PLACES).collect();
+        Self { places, hasher: RandomState::default() }
     }
 
     /// Whether `key`'s answers are known not to be shared.
     pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
-        self.until.get(&self.hash(key)).is_some_and(|until| now < until)
+        let (place, tag) = self.place(key);
+        let mark = place.load(Relaxed);
+        mark >> 32 == tag && seconds(now) < mark & u64::from(u32::MAX)
     }
 
     pub(super) fn set(&self, key: &CacheKey, now: Timestamp, lifetime: Duration) {
         if !lifetime.is_zero() {
-            self.until.insert(self.hash(key), now.plus(lifetime));
+            // A part of a second counts as one.
+            let whole = Duration::from_secs(lifetime.as_secs());
+            let rounded = if whole < lifetime { whole + Duration::from_secs(1) } else { whole };
+            let (place, tag) = self.place(key);
+            place.store(tag << 32 | seconds(now.plus(rounded)), Relaxed);
         }
     }
 
     pub(super) fn clear(&self, key: &CacheKey) {
-        self.until.invalidate(&self.hash(key));
+        let (place, tag) = self.place(key);
+        let mark = place.load(Relaxed);
+        if mark >> 32 == tag {
+            // Lost to another mark in between, it is that one that counts.
+            let _ = place.compare_exchange(mark, 0, Relaxed, Relaxed);
+        }
     }
 
-    fn hash(&self, key: &CacheKey) -> u64 {
-        self.hasher.hash_one(key)
+    fn place(&self, key: &CacheKey) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one(key);
+        (&self.places[hash as usize % PLACES], hash >> 32)
+    }
+}
+
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_secs()).unwrap_or(0).min(u64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Target;
+
+    fn key(number: usize) -> CacheKey {
+        Target::parse(&format!("http://a.test/{number}")).expect("a URL").key()
+    }
+
+    #[test]
+    fn a_mark_holds_for_its_lifetime_and_takes_no_more_memory() {
+        let (marks, now) = (Marks::new(), Timestamp::from_secs(1_893_456_000));
+        let ten = Duration::from_secs(10);
+        marks.set(&key(0), now, ten);
+        assert!(marks.holds(&key(0), now.plus(Duration::from_secs(9))));
+        assert!(!marks.holds(&key(0), now.plus(ten)) && !marks.holds(&key(1), now));
+        marks.clear(&key(1));
+        assert!(marks.holds(&key(0), now));
+        marks.clear(&key(0));
+        assert!(!marks.holds(&key(0), now));
+        marks.set(&key(2), now, Duration::from_millis(1));
+        assert!(marks.holds(&key(2), now));
+        for number in 0..10_000 {
+            marks.set(&key(number), now, ten);
+        }
+        let held = (0..10_000).filter(|&number| marks.holds(&key(number), now)).count();
+        assert!(held > 9_000, "{held}");
+        assert_eq!(marks.places.len() * size_of::<AtomicU64>(), 1024 * 1024);
     }
 }

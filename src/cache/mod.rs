@@ -30,7 +30,7 @@ use tower::Service;
 
 pub use config::{ByResponse, Config};
 use fill::Fill;
-use lookup::Decision;
+use lookup::{Decision, Plan};
 use marks::Marks;
 
 use crate::body::Body;
@@ -39,6 +39,7 @@ use crate::coalesce::{FlightOutcome, Flights, Leader};
 use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
+use crate::limit::Limit;
 use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
@@ -88,6 +89,8 @@ pub struct Shared {
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
     marks: Marks,
     clock: Clock,
+    /// Requests that wait for an origin's answer.
+    waiting: Limit,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
 }
@@ -145,10 +148,11 @@ impl<S> Origin for S where
 
 impl Shared {
     /// An empty cache in front of nothing yet. `background` tracks the work that outlives its
-    /// client.
+    /// client, `waiting` bounds those that memory cannot answer.
     #[must_use]
-    pub fn new(memory: Memory, clock: Clock, background: TaskTracker) -> Self {
-        Self { memory, flights: Flights::new(), marks: Marks::new(), clock, background }
+    pub fn new(memory: Memory, clock: Clock, background: TaskTracker, waiting: Limit) -> Self {
+        let (flights, marks) = (Flights::new(), Marks::new());
+        Self { memory, flights, marks, clock, waiting, background }
     }
 
     /// The store.
@@ -182,6 +186,8 @@ impl Shared {
             return None;
         }
         let failure = match failed {
+            // The origin is there, and was spared: this is no disconnection (RFC 9111 §4.2.4).
+            Failed::NoResponse(kind) if kind.is_shed() => Failure::Status(kind.status()),
             Failed::NoResponse(_) => Failure::NoResponse,
             Failed::Status(status) => Failure::Status(status),
         };
@@ -189,6 +195,12 @@ impl Shared {
         let policy = &config.policy;
         let directives = job.directives().effective(policy.request_directives, job.trusted);
         on_failure(&stored.head, &directives, policy, failure, now)
+    }
+
+    /// Requests that wait for an origin's answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.taken()
     }
 
     /// Fetches under way that others may join.
@@ -221,6 +233,17 @@ impl<S: Origin> Cache<S> {
         let outcome = respond::hit_outcome(stored, grant, job, now);
         respond::answer(stored, job, outcome, now)
     }
+
+    /// Refuses what would have to wait beside too many others, unless what is stored will do.
+    fn shed(&self, job: &Job, plan: &Plan) -> Result<Response, ProxyError> {
+        let (kind, now) = (ErrorKind::TooManyWaiting, self.shared.clock.now());
+        let stored = plan.stored.as_ref().and_then(|stored| {
+            let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
+            let outcome = respond::hit_outcome(stored, Some(grant), job, now);
+            Some(respond::answer(stored, job, outcome, now))
+        });
+        stored.ok_or_else(|| kind.into())
+    }
 }
 
 impl<S: Origin> Service<Job> for Cache<S> {
@@ -237,19 +260,23 @@ impl<S: Origin> Service<Job> for Cache<S> {
         match lookup::decide(&self.shared, &job, now) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
-                CacheFuture::Ready(Some(self.serve(&stored, grant, &job)))
+                CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
             }
-            Decision::Forward(plan) => {
-                CacheFuture::Forward(Box::pin(forward::forward(self.clone(), job, plan)))
-            }
+            Decision::Forward(plan) => match self.shared.waiting.enter() {
+                Some(place) => {
+                    let forward = forward::forward(self.clone(), job, plan, place);
+                    CacheFuture::Forward(Box::pin(forward))
+                }
+                None => CacheFuture::Ready(Some(self.shed(&job, &plan))),
+            },
         }
     }
 }
 
 /// Resolves at once for what is in memory; boxed only for what goes forward.
 pub enum CacheFuture {
-    /// Answered from memory.
-    Ready(Option<Response>),
+    /// Answered from memory, or refused.
+    Ready(Option<Result<Response, ProxyError>>),
     /// On its way to the origin.
     Forward(Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>),
 }
@@ -259,8 +286,8 @@ impl Future for CacheFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Ready(response) => {
-                Poll::Ready(response.take().ok_or_else(|| ErrorKind::Internal.into()))
+            Self::Ready(answer) => {
+                Poll::Ready(answer.take().unwrap_or_else(|| Err(ErrorKind::Internal.into())))
             }
             Self::Forward(future) => future.as_mut().poll(cx),
         }

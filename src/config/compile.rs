@@ -70,8 +70,9 @@ impl<'a> Compiler<'a> {
     fn settings(&mut self) -> Settings {
         self.unknown_sections();
         let limits = self.section("limits", &[server::LIMITS], server::Limits::default());
-        let server = self.server(limits.server);
         let trust = self.trust();
+        let mut server = self.server(limits.server);
+        server.config.limits.many_clients.clone_from(&trust.proxies);
         let cache = self.cache(!trust.proxies.is_empty());
         let (upstreams, routes) = self.upstreams_and_routes(&cache, !trust.proxies.is_empty());
         let rules = Arc::new(self.rules(&cache));

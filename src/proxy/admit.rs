@@ -1,7 +1,6 @@
 //! Bounds work before any is done.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
@@ -9,7 +8,7 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use tower::Service;
 
-use super::{Early, Limits, Observer, now};
+use super::{Early, Limits, now};
 use crate::context::{Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 
@@ -17,14 +16,13 @@ use crate::error::{ErrorKind, ProxyError};
 #[derive(Clone, Debug)]
 pub struct Admit<S> {
     limits: Arc<Limits>,
-    observer: Arc<Observer>,
     inner: S,
 }
 
 impl<S> Admit<S> {
-    /// Admits within `limits`; the observer counts what is under way.
-    pub(super) fn new(limits: Arc<Limits>, observer: Arc<Observer>, inner: S) -> Self {
-        Self { limits, observer, inner }
+    /// Admits within `limits`; how many are under way was seen by `observe`.
+    pub(super) fn new(limits: Arc<Limits>, inner: S) -> Self {
+        Self { limits, inner }
     }
 }
 
@@ -41,13 +39,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // This request is counted already.
-        let in_flight = self.observer.in_flight.load(Ordering::Relaxed);
-        let refused = if in_flight > self.limits.max_in_flight {
-            Some(ErrorKind::Overloaded)
-        } else {
-            refusal(&request, &self.limits)
-        };
+        let refused = request.refused.or_else(|| refusal(&request, &self.limits));
         match refused {
             Some(kind) => now(Err(kind.into())),
             None => Either::Right(self.inner.call(request)),

@@ -1,6 +1,7 @@
 //! What the stack is told: whom to trust, what to admit, where to send.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +36,19 @@ pub struct Config {
 pub struct Limits {
     /// Requests under way at once; more are answered 503.
     pub max_in_flight: usize,
+    /// Of these, requests that wait for an origin's answer, their own or another's; more are
+    /// answered 503, or stale where that is allowed.
+    pub max_waiting: usize,
+    /// Requests of one client under way at once; more are answered 429. `None` for no bound.
+    pub max_in_flight_per_client: Option<usize>,
     /// Bytes of a request's target.
     pub max_uri_bytes: usize,
     /// Bytes of a request's body; `None` for no bound.
     pub max_body_bytes: Option<u64>,
     /// How long a client may pause while it sends a body.
     pub body_timeout: Duration,
+    /// Bytes a second that a client who lets us wait sends at least, after `body_timeout`.
+    pub min_rate: Option<NonZeroU32>,
 }
 
 /// A route: which requests, and what is done with them.
@@ -67,13 +75,24 @@ pub struct Purge {
     pub token: Option<String>,
 }
 
+impl Limits {
+    /// The bound on those that wait: however it is set, a quarter of all is left to hits.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.max_waiting.min(self.max_in_flight - self.max_in_flight / 4)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_in_flight: 20_000,
+            max_in_flight: 100_000,
+            max_waiting: 20_000,
+            max_in_flight_per_client: None,
             max_uri_bytes: 16 * 1024,
             max_body_bytes: None,
             body_timeout: Duration::from_secs(60),
+            min_rate: NonZeroU32::new(100),
         }
     }
 }

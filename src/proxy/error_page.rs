@@ -81,7 +81,7 @@ impl ErrorPages {
             // RFC 9110 §15.5.6: a 405 has to name what is allowed.
             headers.insert(ALLOW, HeaderValue::from_static(METHODS));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         let outcome = Outcome { detail: Some(Detail::Error(kind)), ..Outcome::default() };

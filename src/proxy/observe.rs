@@ -1,9 +1,9 @@
 //! Counts and logs every request from its head to its response's last byte.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
 use crate::context::{Detail, Interims, Outcome, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::limit::{ClientLimit, ClientPlace, Limit};
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::{CoreMetrics, MethodClass, Recorded};
 
@@ -40,7 +41,24 @@ pub struct Observer {
     /// Peers that are believed when they say whom they speak for.
     pub trusted: Arc<[IpNet]>,
     /// Requests under way, over all cores.
-    pub in_flight: Arc<AtomicUsize>,
+    pub in_flight: Limit,
+    /// The same for each client; `None` for no bound.
+    pub per_client: Option<ClientLimit>,
+}
+
+/// A client has as many requests under way as it may.
+struct OverClientLimit;
+
+impl Observer {
+    /// A place among a client's requests, where they are bounded. A trusted peer that speaks for
+    /// itself is many clients.
+    fn place(&self, client: IpAddr) -> Result<Option<ClientPlace>, OverClientLimit> {
+        let Some(limit) = &self.per_client else { return Ok(None) };
+        if self.trusted.iter().any(|network| network.contains(&client.to_canonical())) {
+            return Ok(None);
+        }
+        limit.enter(client).map(Some).ok_or(OverClientLimit)
+    }
 }
 
 /// The outermost layer.
@@ -70,11 +88,12 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if forwarding::is_trusted(&request, &self.observer.trusted) {
+        let trusted = &self.observer.trusted;
+        if forwarding::is_trusted(&request, trusted) {
             let told = forwarding::client(&request.head.headers);
             request.client = told.unwrap_or(request.client);
         }
-        let watch = Watch::begin(&self.observer, &request);
+        let watch = Watch::begin(&self.observer, &mut request);
         let interim = request.interims();
         Observing { inner: self.inner.call(request), watch: Some(watch), interim }
     }
@@ -153,6 +172,9 @@ struct Watch {
     method: MethodClass,
     bytes: u64,
     answer: Option<Answer>,
+    /// Whether it counts among those under way: one that is refused for their number does not.
+    counted: bool,
+    _place: Option<ClientPlace>,
     /// What only the log needs; absent where it is off.
     logged: Option<Box<Logged>>,
 }
@@ -167,7 +189,7 @@ struct Answer {
 #[derive(Debug)]
 struct Logged {
     time: Timestamp,
-    client: std::net::IpAddr,
+    client: IpAddr,
     method: http::Method,
     uri: Uri,
     host: Option<HeaderValue>,
@@ -179,8 +201,15 @@ struct Logged {
 }
 
 impl Watch {
-    fn begin(observer: &Arc<Observer>, request: &Request) -> Self {
-        observer.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Counts the request where there is room for it, and tells it where there is none.
+    fn begin(observer: &Arc<Observer>, request: &mut Request) -> Self {
+        let counted = observer.in_flight.take();
+        let place = observer.place(request.client);
+        request.refused = match &place {
+            _ if !counted => Some(ErrorKind::Overloaded),
+            Err(OverClientLimit) => Some(ErrorKind::ClientLimit),
+            Ok(_) => None,
+        };
         let logged = observer.log.enabled().then(|| Box::new(Logged::of(observer, request)));
         Self {
             observer: Arc::clone(observer),
@@ -188,6 +217,8 @@ impl Watch {
             method: MethodClass::from(&request.head.method),
             bytes: 0,
             answer: None,
+            counted,
+            _place: place.unwrap_or_default(),
             logged,
         }
     }
@@ -200,7 +231,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.observer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.observer.in_flight.give_back();
+        }
         let Answer { status, outcome, first_byte } =
             self.answer.take().unwrap_or_else(|| Answer::of_the_departed(self.received));
         let (method, bytes) = (self.method, self.bytes);

@@ -77,10 +77,14 @@ where
     }
 }
 
-/// What the operator has to act on is logged with its cause; a client's mistakes are not.
+/// What the operator has to act on is logged with its cause; a client's mistakes are not. What is
+/// shed is counted: a flood must not become one of the log.
 fn log(error: &ProxyError, id: RequestId) {
     let kind = error.kind.word();
     let cause = error.source.as_ref().map(tracing::field::display);
+    if error.kind.is_shed() {
+        return tracing::debug!(%id, kind, cause, "request shed");
+    }
     match error.kind.fault() {
         Fault::Client => tracing::debug!(%id, kind, cause, "request refused"),
         Fault::Origin => tracing::warn!(%id, kind, cause, "origin failed"),

@@ -53,7 +53,7 @@ pub fn stack(parts: &Parts) -> Proxy {
         // The only place where an error becomes a response; all below return errors.
         .layer_fn(|inner| Rescue::new(pages.clone(), inner))
         // Bounds work before any is done.
-        .layer_fn(|inner| Admit::new(limits.clone(), observer.clone(), inner))
+        .layer_fn(|inner| Admit::new(limits.clone(), inner))
         // One reading of host, path and hop-by-hop fields, before anybody acts on them.
         .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
         // Speaks of URLs, not of routes: a purge needs no upstream.

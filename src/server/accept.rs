@@ -1,9 +1,8 @@
-//! The accept loop of one socket, and the bound on open connections.
+//! The accept loop of one socket.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::Handler;
 use super::bind::Manner;
 use super::connection::{self, Worker};
-use crate::telemetry::CoreMetrics;
+use super::seats::Permit;
 
 /// How long to leave the queue alone when the process is out of file descriptors or memory:
 /// trying at once would only spin.
@@ -20,44 +19,6 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Accept failures are logged this often at most.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-
-/// The process's bound on open connections.
-#[derive(Debug)]
-pub(super) struct Gate {
-    limit: usize,
-    open: AtomicUsize,
-}
-
-impl Gate {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, open: AtomicUsize::new(0) })
-    }
-
-    /// A permit for one connection, or `None` if there are too many.
-    pub(super) fn enter(self: &Arc<Self>, metrics: &Arc<CoreMetrics>) -> Option<Permit> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            metrics.connection_rejected();
-            return None;
-        }
-        metrics.connection_accepted();
-        Some(Permit { gate: Arc::clone(self), metrics: Arc::clone(metrics) })
-    }
-}
-
-/// One open connection.
-#[derive(Debug)]
-pub(super) struct Permit {
-    gate: Arc<Gate>,
-    metrics: Arc<CoreMetrics>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.gate.open.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.connection_closed();
-    }
-}
 
 /// The accept loop of one socket.
 pub(super) struct Accepting<S> {
@@ -94,6 +55,8 @@ where
                 Err(error) => {
                     self.worker.metrics.accept_failed();
                     log.warn(&error);
+                    // Most likely for want of descriptors.
+                    self.worker.seats.spare_some(&self.worker.metrics);
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -123,10 +86,13 @@ where
 
     /// Serves a connection in a task of its own, or closes it if there are too many.
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        if let Some(permit) = self.worker.gate.enter(&self.worker.metrics) {
+        let ip = address.ip();
+        if let Some(permit) = self.worker.enter(ip, &self.manner) {
+            let seat = permit.seat();
             let peer = Peer { stream, address, permit };
             let (worker, manner) = (Arc::clone(&self.worker), Arc::clone(&self.manner));
-            self.connections.spawn(connection::serve(peer, manner, self.stack.clone(), worker));
+            let served = connection::serve(peer, manner, self.stack.clone(), worker);
+            seat.served_by(self.connections.spawn(served).abort_handle());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Opening the listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -38,6 +38,14 @@ pub(super) struct Manner {
     pub(super) tls: Option<Acceptor>,
     pub(super) http2: bool,
     pub(super) proxy_protocol_from: Vec<IpNet>,
+}
+
+impl Manner {
+    /// Whether connections from `peer` begin with a PROXY header.
+    pub(super) fn is_balancer(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol_from.iter().any(|network| network.contains(&peer))
+    }
 }
 
 /// Why listening failed.

@@ -1,6 +1,7 @@
 //! What the server is told: threads, listeners, limits and deadlines of connections.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +70,10 @@ pub struct Certificate {
 pub struct Limits {
     /// Open client connections; more are closed at once.
     pub max_connections: usize,
+    /// Open connections of one client address, or of one IPv6 network (/64); `None` for no bound.
+    pub max_connections_per_client: Option<usize>,
+    /// Peers that speak for many clients: the bound for one is not for them.
+    pub many_clients: Vec<IpNet>,
     /// Bytes of a request's header section.
     pub max_header_bytes: usize,
     /// Fields of an HTTP/1 request's header section; HTTP/2 is bounded by bytes alone. Up to 100 are parsed without an allocation.
@@ -84,6 +89,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
+    /// Bytes a second that a client who lets us wait takes at least, after `write_timeout`.
+    pub min_rate: Option<NonZeroU32>,
 }
 
 impl Default for Config {
@@ -106,10 +113,21 @@ impl Listener {
     }
 }
 
+impl Limits {
+    /// Lowers the bound on connections to what a process that may have `open_files` can keep: a
+    /// quarter is left to connections to origins, and to files.
+    pub fn fit(&mut self, open_files: u64) {
+        let most = usize::try_from(open_files - open_files / 4).unwrap_or(usize::MAX);
+        self.max_connections = self.max_connections.min(most.max(1));
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 50_000,
+            max_connections_per_client: None,
+            many_clients: Vec::new(),
             max_header_bytes: 64 * 1024,
             max_headers: 100,
             max_streams: 128,
@@ -117,6 +135,22 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
+            min_rate: NonZeroU32::new(100),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_to_origins() {
+        for (open_files, expected) in [(1024, 768), (0, 1), (1_000_000, 50_000), (u64::MAX, 50_000)]
+        {
+            let mut limits = Limits::default();
+            limits.fit(open_files);
+            assert_eq!(limits.max_connections, expected, "{open_files}");
         }
     }
 }

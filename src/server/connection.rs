@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,13 +17,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Handler;
-use super::accept::{Gate, Peer, Permit};
+use super::accept::Peer;
 use super::bind::Manner;
 use super::deadline::{End, Graceful, drive};
 use super::guard::Guard;
 use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
 use super::pulse::{Due, Pulse};
+use super::seats::{Permit, Seats, TooMany};
 use super::service::{RequestIds, Stack};
 use super::transport::{Prefixed, Transport};
 use super::{Config, Limits};
@@ -71,7 +72,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Worker {
     pub(super) shutdown: Shutdown,
     pub(super) metrics: Arc<CoreMetrics>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) seats: Arc<Seats>,
     limits: Limits,
     ids: Arc<RequestIds>,
     http1: http1::Builder,
@@ -85,14 +86,14 @@ impl Worker {
         count: usize,
         metrics: Arc<CoreMetrics>,
         shutdown: &Shutdown,
-        gate: &Arc<Gate>,
+        seats: &Arc<Seats>,
     ) -> Self {
         static START: OnceLock<u64> = OnceLock::new();
         let start = *START.get_or_init(|| RandomState::new().hash_one(0));
         Self {
             shutdown: shutdown.clone(),
+            seats: Arc::clone(seats),
             metrics,
-            gate: Arc::clone(gate),
             limits: config.limits.clone(),
             ids: Arc::new(RequestIds::new(start, index, count)),
             http1: http1(&config.limits),
@@ -141,15 +142,15 @@ where
     S: Handler,
 {
     let begun = Instant::now();
-    let Peer { stream, address: peer, permit } = peer;
-    match open(stream, peer, &manner, &worker, begun).await {
+    let Peer { stream, address: peer, mut permit } = peer;
+    match open(stream, peer, &mut permit, &manner, &worker, begun).await {
         Ok(opened) => opened.serve(stack, permit, &worker, begun).await,
         Err(error) => {
             match error {
                 OpenError::TimedOut => worker.metrics.connection_timed_out(),
                 OpenError::Tls(_) => worker.metrics.tls_failed(),
                 OpenError::ProxyHeader(_) => worker.metrics.bad_request(),
-                OpenError::Io(_) | OpenError::Ended => {}
+                OpenError::TooMany(_) | OpenError::Io(_) | OpenError::Ended => {}
             }
             tracing::debug!(%peer, %error, "no HTTP connection");
         }
@@ -165,6 +166,8 @@ enum OpenError {
     Tls(#[source] io::Error),
     #[error(transparent)]
     ProxyHeader(#[from] proxy_protocol::HeaderError),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the process is shutting down")]
@@ -182,6 +185,7 @@ struct Opened {
 async fn open(
     stream: TcpStream,
     peer: SocketAddr,
+    permit: &mut Permit,
     manner: &Manner,
     worker: &Worker,
     begun: Instant,
@@ -189,12 +193,15 @@ async fn open(
     stream.set_nodelay(true)?;
     let mut addresses = Addresses { peer: canonical(peer), local: canonical(stream.local_addr()?) };
     let mut stream = Prefixed::new(stream);
-    let address = addresses.peer.ip();
-    if manner.proxy_protocol_from.iter().any(|net| net.contains(&address)) {
+    let balancer = addresses.peer;
+    if manner.is_balancer(balancer.ip()) {
         let header = proxy_protocol::read(&mut stream, addresses);
         addresses = timeout(worker.limits.handshake_timeout, header)
             .await
             .map_err(|_| OpenError::TimedOut)??;
+        if addresses.peer != balancer {
+            permit.told(addresses.peer.ip())?;
+        }
     }
     let Some(acceptor) = &manner.tls else {
         let protocol = if manner.http2 {
@@ -265,6 +272,9 @@ impl Opened {
         S: Handler,
     {
         let pulse = Pulse::new(begun, self.protocol, Arc::clone(&worker.metrics));
+        if !permit.opened(&pulse) {
+            return;
+        }
         let interim = (self.protocol == Protocol::Http1).then(|| Arc::new(Interim::default()));
         let connection = Arc::new(Connection {
             peer: self.addresses.peer,
@@ -289,6 +299,7 @@ impl Opened {
             Protocol::Http1 => {
                 let mut connection = worker.http1.serve_connection(io, stack).with_upgrades();
                 let end = drive(&mut connection, Arc::clone(&pulse), limits, shutdown).await;
+                pulse.end();
                 if let Some(farewell) = farewell(&end, &pulse)
                     && let Some(parts) = connection.into_parts()
                 {
@@ -315,7 +326,7 @@ fn farewell(end: &End, pulse: &Pulse) -> Option<&'static [u8]> {
         // Nothing of an answer is unwritten: that would be due first. A connection that was opened
         // ahead of need gets no answer: its next request would take it for its own.
         End::TimedOut { due: Due::Head } if pulse.has_begun_head() => Some(TOO_LATE),
-        End::Closed(_) | End::TimedOut { .. } | End::Abandoned => None,
+        End::Closed(_) | End::TimedOut { .. } | End::Abandoned | End::Dismissed => None,
     }
 }
 
@@ -335,6 +346,11 @@ where
 }
 
 impl Worker {
+    /// A place for a connection from `peer`, if there is one.
+    pub(super) fn enter(&self, peer: IpAddr, manner: &Manner) -> Option<Permit> {
+        self.seats.enter(peer, manner.is_balancer(peer), &self.metrics)
+    }
+
     fn ended(&self, peer: SocketAddr, end: &End) {
         match end {
             End::Closed(Err(error)) if error.is_parse() => self.metrics.bad_request(),
@@ -342,7 +358,7 @@ impl Worker {
                 tracing::debug!(%peer, ?due, "connection cut: too slow");
                 self.metrics.connection_timed_out();
             }
-            End::Closed(_) | End::Abandoned => {}
+            End::Closed(_) | End::Abandoned | End::Dismissed => {}
         }
         tracing::trace!(%peer, ?end, "connection ended");
     }

@@ -39,6 +39,8 @@ pub(super) enum End {
     },
     /// It was told to end, and its peer did not follow.
     Abandoned,
+    /// It had no request, and others need its place.
+    Dismissed,
 }
 
 pin_project! {
@@ -120,6 +122,7 @@ impl<C: Graceful, D: Future<Output = ()>> Future for Driven<C, D> {
                 // Once: a task's waker stays the same, and polling takes a lock of all workers.
                 this.state.registered = true;
                 let _ = pin!(unconstrained(this.draining.as_mut())).poll(cx);
+                this.state.pulse.woken_by(cx.waker());
             }
             match this.state.judge() {
                 Verdict::Cut(end) => return Poll::Ready(end),
@@ -164,6 +167,9 @@ impl State {
     }
 
     fn judge(&mut self) -> Verdict {
+        if self.pulse.is_dismissed() && self.pulse.spare_since().is_some() {
+            return Verdict::Cut(End::Dismissed);
+        }
         if self.must_finish() {
             if self.pulse.has_served() {
                 return Verdict::Finish;

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::accept::Permit;
 use super::interim::Interim;
 use super::pulse::Pulse;
+use super::seats::Permit;
 
 /// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
 /// connection still counts as one.
@@ -41,7 +41,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.begun.is_empty() {
             let written = Pin::new(&mut self.io).poll_write(cx, &self.begun);
-            let count = ready!(self.watched(written))?;
+            let count = ready!(self.written(written))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -66,11 +66,20 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
     }
 
     /// Tells the pulse how a write went.
-    fn watched<R>(&self, poll: Poll<R>) -> Poll<R> {
-        if poll.is_pending() {
-            self.pulse.write_blocked();
-        } else {
-            self.pulse.write_progressed();
+    fn written(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &poll {
+            Poll::Pending => self.pulse.write_blocked(),
+            Poll::Ready(Ok(bytes)) => self.pulse.write_progressed(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
+        poll
+    }
+
+    /// Tells the pulse how a flush went: after one, nothing is left to write.
+    fn flushed(&self, poll: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        match &poll {
+            Poll::Pending => self.pulse.write_blocked(),
+            Poll::Ready(_) => self.pulse.drained(),
         }
         poll
     }
@@ -99,7 +108,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.watched(written)
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -109,7 +118,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.watched(written)
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -119,14 +128,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_begun(cx))?;
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        ready!(self.watched(flushed))?;
+        ready!(self.flushed(flushed))?;
         let Some(bytes) = self.interim.as_ref().and_then(|interim| interim.flushed(cx)) else {
             return Poll::Ready(Ok(()));
         };
         self.begun = bytes;
         ready!(self.poll_begun(cx))?;
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.watched(flushed)
+        self.flushed(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,7 +148,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
 mod tests {
     use super::*;
     use crate::context::{InterimSink, Protocol, RequestId};
-    use crate::server::accept::Gate;
+    use crate::server::Limits;
+    use crate::server::seats::Seats;
     use futures_util::task::noop_waker_ref;
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
@@ -221,7 +231,9 @@ mod tests {
             let interim = Arc::new(Interim::default());
             interim.begin(REQUEST, true);
             let pulse = Pulse::new(tokio::time::Instant::now(), Protocol::Http1, Arc::default());
-            let permit = Gate::new(1).enter(&Arc::default()).expect("the first");
+            let seats = Seats::new(&Limits::default());
+            let permit = seats.enter([127, 0, 0, 1].into(), false, &Arc::default());
+            let permit = permit.expect("the first");
             let socket = Socket { takes, written: Vec::new() };
             let mut guard = Guard::new(socket, pulse, Some(Arc::clone(&interim)), permit);
             let (mut buffer, mut messages) = (Vec::new(), 0);

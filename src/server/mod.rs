@@ -14,6 +14,7 @@ mod interim;
 mod proxy_protocol;
 mod pulse;
 mod run;
+mod seats;
 mod service;
 mod tls;
 mod transport;

@@ -1,8 +1,9 @@
 //! What a connection is doing, for its deadlines: shared by its socket, its requests and the
 //! future that watches them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,10 +35,19 @@ pub(super) struct Pulse {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
+    /// Since when something has always been left to write, and the bytes that went out since.
+    behind_since: AtomicU64,
+    caught_up: AtomicU64,
     /// HTTP/2 only: requests whose body has more to send and waits for the client's window, and
     /// when one of them was last able to send.
     owing: AtomicUsize,
     last_sent: AtomicU64,
+    /// Others need its place, as soon as it has no request.
+    dismissed: AtomicBool,
+    /// It speaks HTTP no more.
+    ended: AtomicBool,
+    /// Wakes the future that watches it.
+    waker: OnceLock<Waker>,
 }
 
 /// What a connection has to do next.
@@ -65,8 +75,13 @@ impl Pulse {
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
             stalled_since: AtomicU64::new(NEVER),
+            behind_since: AtomicU64::new(NEVER),
+            caught_up: AtomicU64::new(0),
             owing: AtomicUsize::new(0),
             last_sent: AtomicU64::new(NEVER),
+            dismissed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            waker: OnceLock::new(),
         })
     }
 
@@ -83,14 +98,30 @@ impl Pulse {
     /// A write could not take a byte.
     pub(super) fn write_blocked(&self) {
         if self.stalled_since.load(Relaxed) == NEVER {
-            self.stalled_since.store(self.now(), Relaxed);
+            let now = self.now();
+            self.stalled_since.store(now, Relaxed);
+            if self.behind_since.load(Relaxed) == NEVER {
+                self.behind_since.store(now, Relaxed);
+                self.caught_up.store(0, Relaxed);
+            }
         }
     }
 
     /// A write took some bytes.
-    pub(super) fn write_progressed(&self) {
+    pub(super) fn write_progressed(&self, bytes: usize) {
         if self.stalled_since.load(Relaxed) != NEVER {
             self.stalled_since.store(NEVER, Relaxed);
+        }
+        if self.behind_since.load(Relaxed) != NEVER {
+            self.caught_up.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    /// Nothing is left to write.
+    pub(super) fn drained(&self) {
+        if self.behind_since.load(Relaxed) != NEVER {
+            self.stalled_since.store(NEVER, Relaxed);
+            self.behind_since.store(NEVER, Relaxed);
         }
     }
 
@@ -130,14 +161,60 @@ impl Pulse {
         self.at(self.idle_since.load(Relaxed))
     }
 
+    /// Whether it has come to a request yet, and since when it could be spared; `None` while it has
+    /// something to do.
+    pub(super) fn spare_since(&self) -> Option<(bool, Instant)> {
+        let is_writing = self.stalled_since.load(Relaxed) != NEVER;
+        if self.ended.load(Relaxed) || self.is_active() || is_writing {
+            return None;
+        }
+        Some(match self.head_since.load(Relaxed) {
+            NEVER if self.has_served() => (true, self.idle_since()),
+            NEVER => (false, self.base),
+            head => (false, self.at(head)),
+        })
+    }
+
+    /// Ends the connection when it has no request.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Relaxed)
+    }
+
+    /// The connection speaks HTTP no more: it is over, or a tunnel.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// Whom [`Pulse::dismiss`] wakes. A connection's task keeps its waker.
+    pub(super) fn woken_by(&self, waker: &Waker) {
+        let _ = self.waker.set(waker.clone());
+    }
+
     /// What has to happen next, and by when.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Due)> {
         let stalled = self.stalled_since.load(Relaxed);
-        let write =
-            (stalled != NEVER).then(|| (self.at(stalled) + limits.write_timeout, Due::Write));
+        let write = (stalled != NEVER).then(|| {
+            let stall = self.at(stalled) + limits.write_timeout;
+            (self.catch_up(limits).map_or(stall, |catch_up| catch_up.min(stall)), Due::Write)
+        });
         let next = (!self.is_active()).then(|| self.next_request(limits));
         // While a response is being written its client is not idle yet.
         write.or(next).or_else(|| self.windows_shut(limits))
+    }
+
+    /// Until when a client that takes less than the least rate may go on: a byte now and then is
+    /// progress, and would hold the connection for ever.
+    fn catch_up(&self, limits: &Limits) -> Option<Instant> {
+        let rate = u64::from(limits.min_rate?.get());
+        let earned = Duration::from_secs(self.caught_up.load(Relaxed) / rate);
+        Some(self.at(self.behind_since.load(Relaxed)) + limits.write_timeout + earned)
     }
 
     /// The deadline of a client that opens no window (RFC 9113 §5.2): nothing is written then, so
@@ -225,8 +302,9 @@ mod tests {
         pulse.write_blocked();
         let write = base + second + limits.write_timeout;
         assert_eq!(pulse.deadline(&limits), Some((write, Due::Write)));
-        pulse.write_progressed();
+        pulse.write_progressed(1);
         assert_eq!(pulse.deadline(&limits), None);
+        pulse.drained();
 
         drop(pass);
         let idle = base + second + limits.idle_timeout;
@@ -238,5 +316,30 @@ mod tests {
         pulse.read();
         let head = base + 2 * second + limits.header_timeout;
         assert_eq!(pulse.deadline(&limits), Some((head, Due::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_does_not_hold_a_connection() {
+        let limits = Limits::default();
+        let base = Instant::now();
+        let pulse = Pulse::new(base, Protocol::Http1, Arc::default());
+        pulse.write_blocked();
+        tokio::time::advance(limits.write_timeout / 2).await;
+        pulse.write_progressed(99);
+        pulse.write_blocked();
+        assert_eq!(pulse.deadline(&limits), Some((base + limits.write_timeout, Due::Write)));
+        // A hundred bytes are worth a second.
+        pulse.write_progressed(901);
+        pulse.write_blocked();
+        let earned = base + limits.write_timeout + Duration::from_secs(10);
+        assert_eq!(pulse.deadline(&limits), Some((earned, Due::Write)));
+        // Who has taken all begins anew.
+        pulse.write_progressed(1);
+        pulse.drained();
+        pulse.write_blocked();
+        let anew = base + limits.write_timeout / 2 + limits.write_timeout;
+        assert_eq!(pulse.deadline(&limits), Some((anew, Due::Write)));
+        let unbounded = Limits { min_rate: None, ..limits };
+        assert_eq!(pulse.deadline(&unbounded), Some((anew, Due::Write)));
     }
 }

@@ -9,9 +9,10 @@ use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio_util::task::TaskTracker;
 
 use super::Handler;
-use super::accept::{Accepting, Gate};
+use super::accept::Accepting;
 use super::bind::Endpoint;
 use super::connection::Worker;
+use super::seats::Seats;
 use super::tls::Acceptor;
 use super::{Bound, Config, Runtime};
 use crate::shutdown::Shutdown;
@@ -51,7 +52,7 @@ where
     M: Fn(usize) -> S + Send + Sync + 'static,
     S: Handler,
 {
-    let gate = Gate::new(config.limits.max_connections);
+    let seats = Seats::new(&config.limits);
     let count = bound.workers.len();
     let make = Arc::new(make);
     // One worker watches the certificates of all.
@@ -63,7 +64,7 @@ where
             endpoints,
             acceptors: std::mem::take(&mut acceptors),
             grace: config.grace,
-            worker: Worker::new(config, index, count, metrics.core(index), shutdown, &gate),
+            worker: Worker::new(config, index, count, metrics.core(index), shutdown, &seats),
         };
         let (make, kind, size) = (Arc::clone(&make), config.runtime, config.threads);
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {

@@ -99,6 +99,7 @@ where
             client: self.connection.peer.ip(),
             connection: Arc::clone(&self.connection),
             received,
+            refused: None,
             id,
             hop: Hop::default(),
         };

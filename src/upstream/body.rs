@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::exchange::Job;
 use super::failure;
 use super::pool::{Http1, StreamGuard, Upstream};
+use super::queue::Place;
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError};
 
@@ -35,6 +36,8 @@ pub struct OriginBody {
     /// `Content-Length` tells of content that isn't there: `HEAD`, 304 (RFC 9110 §8.6).
     is_bodiless: bool,
     is_over: bool,
+    /// Among the requests that the origin may have at once.
+    place: Option<Place>,
 }
 
 /// What a body has of its connection.
@@ -66,6 +69,7 @@ impl OriginBody {
             timer: None,
             is_bodiless: job.plan.is_head() || status == StatusCode::NOT_MODIFIED,
             is_over: false,
+            place: None,
         };
         if body.incoming.is_end_stream() {
             body.complete();
@@ -73,10 +77,17 @@ impl OriginBody {
         body
     }
 
+    /// The same, with the place that its request has at the origin until it is over.
+    pub(super) fn holding(mut self, place: Place) -> Self {
+        self.place = (!self.is_over).then_some(place);
+        self
+    }
+
     /// The body was read whole: its connection may serve another request.
     fn complete(&mut self) {
         self.is_over = true;
         self.timer = None;
+        self.place = None;
         if let Hold::Http1 { upstream, connection, keep } =
             std::mem::replace(&mut self.hold, Hold::Nothing)
         {
@@ -87,6 +98,7 @@ impl OriginBody {
     fn fail(&mut self, error: ProxyError) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         self.is_over = true;
         self.timer = None;
+        self.place = None;
         self.hold = Hold::Nothing;
         Poll::Ready(Some(Err(error)))
     }

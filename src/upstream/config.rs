@@ -38,6 +38,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Idle connections kept per core.
     pub max_idle: usize,
+    /// Requests with the origin at once, over all cores, until their responses have been read.
+    pub max_requests: usize,
+    /// How long a request waits for a place among them.
+    pub queue_timeout: Duration,
     /// How long a resolved name is used before it is resolved again.
     pub resolve_interval: Duration,
     /// What is retried when a reused connection turns out dead.
@@ -113,6 +117,8 @@ impl Config {
             total_timeout: None,
             idle_timeout: Duration::from_secs(4),
             max_idle: 256,
+            max_requests: 10_000,
+            queue_timeout: Duration::from_secs(1),
             resolve_interval: Duration::from_secs(30),
             retry_reused: RetryReused::default(),
             unknown_transfer_coding: UnknownTransferCoding::default(),

@@ -25,6 +25,10 @@ use crate::keepalive;
 /// How long one address is waited for before the next is tried beside it (RFC 8305 §5).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
+/// `ENFILE` and `EMFILE`: the system, or this process, has as many files open as it may. The
+/// numbers are the same on every Unix; the standard library has no name for them yet.
+const OUT_OF_FILES: [i32; 2] = [23, 24];
+
 /// A connection to an origin, before HTTP.
 pub(super) struct Dialled {
     pub(super) stream: Stream,
@@ -118,7 +122,11 @@ async fn one(
     address: SocketAddr,
     tls: Option<(&TlsConnector, ServerName<'static>)>,
 ) -> Result<Stream, ProxyError> {
-    let refused = |error| ProxyError::with_source(ErrorKind::ConnectFailed, error);
+    let refused = |error: io::Error| {
+        let exhausted = error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code));
+        let kind = if exhausted { ErrorKind::NoDescriptors } else { ErrorKind::ConnectFailed };
+        ProxyError::with_source(kind, error)
+    };
     let tcp = TcpStream::connect(address).await.map_err(refused)?;
     // Heads and bodies are written whole: there is nothing for Nagle to gather.
     tcp.set_nodelay(true).map_err(refused)?;

@@ -11,6 +11,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod pool;
+mod queue;
 mod request;
 mod resolve;
 mod response;
@@ -113,7 +114,7 @@ impl Origins {
     /// connection is closed, its HTTP/2 stream reset.
     ///
     /// # Errors
-    /// Every [`ErrorKind`] with the origin at fault up to the response's head; the kinds that
+    /// Every [`ErrorKind`] with the origin at fault (`OriginBusy` where no place is free) up to the response's head; the kinds that
     /// the request's own body reports; `Internal` if there is no such upstream.
     pub fn send(
         &self,
@@ -126,8 +127,10 @@ impl Origins {
             match upstream {
                 Some(upstream) => {
                     let config = Arc::clone(&upstream);
+                    let place = upstream.target.queue.enter().await?;
                     let sent = send::send(upstream, request).await;
-                    sent.map_err(|error| failure::name(error, &config.config))
+                    sent.map(|response| response.map(|body| body.holding(place)))
+                        .map_err(|error| failure::name(error, &config.config))
                 }
                 None => Err(ErrorKind::Internal.into()),
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::uri::Authority;
 
 use super::config::{Config, Identity};
+use super::queue::Queue;
 use super::resolve::Resolver;
 use super::tls::TlsSettings;
 
@@ -25,6 +26,8 @@ pub(super) struct Target {
     pub(super) tls: Option<TlsSettings>,
     /// The `Host` that it always gets; `None`: the client's.
     pub(super) authority: Option<Authority>,
+    /// Places for requests.
+    pub(super) queue: Queue,
 }
 
 /// Why an upstream can't be used as configured.
@@ -85,6 +88,12 @@ impl Shared {
         Ok(Self { targets: targets.collect::<Result<_, _>>()? })
     }
 
+    /// Requests with the upstream at `index` at this moment, over all cores.
+    #[must_use]
+    pub fn requests(&self, index: usize) -> usize {
+        self.targets.get(index).map_or(0, |target| target.queue.taken())
+    }
+
     pub(super) fn targets(&self) -> &[Arc<Target>] {
         &self.targets
     }
@@ -107,7 +116,8 @@ impl Target {
             return Err(bad(&config.host));
         }
         let tls = config.tls.then(|| TlsSettings::new(config)).transpose()?;
-        Ok(Self { resolver: Resolver::new(config), tls, authority })
+        let queue = Queue::new(config.max_requests, config.queue_timeout);
+        Ok(Self { resolver: Resolver::new(config), tls, authority, queue })
     }
 }
 

@@ -140,6 +140,10 @@ impl Proxy {
         self.running.as_ref().expect("it runs").addresses()
     }
 
+    pub fn cache(&self) -> &cache::Shared {
+        self.running.as_ref().expect("it runs").cache()
+    }
+
     pub fn budget(&self) -> Budget {
         self.running.as_ref().expect("it runs").budget()
     }

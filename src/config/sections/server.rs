@@ -1,5 +1,6 @@
 //! `[server]`, `[limits]` and `[trust]`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -67,12 +68,24 @@ pub(in crate::config) const SERVER: &[Key<Server>] = keys! {
 };
 
 pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
-    "max_connections" = Default("50000"), "Open client connections; more are closed at once." => |draft, value| {
+    "max_connections" = Default("50000"), "Open client connections. Beyond, those without a request give way, the longest idle first; where there are none, the new one is closed at once." => |draft, value| {
         draft.server.max_connections = value.count(1..=10_000_000)?;
         Ok(())
     };
-    "max_in_flight" = Default("20000"), "Requests under way at once; more are answered 503." => |draft, value| {
+    "max_connections_per_client" = Default("\"off\""), "Open connections of one client address (IPv6: one /64 network); more are closed at once. Peers in `trust.proxies` and `proxy_protocol_from` are many clients and have no bound; the clients that a PROXY header tells of do." => |draft, value| {
+        draft.server.max_connections_per_client = bound(value)?;
+        Ok(())
+    };
+    "max_in_flight" = Default("100000"), "Requests under way at once, hits included; more are answered 503." => |draft, value| {
         draft.proxy.max_in_flight = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_waiting" = Default("20000"), "Of these, requests that wait for an origin's answer, their own or another's; more are answered 503, or stale where that is allowed, while hits are still served." => |draft, value| {
+        draft.proxy.max_waiting = value.count(1..=10_000_000)?;
+        Ok(())
+    };
+    "max_in_flight_per_client" = Default("\"off\""), "Requests of one client address (IPv6: one /64 network) under way at once, as `trust.proxies` tell it; more are answered 429. Trusted peers themselves have no bound." => |draft, value| {
+        draft.proxy.max_in_flight_per_client = bound(value)?;
         Ok(())
     };
     "max_streams" = Default("128"), "Concurrent HTTP/2 streams on a connection." => |draft, value| {
@@ -103,6 +116,11 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
         draft.proxy.body_timeout = value.duration(SECOND..=HOUR)?;
         Ok(())
     };
+    "min_rate" = Default("100"), "Bytes a second that a client sends of a body, and takes of a response, at least while it lets Seawall wait; it has `body_timeout` or `write_timeout` to catch up. `\"off\"` for no bound." => |draft, value| {
+        let rate = bound(value)?.and_then(|rate| NonZeroU32::new(rate as u32));
+        (draft.server.min_rate, draft.proxy.min_rate) = (rate, rate);
+        Ok(())
+    };
     "handshake_timeout" = Default("\"10s\""), "The TLS handshake and a PROXY header." => |draft, value| {
         draft.server.handshake_timeout = value.duration(SECOND..=HOUR)?;
         Ok(())
@@ -127,6 +145,14 @@ pub(in crate::config) const TRUST: &[Key<Trust>] = keys! {
         Ok(())
     };
 };
+
+/// A count, or `"off"` for no bound.
+fn bound(value: &Value<'_>) -> crate::config::fault::Checked<Option<usize>> {
+    if matches!(value.string(), Ok("off")) {
+        return Ok(None);
+    }
+    value.count(1..=10_000_000).map(Some)
+}
 
 /// A list of networks or single addresses.
 pub(super) fn networks(value: &Value<'_>) -> crate::config::fault::Checked<Vec<IpNet>> {

@@ -90,6 +90,14 @@ pub(in crate::config) const MANNERS: &[Key<Config>] = keys! {
         draft.max_idle = value.count(0..=65_536)?;
         Ok(())
     };
+    "max_requests" = Default("10000"), "Requests with this origin at once, until their responses have been read (tunnels don't count); more wait for a place." => |draft, value| {
+        draft.max_requests = value.count(1..=1_000_000)?;
+        Ok(())
+    };
+    "queue_timeout" = Default("\"1s\""), "How long a request waits for a place among `max_requests`; then it is answered 503, or stale where that is allowed." => |draft, value| {
+        draft.queue_timeout = value.duration(Duration::ZERO..=HOUR)?;
+        Ok(())
+    };
     "resolve_interval" = Default("\"30s\""), "How long a resolved name is used before it is resolved again." => |draft, value| {
         draft.resolve_interval = value.duration(Duration::from_secs(1)..=DAY)?;
         Ok(())

@@ -129,19 +129,6 @@ fn large_heads_are_refused() {
 }
 
 #[test]
-fn connections_above_the_limit_are_closed_at_once() {
-    let server = Server::start(&with_limits(|limits| limits.max_connections = 1), service_fn(echo));
-    let mut first = server.connect();
-    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    first.read_until("!");
-    assert_eq!(server.connect().read_to_end(), "");
-    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    first.read_until("!");
-    assert!(server.counts("seawall_connections_rejected_total 1"));
-    assert!(server.counts("seawall_connections_open 1"));
-}
-
-#[test]
 fn silent_and_slow_clients_are_cut() {
     // Nothing at all, a part of the HTTP/2 preface, the whole of it, a part of a head, and
     // something that began well.

@@ -1,6 +1,7 @@
 //! The server on real sockets, with clients that write bytes.
 
 mod connections;
+mod crowd;
 mod drain;
 mod http2;
 mod interim;

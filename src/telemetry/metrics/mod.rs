@@ -53,6 +53,8 @@ counters! {
     response_bytes => "seawall_response_body_bytes", "Bytes of response bodies sent to clients";
     connections_accepted => "seawall_connections_accepted", "Client connections accepted";
     connections_rejected => "seawall_connections_rejected", "Client connections closed at once because there were too many";
+    client_connections_rejected => "seawall_client_connections_rejected", "Client connections closed at once because their client had too many";
+    connections_dismissed => "seawall_connections_dismissed", "Idle client connections closed to make room for others";
     connection_timeouts => "seawall_connection_timeouts", "Client connections cut because a handshake, a request head or a write took too long";
     accept_errors => "seawall_accept_errors", "Failures to accept a client connection";
     tls_failures => "seawall_tls_handshake_failures", "TLS handshakes with clients that failed";
@@ -145,6 +147,16 @@ impl CoreMetrics {
     /// A connection was closed at once because there were too many.
     pub fn connection_rejected(&self) {
         add(&self.connections_rejected, 1);
+    }
+
+    /// A connection was closed at once because its client had too many.
+    pub fn client_connection_rejected(&self) {
+        add(&self.client_connections_rejected, 1);
+    }
+
+    /// An idle connection was closed to make room for another.
+    pub fn connection_dismissed(&self) {
+        add(&self.connections_dismissed, 1);
     }
 
     /// A connection was cut because a handshake, a request head or a write took too long.
