@@ -137,6 +137,12 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a Heade
     values.next().is_none().then_some(first)
 }
 
+/// Whether framing, routing, the cache or privacy depends on the field.
+#[must_use]
+pub fn is_essential(name: &HeaderName) -> bool {
+    is_kept(name) || is_hop_by_hop(name)
+}
+
 /// Fields that `Connection` can't nominate away.
 fn is_kept(name: &HeaderName) -> bool {
     const KEPT: [HeaderName; 25] = [

@@ -31,6 +31,7 @@ mod http2;
 mod interim;
 mod invalidation;
 mod memory;
+mod poisoning;
 mod preconditions;
 mod purge;
 mod range;
