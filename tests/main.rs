@@ -43,6 +43,7 @@ mod status;
 mod streaming;
 mod support;
 mod targeted;
+mod targets;
 mod tidy;
 mod timeouts;
 mod tls;

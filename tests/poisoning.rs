@@ -6,11 +6,10 @@ use crate::support::*;
 /// An origin whose page is made of all that it saw of the request.
 async fn echo(control: &'static str) -> (Origin, Proxy) {
     let origin = Origin::start(move |seen| {
-        let mut page = format!("{} {}\n", seen.method, seen.target);
-        for (name, value) in &seen.fields {
-            page.push_str(&format!("{}: {value}\n", name.to_ascii_lowercase()));
-        }
-        ok(page).with("Cache-Control", control)
+        let fields = seen.fields.iter();
+        let fields = fields.map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase()));
+        let page = [format!("{} {}", seen.method, seen.target)].into_iter().chain(fields);
+        ok(page.collect::<Vec<_>>().join("\n")).with("Cache-Control", control)
     })
     .await;
     let proxy = Proxy::start(&origin).await;
