@@ -83,6 +83,12 @@ impl Facts {
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
     }
 
+    /// The origin wants to see each use of what it gave to a visitor that it may know.
+    fn is_checked_for_each(&self) -> bool {
+        let checked = || self.explicit().is_some_and(|(lifetime, _)| lifetime.is_zero());
+        !self.implicit && !self.directives.public() && checked()
+    }
+
     /// What configuration raises the origin's lifetime to.
     const fn least(&self, overrides: &Overrides) -> Duration {
         if is_provoked(self.status) { Duration::ZERO } else { overrides.min_lifetime }
@@ -136,13 +142,15 @@ impl Facts {
         self.window(None, overrides.stale_when_disconnected)
     }
 
-    /// The origin's grant, else the configured one; none where stale is barred (RFC 9111 §4.2.4),
-    /// and for an error that a client provoked none but the origin's.
+    /// The origin's grant, else the configured one; none where stale is barred (RFC 9111 §4.2.4).
+    /// For an error that a client provoked, and for what may be one visitor's page, none but the
+    /// origin's.
     fn window(&self, granted: Option<u32>, configured: Duration) -> Duration {
         if self.directives.bars_stale() {
             return Duration::ZERO;
         }
-        let configured = if is_provoked(self.status) { Duration::ZERO } else { configured };
+        let sensitive = is_provoked(self.status) || self.is_checked_for_each();
+        let configured = if sensitive { Duration::ZERO } else { configured };
         granted.map_or(configured, |seconds| Duration::from_secs(u64::from(seconds)))
     }
 }

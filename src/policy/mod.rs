@@ -19,6 +19,8 @@ pub mod precondition;
 pub mod range;
 mod reason;
 mod request;
+#[cfg(test)]
+mod restriction;
 mod reuse;
 mod status;
 mod storability;
