@@ -279,3 +279,36 @@ async fn no_client_chooses_where_requests_go() {
     }
     assert_eq!((elsewhere.count(), origin.count()), (0, 5));
 }
+
+// A stranger can't say that it is somebody who may.
+#[tokio::test]
+async fn no_field_makes_a_stranger_one_who_may_purge() {
+    let (origin, proxy) = {
+        let origin = Origin::answering(ok("page").fresh(600)).await;
+        let near = vec!["203.0.113.0/24".parse().unwrap()];
+        let proxy = Proxy::with(&origin, |s| s.proxy.purge.allow = near).await;
+        (origin, proxy)
+    };
+    proxy.get("/").await;
+    for name in ["X-Forwarded-For", "X-Real-IP", "Client-IP", "True-Client-IP", "X_Forwarded_For"] {
+        let purge = request("PURGE", "/").with(name, "203.0.113.9");
+        assert_eq!(proxy.send(&purge).await.status, 403, "{name}");
+    }
+    let forwarded = request("PURGE", "/").with("Forwarded", "for=203.0.113.9");
+    assert_eq!(proxy.send(&forwarded).await.status, 403);
+    for method in ["purge", "Purge", "PURGEX"] {
+        proxy.send(&request(method, "/")).await;
+    }
+    assert!(proxy.get("/").await.is_hit() || origin.last().method == "GET");
+    assert!(origin.requests().iter().all(|seen| seen.method != "PURGE"));
+}
+
+#[tokio::test]
+async fn an_h2_client_poisons_no_more_than_another() {
+    let (_origin, proxy) = echo("max-age=600").await;
+    let mut client = H2Client::connect(proxy.address).await;
+    let attack = REFLECTED.iter().fold(get("/"), |it, name| it.with(name, "evil.test"));
+    let attack = attack.with("X_Forwarded_Host", "evil.test");
+    assert!(!client.exchange(&attack).await.text().contains("evil.test"));
+    assert!(!proxy.get("/").await.text().contains("evil.test"));
+}
