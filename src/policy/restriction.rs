@@ -159,11 +159,14 @@ fn any_value() -> impl Strategy<Value = HeaderValue> {
     let odd = prop::collection::vec(any::<u8>(), 0..48);
     let near = "(max-age|s-maxage|no-cache|private|W/|bytes)?[ =\"*,;0-9:A-Za-z/-]{0,40}";
     let near = near.prop_map(String::into_bytes);
-    prop_oneof![odd, near].prop_filter_map("a value", |it| HeaderValue::from_bytes(&it).ok())
+    prop_oneof![odd, near].prop_map(|mut bytes| {
+        bytes.retain(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+        HeaderValue::from_bytes(&bytes).unwrap()
+    })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn what_forbids_never_makes_more_allowed(
