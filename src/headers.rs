@@ -129,12 +129,30 @@ pub fn unquoted_position(value: &[u8], wanted: u8) -> Option<usize> {
     })
 }
 
+/// Whether a quoted string in the value is not closed, and so swallows what follows it.
+#[must_use]
+pub fn is_unclosed(value: &[u8]) -> bool {
+    let end = value.iter().fold((false, false), |(quoted, escaped), &byte| match byte {
+        _ if escaped => (quoted, false),
+        b'\\' if quoted => (true, true),
+        b'"' => (!quoted, false),
+        _ => (quoted, false),
+    });
+    end.0
+}
+
 /// The only value of a field that may stand once; `None` if it is missing or repeated.
 #[must_use]
 pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     values.next().is_none().then_some(first)
+}
+
+/// Whether framing, routing, the cache or privacy depends on the field.
+#[must_use]
+pub fn is_essential(name: &HeaderName) -> bool {
+    is_kept(name) || is_hop_by_hop(name)
 }
 
 /// Fields that `Connection` can't nominate away.

@@ -329,6 +329,7 @@ const fn of_the_resource(reason: Reason) -> bool {
             | Reason::SetCookie
             | Reason::VaryStar
             | Reason::VaryCookie
+            | Reason::VaryClient
             | Reason::NoFreshness
             | Reason::MustUnderstand
             | Reason::TooLarge

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::SET_COOKIE;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 
@@ -86,7 +88,7 @@ impl Pump {
                             }
                         }
                     }
-                    Err(frame) => trailers = frame.into_trailers().ok(),
+                    Err(frame) => trailers = frame.into_trailers().ok().map(for_all),
                 }
             }
         }
@@ -97,6 +99,12 @@ impl Pump {
         // Only now: who comes next finds either the flight or the stored response.
         tell(leader, if stored { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
     }
+}
+
+/// Trailers as all who read may have them: a cookie is nobody's there (RFC 9110 §6.5.1).
+fn for_all(mut trailers: HeaderMap) -> HeaderMap {
+    trailers.remove(SET_COOKIE);
+    trailers
 }
 
 /// How long others may join a flight at most, however long its response is fresh.

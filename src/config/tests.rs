@@ -169,6 +169,7 @@ fn values_say_what_they_should_be() {
         ("cache", "memory = \"1KiB\"", "out of range", "1.0 MiB"),
         ("cache", "wait = \"2h\"", "out of range", "1h"),
         ("cache", "negative = { 200 = \"1s\" }", "not the status of an error", "\"404\""),
+        ("cache", "negative = { 400 = \"1s\" }", "never stored by configuration", "max-age"),
         ("cache", "heuristic_fraction = 2.0", "out of range", "0.1"),
         ("cache", "request_directives = \"yes\"", "not one of the choices", "\"honour\""),
         ("cache", "request_directives = \"trusted\"", "nobody is trusted", "[trust]"),

@@ -9,7 +9,7 @@ use http::header::{
 use super::age::delta_seconds;
 use super::overrides::Overrides;
 use super::targeted;
-use crate::headers::{list_members, members};
+use crate::headers::{is_unclosed, members};
 
 /// Most fields that one `private=` or `no-cache=` may name; with more it counts as unqualified.
 const MAX_NAMED_FIELDS: usize = 16;
@@ -69,8 +69,9 @@ impl ResponseDirectives {
             return directives;
         }
         let mut directives = Self::default();
-        for member in list_members(headers, &CACHE_CONTROL) {
-            directives.add(&Directive::parse(member));
+        for value in headers.get_all(CACHE_CONTROL) {
+            members(value.as_bytes()).for_each(|member| directives.add(&Directive::parse(member)));
+            swallowed(value.as_bytes()).for_each(|member| directives.restrict(&member));
         }
         directives
     }
@@ -185,6 +186,15 @@ impl ResponseDirectives {
         }
     }
 
+    fn restrict(&mut self, directive: &Directive<'_>) {
+        use Flag::{MustRevalidate, NoCache, NoStore, Private, ProxyRevalidate};
+        if let Some(flag @ (NoStore | NoCache | Private | MustRevalidate | ProxyRevalidate)) =
+            flag_of(|name| directive.is(name))
+        {
+            self.set(flag);
+        }
+    }
+
     pub(super) fn add(&mut self, directive: &Directive<'_>) {
         if let Some(flag) = flag_of(|name| directive.is(name)) {
             match (flag, directive.unquoted()) {
@@ -196,6 +206,13 @@ impl ResponseDirectives {
             self.set_seconds(name, directive.seconds().unwrap_or(0));
         }
     }
+}
+
+/// What stands behind a quote that is not closed: nobody can tell whether it is meant, so what it
+/// forbids is forbidden and what it allows is not allowed.
+pub(super) fn swallowed(value: &[u8]) -> impl Iterator<Item = Directive<'_>> {
+    let value = if is_unclosed(value) { value } else { b"" };
+    value.split(|&byte| byte == b',').map(|member| Directive::parse(member.trim_ascii()))
 }
 
 pub(super) fn flag_of(is: impl Fn(&str) -> bool) -> Option<Flag> {
@@ -352,6 +369,8 @@ mod tests {
             assert!(response(&[("cache-control", value)]).no_store(), "{value}");
         }
         assert!(!response(&[("cache-control", "x=\"no-store\"")]).no_store());
+        let open = response(&[("cache-control", "max-age=9, x=\"y, no-store, public, s-maxage=9")]);
+        assert!(open.no_store() && !open.public() && open.s_maxage.is_none());
     }
 
     proptest! {

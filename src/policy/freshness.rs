@@ -62,9 +62,8 @@ impl LifetimeSource {
 impl Facts {
     /// The lifetime (RFC 9111 §4.2.1), within the configured bounds.
     pub(super) fn lifetime(&self, overrides: &Overrides) -> FreshnessLifetime {
-        let given = self
-            .explicit()
-            .map(|(duration, source)| (duration.max(overrides.min_lifetime), source));
+        let given =
+            self.explicit().map(|(duration, source)| (duration.max(self.least(overrides)), source));
         let (duration, source) = given
             .or_else(|| self.implicit(overrides))
             .unwrap_or((Duration::ZERO, LifetimeSource::None));
@@ -84,6 +83,17 @@ impl Facts {
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
     }
 
+    /// The origin wants to see each use of what it gave to a visitor that it may know.
+    fn is_checked_for_each(&self) -> bool {
+        let checked = || self.explicit().is_some_and(|(lifetime, _)| lifetime.is_zero());
+        !self.implicit && !self.directives.public() && checked()
+    }
+
+    /// What configuration raises the origin's lifetime to.
+    const fn least(&self, overrides: &Overrides) -> Duration {
+        if is_provoked(self.status) { Duration::ZERO } else { overrides.min_lifetime }
+    }
+
     /// What is made up where the origin says nothing.
     fn implicit(&self, overrides: &Overrides) -> Option<(Duration, LifetimeSource)> {
         if !self.implicit {
@@ -91,7 +101,7 @@ impl Facts {
         }
         let status = self.status.as_u16();
         let negative = overrides.negative.iter().find(|(listed, _)| *listed == status);
-        if let Some((_, lifetime)) = negative {
+        if let Some((_, lifetime)) = negative.filter(|_| !is_provoked(self.status)) {
             return Some((*lifetime, LifetimeSource::Negative));
         }
         let guessable = is_heuristically_cacheable(self.status) || self.directives.public();
@@ -107,7 +117,8 @@ impl Facts {
     /// RFC 9111 §4.2.2.
     fn heuristic(&self, overrides: &Overrides) -> Option<(Duration, LifetimeSource)> {
         let heuristic = overrides.heuristic?;
-        if is_provoked(self.status) && !heuristic.error_statuses {
+        let provoked_too = heuristic.error_statuses && is_heuristically_cacheable(self.status);
+        if is_provoked(self.status) && !provoked_too {
             return None;
         }
         let unmodified = self.date.since(self.last_modified?);
@@ -132,10 +143,14 @@ impl Facts {
     }
 
     /// The origin's grant, else the configured one; none where stale is barred (RFC 9111 §4.2.4).
+    /// For an error that a client provoked, and for what may be one visitor's page, none but the
+    /// origin's.
     fn window(&self, granted: Option<u32>, configured: Duration) -> Duration {
         if self.directives.bars_stale() {
             return Duration::ZERO;
         }
+        let sensitive = is_provoked(self.status) || self.is_checked_for_each();
+        let configured = if sensitive { Duration::ZERO } else { configured };
         granted.map_or(configured, |seconds| Duration::from_secs(u64::from(seconds)))
     }
 }
@@ -242,13 +257,15 @@ mod tests {
         };
         let none = ("x", "");
         assert_eq!(seconds(200, &Overrides::default(), none), 0);
-        for status in [200, 203, 204, 404, 405, 410] {
+        for status in [200, 203, 204, 404, 410] {
             assert_eq!(seconds(status, &on, none), 8640, "{status}");
         }
-        for status in [201, 202, 403, 414, 431, 501, 502, 503, 504, 599] {
+        for status in [201, 202, 403, 405, 414, 431, 501, 502, 503, 504, 599] {
             assert_eq!(seconds(status, &on, none), 0, "{status}");
         }
-        assert_eq!((seconds(414, &errors, none), seconds(501, &errors, none)), (8640, 8640));
+        for (status, lifetime) in [(405, 8640), (414, 8640), (501, 8640), (400, 0), (431, 0)] {
+            assert_eq!(seconds(status, &errors, none), lifetime, "{status}");
+        }
         assert_eq!(seconds(599, &on, ("cache-control", "public")), 8640);
         assert_eq!(seconds(200, &on, ("set-cookie", "a=b")), 0);
     }
@@ -257,7 +274,7 @@ mod tests {
     fn nothing_is_made_up_for_one_visitor_or_provoked_errors() {
         let overrides = Overrides {
             default_lifetime: secs(5),
-            negative: vec![(503, secs(2))],
+            negative: vec![(503, secs(2)), (400, secs(2)), (431, secs(2))],
             ..Overrides::default()
         };
         let seconds = |status, request: &[_]| {
@@ -268,11 +285,37 @@ mod tests {
             head.freshness(&overrides).duration.as_secs()
         };
         assert_eq!((seconds(200, &[]), seconds(503, &[]), seconds(403, &[])), (5, 2, 0));
-        for status in [400, 414, 431, 501] {
+        for status in [400, 405, 414, 421, 431, 501] {
             assert_eq!(seconds(status, &[]), 0, "{status}");
         }
         assert_eq!(seconds(200, &[("cookie", "a")]), 0);
         assert_eq!(seconds(503, &[("authorization", "a")]), 0);
+    }
+
+    #[test]
+    fn configuration_prolongs_no_provoked_error() {
+        let overrides = Overrides {
+            min_lifetime: secs(60),
+            stale_while_revalidate: secs(60),
+            stale_if_error: secs(60),
+            ..Overrides::default()
+        };
+        let lived = |status, control| {
+            let head = stored(status, &[DATE, ("cache-control", control)], &overrides);
+            let facts = &head.facts;
+            let windows = [
+                facts.revalidate_window(&overrides),
+                facts.error_window(&overrides),
+                facts.disconnected_window(&overrides),
+            ];
+            (head.freshness(&overrides).duration.as_secs(), windows.map(|it| it.as_secs()))
+        };
+        assert_eq!(lived(404, "max-age=1"), (60, [60, 60, 60]));
+        for status in [400, 414, 431, 501] {
+            assert_eq!(lived(status, "max-age=1"), (1, [0, 0, 0]), "{status}");
+            let granted = "max-age=1, stale-while-revalidate=2, stale-if-error=3";
+            assert_eq!(lived(status, granted), (1, [2, 3, 0]), "{status}");
+        }
     }
 
     #[test]

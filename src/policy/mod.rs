@@ -19,6 +19,8 @@ pub mod precondition;
 pub mod range;
 mod reason;
 mod request;
+#[cfg(test)]
+mod restriction;
 mod reuse;
 mod status;
 mod storability;
@@ -40,6 +42,7 @@ pub use range::{ByteRange, ContentRange, PartialAnswer, RangeAnswer};
 pub use reason::Reason;
 pub use request::{MaxStale, RequestDirectives, RequestFacts};
 pub use reuse::{Failure, Reuse, StaleGrant, Validity, on_failure, reuse};
+pub use status::is_provoked;
 pub use storability::{Storability, eligibility, post_is_reusable, storability};
 pub use stored_head::{ResponseTimes, StoredHead};
 pub use validation::{

@@ -13,7 +13,9 @@ pub struct Overrides {
     /// (RFC 9110 §15.1) but the error statuses that a request can provoke; never for a response
     /// with `Set-Cookie` or to a request with `Cookie` or `Authorization`. Zero: none.
     pub default_lifetime: Duration,
-    /// A shorter lifetime given by the origin is raised to this (`no-cache` still validates).
+    /// A shorter lifetime given by the origin is raised to this (`no-cache` still validates), but
+    /// for the error statuses that a request can provoke; these have no windows either but those
+    /// that the origin grants.
     pub min_lifetime: Duration,
     /// A longer lifetime is cut to this, whoever gave it.
     pub max_lifetime: Duration,
@@ -30,7 +32,7 @@ pub struct Overrides {
     pub keep: Duration,
     /// Lifetimes by status where the origin says nothing ("negative caching"). A status named
     /// here is the operator's own word: it also covers statuses that are not heuristically
-    /// cacheable.
+    /// cacheable, but not those that a request can provoke.
     pub negative: Vec<(u16, Duration)>,
     /// What clients' `Cache-Control` and `Pragma` may ask (RFC 9111 §5.2.1). `no-store` and
     /// `only-if-cached` are honoured always.
@@ -91,7 +93,7 @@ pub struct Heuristic {
     pub fraction: f64,
     /// The longest lifetime that the heuristic gives.
     pub max: Duration,
-    /// Also for 414 and 501, as RFC 9110 §15.1 allows. A request can be made so that the origin
+    /// Also for 405, 414 and 501, as RFC 9110 §15.1 allows. A request can be made so that the origin
     /// answers with these, and a stored error would shut others out: off by default.
     pub error_statuses: bool,
 }

@@ -46,6 +46,9 @@ reasons! {
     VaryStar => "vary-star";
     /// `Vary: Cookie`: every visitor would have a variant.
     VaryCookie => "vary-cookie";
+    /// `Vary` names a field that tells the origin the client's address: every client would have a
+    /// variant.
+    VaryClient => "vary-client";
     /// Neither freshness nor a validator, or none that may be used for this request.
     NoFreshness => "no-freshness";
     /// `must-understand` with a status that the cache does not know (RFC 9111 §5.2.2.3).

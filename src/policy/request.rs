@@ -4,9 +4,9 @@
 use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, Method};
 
-use super::directives::Directive;
+use super::directives::{Directive, swallowed};
 use super::overrides::RequestDirectivesPolicy;
-use crate::headers::list_members;
+use crate::headers::{list_members, members};
 
 /// A request's method and fields, as the decisions need them.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,10 @@ impl RequestDirectives {
     pub fn parse(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
         if headers.contains_key(CACHE_CONTROL) {
-            for member in list_members(headers, &CACHE_CONTROL) {
-                directives.add(&Directive::parse(member));
+            for value in headers.get_all(CACHE_CONTROL) {
+                let value = value.as_bytes();
+                members(value).for_each(|member| directives.add(&Directive::parse(member)));
+                directives.no_store |= swallowed(value).any(|member| member.is("no-store"));
             }
         } else {
             directives.no_cache = list_members(headers, &PRAGMA)

@@ -1,8 +1,8 @@
 //! Whether a response may be stored (RFC 9111 §3).
 
 use http::header::{
-    AUTHORIZATION, CONTENT_LOCATION, CONTENT_RANGE, COOKIE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
-    RANGE, SET_COOKIE,
+    AUTHORIZATION, CONTENT_LOCATION, CONTENT_RANGE, COOKIE, DATE, ETAG, EXPIRES, FORWARDED,
+    LAST_MODIFIED, RANGE, SET_COOKIE,
 };
 use http::{HeaderMap, Method, StatusCode};
 
@@ -16,7 +16,7 @@ use super::request::{RequestDirectives, RequestFacts};
 use super::status::{is_heuristically_cacheable, is_provoked, is_storable, is_understood};
 use super::vary::nominated;
 use crate::clock::Timestamp;
-use crate::headers::single;
+use crate::headers::{X_FORWARDED_FOR, single};
 use crate::key::Target;
 
 /// The answer of [`storability()`].
@@ -119,7 +119,12 @@ fn check_directives(
 
 fn check_vary(headers: &HeaderMap) -> Result<(), Reason> {
     let Some(names) = nominated(headers) else { return Err(Reason::VaryStar) };
-    if names.contains(&COOKIE) { Err(Reason::VaryCookie) } else { Ok(()) }
+    if names.contains(&COOKIE) {
+        return Err(Reason::VaryCookie);
+    }
+    // The origin sees in these the client's address, which the request as it came does not tell.
+    let by_client = names.iter().any(|name| *name == FORWARDED || *name == X_FORWARDED_FOR);
+    if by_client { Err(Reason::VaryClient) } else { Ok(()) }
 }
 
 /// A partial response is stored only as the single range of bytes that a request asked for.
@@ -143,7 +148,7 @@ fn check_use(
         Freshness::Lasting if directives.no_cache() && !validator => Err(Reason::NoCache),
         Freshness::Lasting => Ok(()),
         _ if request.method == Method::POST => Err(Reason::NoFreshness),
-        Freshness::Zero => useful(validator || lives_on(directives, overrides)),
+        Freshness::Zero => useful(validator || lives_on(status, directives, overrides)),
         Freshness::Unsaid if !allows_implicit_lifetime(request, headers) => {
             Err(Reason::NoFreshness)
         }
@@ -159,23 +164,27 @@ fn useful(is_useful: bool) -> Result<(), Reason> {
 
 /// Configuration gives the status a lifetime.
 fn is_listed(status: StatusCode, overrides: &Overrides) -> bool {
-    overrides.negative.iter().any(|(listed, _)| *listed == status.as_u16())
+    let listed = || overrides.negative.iter().any(|(listed, _)| *listed == status.as_u16());
+    !is_provoked(status) && listed()
 }
 
 /// §3: without explicit freshness, only what is heuristically cacheable or public; and of the
 /// errors that a request can provoke none, unless configured.
 fn may_guess(status: StatusCode, directives: &ResponseDirectives, overrides: &Overrides) -> bool {
-    let provoked_too = || overrides.heuristic.is_some_and(|heuristic| heuristic.error_statuses);
-    (is_heuristically_cacheable(status) || directives.public())
-        && (!is_provoked(status) || provoked_too())
+    if is_provoked(status) {
+        let provoked_too = overrides.heuristic.is_some_and(|heuristic| heuristic.error_statuses);
+        return provoked_too && is_heuristically_cacheable(status);
+    }
+    is_heuristically_cacheable(status) || directives.public()
 }
 
 /// A lifetime of zero is of use without a validator only if configuration or a window of the
 /// origin's makes more of it.
-fn lives_on(directives: &ResponseDirectives, overrides: &Overrides) -> bool {
+fn lives_on(status: StatusCode, directives: &ResponseDirectives, overrides: &Overrides) -> bool {
     let granted = |seconds: Option<u32>| seconds.is_some_and(|seconds| seconds > 0);
     let windows = granted(directives.stale_while_revalidate) || granted(directives.stale_if_error);
-    !overrides.min_lifetime.is_zero() || (windows && !directives.bars_stale())
+    let raised = !overrides.min_lifetime.is_zero() && !is_provoked(status);
+    raised || (windows && !directives.bars_stale())
 }
 
 /// What the origin says of freshness, before times are known.

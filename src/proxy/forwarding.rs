@@ -10,27 +10,13 @@ use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::controlled;
 use crate::context::{Connection, Protocol, Request};
 use crate::key::Target;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Fields that change what origins answer or are reflected by them, and are not in the key.
-static REFLECTED: [HeaderName; 11] = [
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-real-ip"),
-];
 
 /// Proxies that are passed on of those that a request went through: the last ones, which are the
 /// ones that trusted peers vouch for.
@@ -85,11 +71,7 @@ pub(super) fn apply(
     trusted: bool,
     name: &str,
 ) {
-    if !trusted {
-        for field in REFLECTED.iter().chain([&X_FORWARDED_FOR, &X_FORWARDED_HOST, &FORWARDED]) {
-            headers.remove(field);
-        }
-    }
+    controlled::strip(headers, trusted);
     let peer = connection.peer.ip().to_canonical();
     let host = target.authority.as_str();
     extend(headers, &X_FORWARDED_FOR, &peer.to_string());

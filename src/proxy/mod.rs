@@ -5,6 +5,7 @@
 mod admit;
 mod client_body;
 mod config;
+mod controlled;
 mod error_page;
 mod forwarding;
 mod normalize;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Version};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use ipnet::IpNet;
 use tower::Service;
 
@@ -16,7 +16,7 @@ use super::{Early, forwarding, now};
 use crate::context::{Hop, Protocol, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::headers;
-use crate::key::{Target, TargetError};
+use crate::key::{Target, TargetError, normalize_host};
 
 /// A request in normal form.
 #[derive(Debug)]
@@ -85,8 +85,13 @@ fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
     if more.is_some() {
         return Err(ErrorKind::BadHost.into());
     }
-    // An authority in the target goes before `Host`, which stands for it elsewhere.
+    check_form(head)?;
+    // An authority in the target goes before `Host`, which stands for it elsewhere but has to be
+    // valid all the same (RFC 9112 §3.2).
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if let (Some(_), Some(host)) = (authority, host) {
+        normalize_host(host.as_bytes(), secure).map_err(bad_target)?;
+    }
     let host = match (authority, host) {
         (Some(_), None) if head.version == Version::HTTP_11 => None,
         (Some(authority), _) => Some(authority),
@@ -101,13 +106,28 @@ fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
         }
         None => return Err(ErrorKind::BadHost.into()),
     };
-    target.map_err(|error| {
-        let kind = match error {
-            TargetError::Path | TargetError::Scheme => ErrorKind::BadRequest,
-            _ => ErrorKind::BadHost,
-        };
-        ProxyError::with_source(kind, error)
-    })
+    target.map_err(bad_target)
+}
+
+/// Whether the target has the form that its method asks for (RFC 9112 §3.2): an authority alone is
+/// for `CONNECT`, an asterisk for `OPTIONS`. Of schemes there are two; which of them a client names
+/// says nothing, for the connection tells.
+fn check_form(head: &http::request::Parts) -> Result<(), ProxyError> {
+    let uri = &head.uri;
+    let http = match uri.scheme() {
+        Some(scheme) => *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS,
+        None => uri.authority().is_none(),
+    };
+    let asterisk = uri.path() == "*" && head.method != Method::OPTIONS;
+    if http && !asterisk { Ok(()) } else { Err(ErrorKind::BadRequest.into()) }
+}
+
+fn bad_target(error: TargetError) -> ProxyError {
+    let kind = match error {
+        TargetError::Path | TargetError::Scheme => ErrorKind::BadRequest,
+        TargetError::Host | TargetError::Port => ErrorKind::BadHost,
+    };
+    ProxyError::with_source(kind, error)
 }
 
 /// HTTP/2 may send a cookie in crumbs, which are one field to everybody else (RFC 9113 §8.2.3).

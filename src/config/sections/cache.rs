@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::cache::Config;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::{Value, collect};
 use crate::config::schema::{Key, keys, settings};
 use crate::config::units::LONGEST;
-use crate::policy::{Heuristic, RequestDirectivesPolicy};
+use crate::policy::{self, Heuristic, RequestDirectivesPolicy};
 use crate::store;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,8 +79,8 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "heuristic" = Default("false"), "Whether a response with `Last-Modified` and no lifetime is given one (RFC 9111 §4.2.2)." => |draft, value| draft.heuristic_on = value.boolean()?;
     "heuristic_fraction" = Default("0.1"), "That lifetime's share of the time since `Last-Modified`." => |draft, value| draft.heuristic.fraction = value.fraction()?;
     "heuristic_max" = Default("\"1d\""), "That lifetime's upper bound." => |draft, value| draft.heuristic.max = value.duration(SECOND..=LONGEST)?;
-    "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 414 and 501, which a client can provoke." => |draft, value| draft.heuristic.error_statuses = value.boolean()?;
-    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, of any error status: `{ \"404\" = \"10s\" }`." => |draft, value| draft.rules.policy.negative = negative(value)?;
+    "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 405, 414 and 501, which a client can provoke." => |draft, value| draft.heuristic.error_statuses = value.boolean()?;
+    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, but for statuses that a client can provoke (400, 414, 431, 501 and their kin): `{ \"404\" = \"10s\" }`." => |draft, value| draft.rules.policy.negative = negative(value)?;
     "stale_while_revalidate" = Default("\"0s\""), "How long a stale response is still served while one refresh runs, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_while_revalidate = value.duration(Duration::ZERO..=LONGEST)?;
     "stale_if_error" = Default("\"0s\""), "How long a stale response is served instead of an error, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_if_error = value.duration(Duration::ZERO..=LONGEST)?;
     "stale_when_disconnected" = Default("\"60s\""), "How long a stale response is served while the origin gives no response at all (RFC 9111 §4.2.4)." => |draft, value| draft.rules.policy.stale_when_disconnected = value.duration(Duration::ZERO..=LONGEST)?;
@@ -110,6 +112,11 @@ fn negative(value: &Value<'_>) -> Checked<Vec<(u16, Duration)>> {
     collect(table.iter().map(|(status, node)| {
         let lifetime = Value::new(node, value.around()).duration(Duration::ZERO..=LONGEST);
         match status.get_ref().parse() {
+            Ok(code @ 400..=599) if StatusCode::from_u16(code).is_ok_and(policy::is_provoked) => {
+                Err(Fault::at(status.span(), format!("{code} is never stored by configuration"))
+                    .help("a client can provoke it for everybody; the origin may say max-age")
+                    .into())
+            }
             Ok(code @ 400..=599) => lifetime.map(|lifetime| (code, lifetime)),
             _ => Err(Fault::at(status.span(), "this is not the status of an error")
                 .help("write a status from 400 to 599 in quotes: \"404\" = \"10s\"")

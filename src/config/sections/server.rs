@@ -140,7 +140,7 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
 };
 
 pub(in crate::config) const TRUST: &[Key<Trust>] = keys! {
-    "proxies" = Default("[]"), "Peers (networks or addresses) whose `X-Forwarded-*` and `Forwarded` fields are believed and appended to; from everybody else they are replaced." => |draft, value| {
+    "proxies" = Default("[]"), "Peers (networks or addresses) whose `X-Forwarded-*` and `Forwarded` fields are believed and appended to. From everybody else they are replaced, and other fields that origins believe or reflect are dropped." => |draft, value| {
         draft.proxies = networks(value)?;
         Ok(())
     };
