@@ -218,21 +218,50 @@ impl Asked {
     }
 
     fn may_share(&self, fields: &Fields) -> bool {
-        let control = find(fields, "cache-control").unwrap_or_default();
+        let control = find(fields, "cdn-cache-control").or(find(fields, "cache-control"));
+        let control = control.unwrap_or_default();
         let allowed = ["public", "s-maxage", "must-revalidate"];
         self.field("authorization").is_none() || allowed.iter().any(|it| control.contains(it))
     }
 
     /// What the answer says of its use.
     fn terms(&self, rng: &mut SmallRng) -> (Terms, Fields) {
+        let (terms, mut control, extra) = self.control(rng);
+        // What such an answer does not say stays as it was stored, so silence is for answers that
+        // bring everything.
+        let brings_all =
+            self.method == "GET" && !CONDITIONS.iter().any(|it| self.field(it).is_some());
+        if control.is_empty() && (!brings_all || self.is_targeted()) {
+            "max-age=0".clone_into(&mut control);
+        }
+        let mut fields: Fields = Vec::new();
+        if self.is_targeted() {
+            fields.push(("CDN-Cache-Control".to_owned(), control));
+            control = "public, max-age=999".to_owned();
+        }
+        if !control.is_empty() {
+            fields.push(("Cache-Control".to_owned(), control));
+        }
+        fields.extend(extra.map(|(name, value)| (name.to_owned(), value)));
+        let shared = terms.shared && self.may_share(&fields);
+        (Terms { shared, ..terms }, fields)
+    }
+
+    /// Whether what counts stands in a field for caches like this one (RFC 9213).
+    fn is_targeted(&self) -> bool {
+        self.place.resource.number % 8 == 3
+    }
+
+    fn control(&self, rng: &mut SmallRng) -> (Terms, String, Option<(&'static str, String)>) {
         let lifetime = rng.random_range(0..=20);
         let (revalidate, if_error) = (rng.random_range(1..=10), rng.random_range(1..=20));
         let personal = self.place.resource.kind == Kind::Personal;
         let plain = Terms { lifetime, shared: true, ..Terms::default() };
         let lonely = Terms { shared: false, ..plain };
         let max_age = format!("max-age={lifetime}");
-        let choice = if personal { rng.random_range(0..5) } else { rng.random_range(0..18) };
-        let (terms, control, extra) = match choice {
+        let while_revalidate = format!("stale-while-revalidate={revalidate}");
+        let if_errors = format!("stale-if-error={if_error}");
+        match if personal { rng.random_range(0..5) } else { rng.random_range(0..18) } {
             0 => (lonely, format!("private, {max_age}"), None),
             1 => (lonely, "no-store".to_owned(), None),
             2 => (lonely, max_age, Some(("Set-Cookie", format!("request={}", self.id)))),
@@ -244,34 +273,26 @@ impl Asked {
             7 => {
                 (Terms { strict: true, ..plain }, format!("max-age=999, s-maxage={lifetime}"), None)
             }
-            8 | 9 => (
-                Terms { revalidate, ..plain },
-                format!("{max_age}, stale-while-revalidate={revalidate}"),
-                None,
-            ),
-            10 | 11 => {
-                (Terms { if_error, ..plain }, format!("{max_age}, stale-if-error={if_error}"), None)
+            8 | 9 => {
+                (Terms { revalidate, ..plain }, format!("{max_age}, {while_revalidate}"), None)
             }
-            12 => (plain, "max-age=999".to_owned(), Some(("CDN-Cache-Control", max_age))),
-            13 => (
+            10 | 11 => (Terms { if_error, ..plain }, format!("{max_age}, {if_errors}"), None),
+            12 | 13 => (
                 Terms { revalidate, if_error, ..plain },
-                format!(
-                    "{max_age}, stale-while-revalidate={revalidate}, stale-if-error={if_error}"
-                ),
+                format!("{max_age}, {while_revalidate}, {if_errors}"),
                 None,
             ),
             14 => (plain, format!("public, {max_age}"), None),
             _ => (plain, max_age, None),
-        };
-        let mut fields = Vec::new();
-        if !control.is_empty() {
-            fields.push(("Cache-Control".to_owned(), control));
         }
-        fields.extend(extra.map(|(name, value)| (name.to_owned(), value)));
-        let shared = terms.shared && self.may_share(&fields);
-        (Terms { shared, ..terms }, fields)
     }
 }
+
+/// Bytes that [`Fault::LongLength`] announces and does not send.
+pub const EXCESS: u64 = 7;
+
+/// Fields with which a request does not ask for everything.
+const CONDITIONS: [&str; 3] = ["if-none-match", "if-modified-since", "range"];
 
 /// Versions are a day apart, long ago, so that each has a date of its own.
 pub fn last_modified(version: u64) -> String {

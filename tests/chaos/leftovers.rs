@@ -40,7 +40,6 @@ impl Leftovers {
                     return next;
                 }
                 last = next;
-                println!("{last:?}");
             }
         })
         .await

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::World;
-use super::answers::{Answer, Asked, Fault};
+use super::answers::{Answer, Asked, EXCESS, Fault};
 use super::content::hash;
 use super::site::{Place, Resource};
 use crate::support::{Framing, Unreadable, Wire, find, framing};
@@ -230,9 +230,9 @@ async fn send(
     let style = match cut {
         Some(Fault::BadChunk) => Style::Chunked,
         Some(Fault::LongLength) => Style::Length,
-        // A body that ends with its connection does not show a plain cut.
+        // A body that ends with its connection shows neither a plain cut nor a surplus.
         _ => match rng.random_range(0..10) {
-            0 if cut.is_none() => Style::Close,
+            0 if cut.is_none() && fault != Some(Fault::Surplus) => Style::Close,
             0..4 => Style::Chunked,
             _ => Style::Length,
         },
@@ -285,7 +285,7 @@ fn head(
     match style {
         _ if status == 304 => {}
         Style::Length => {
-            let excess = if cut == Some(Fault::LongLength) { 7 } else { 0 };
+            let excess = if cut == Some(Fault::LongLength) { EXCESS } else { 0 };
             head += &format!("Content-Length: {}\r\n", length + excess);
         }
         Style::Chunked => head += "Transfer-Encoding: chunked\r\n",
