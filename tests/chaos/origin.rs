@@ -20,6 +20,9 @@ use crate::support::{Framing, Unreadable, Wire, find, framing};
 /// How an origin's silence ends at the latest, if the proxy does not end it.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// What nobody asked for.
+const SURPLUS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+
 /// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
@@ -243,8 +246,22 @@ async fn send(
         let many = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(rng.random_range(1..4));
         wire.send(many.as_bytes()).await.ok()?;
     }
-    let head = head(world, asked, &answer, serial, style, (bodiless, cut));
-    wire.send(head.as_bytes()).await.ok()?;
+    let mut head = head(world, asked, &answer, serial, style, (bodiless, cut)).into_bytes();
+    if fault == Some(Fault::Surplus) {
+        // With the response's last bytes: what comes later may as well come after the next request
+        // was sent, and then nobody can tell.
+        if !bodiless {
+            head.extend(match style {
+                Style::Chunked => chunk(&answer),
+                _ => answer.emission.representation.content().bytes(answer.range),
+            });
+        }
+        head.extend(SURPLUS);
+        let _ = wire.send(&head).await;
+        silence(&mut wire).await;
+        return None;
+    }
+    wire.send(&head).await.ok()?;
     if !bodiless {
         wire = body(wire, &answer, style, cut, fault, rng).await?;
         if cut.is_some() {
@@ -253,15 +270,20 @@ async fn send(
         }
     }
     match fault {
-        Some(Fault::Surplus) => {
-            let _ = wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").await;
-        }
         Some(Fault::CloseAfter) => {}
         _ if style != Style::Close || bodiless => return Some(wire),
         _ => {}
     }
     let _ = wire.finish().await;
     None
+}
+
+/// All of the body as one chunk.
+fn chunk(answer: &Answer) -> Vec<u8> {
+    let bytes = answer.emission.representation.content().bytes(answer.range.clone());
+    let size = if bytes.is_empty() { String::new() } else { format!("{:x}\r\n", bytes.len()) };
+    let end = if bytes.is_empty() { "0\r\n\r\n" } else { "\r\n0\r\n\r\n" };
+    [size.as_bytes(), &bytes, end.as_bytes()].concat()
 }
 
 fn head(

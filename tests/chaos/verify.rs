@@ -133,6 +133,10 @@ impl Check<'_> {
         self.that("stale", !(terms.strict && stale.is_some()), || {
             format!("stale where that is forbidden: {emission:?}")
         });
+        let failure = ["stale-if-error", "disconnected"];
+        let failed = failure.iter().any(|word| self.response.says(&format!("detail={word}")));
+        let explained = !failed || self.world.ledger.explains(sent.place.resource, sent.sent);
+        self.that("stale has a cause", explained, || format!("no error, but stale: {emission:?}"));
         self.that("reloads", !sent.no_cache, || format!("a reload got {emission:?}"));
         let standing = self.world.ledger.standing(emission, sent.begun);
         let stands = match standing {
