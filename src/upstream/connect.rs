@@ -336,7 +336,7 @@ mod tests {
 
             metered.meter().begin();
             assert!(read(&mut metered).is_pending());
-            std::io::Write::write_all(&mut peer, surplus).expect("sent");
+            io::Write::write_all(&mut peer, surplus).expect("sent");
             drop(peer);
             // Nothing here lets the runtime look at its sockets.
             assert!(read(&mut metered).is_pending());
