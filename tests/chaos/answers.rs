@@ -237,7 +237,7 @@ impl Asked {
         let mut fields: Fields = Vec::new();
         if self.is_targeted() {
             fields.push(("CDN-Cache-Control".to_owned(), control));
-            control = "public, max-age=999".to_owned();
+            control = String::from("public, max-age=999");
         }
         if !control.is_empty() {
             fields.push(("Cache-Control".to_owned(), control));

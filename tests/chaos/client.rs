@@ -87,7 +87,7 @@ impl Person {
     fn draw(&mut self, tls: bool) -> Sent {
         self.asked += 1;
         // The client and its n-th request: the same in every run with this seed.
-        draw(&mut self.rng, self.name << 32 | self.asked, tls, &self.known)
+        draw(&mut self.rng, self.name << 32 | self.asked, tls, &mut self.known)
     }
 
     async fn connect(&mut self, tls: bool, h2: bool) -> Option<Line> {
@@ -124,7 +124,7 @@ impl Person {
             let came = h1_response(client, &sent).await;
             let go_on = matches!(&came, Ok(Came::Response { response, .. }) if response.complete);
             // What follows a cut response has no connection to be answered on.
-            self.judge(&sent, came);
+            self.judge(&sent, &came);
             if !go_on {
                 return false;
             }
@@ -146,17 +146,17 @@ impl Person {
             }
             _ => false,
         };
-        self.judge(&sent, came);
+        self.judge(&sent, &came);
         go_on
     }
 
-    fn judge(&mut self, sent: &Sent, came: Result<Came, String>) {
+    fn judge(&mut self, sent: &Sent, came: &Result<Came, String>) {
         let world = Arc::clone(&self.world);
-        let faults = match &came {
+        let faults = match came {
             Err(fault) => vec![fault.clone()],
             Ok(came) => verify::verify(&world, sent, came),
         };
-        if let Ok(Came::Response { response, .. }) = &came {
+        if let Ok(Came::Response { response, .. }) = came {
             self.known.learn(sent, response.field("etag"), response.field("last-modified"));
             world.book_invalidation(sent, response);
         }
@@ -177,7 +177,7 @@ impl World {
         self.ledger.count("requests", sent.name);
         sent.begun = self.ledger.tick();
         sent.at = self.ledger.now();
-        sent.sent = Instant::now();
+        sent.moment = Instant::now();
     }
 
     /// What was purged, or changed by an unsafe request, may not be seen any more.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{Proxy, get, within};
+use crate::support::{Proxy, get};
 
 use super::origin::pause;
 
 /// Bytes by which memory may differ between rounds: the allocator's and the harness's noise.
 const NOISE: usize = 24 * 1024 * 1024;
+
+/// Looks, a fifth of a second apart, after which what is still there is left for good.
+const MOST_LOOKS: usize = 75;
 
 /// What the proxy and its process hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,26 +26,25 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Purges everything and waits until it is level: idle connections close, timeouts end.
+    /// Purges everything and waits, for a bound, until nothing is left: idle connections close, timeouts end.
     pub async fn settled(proxy: &Proxy) -> Self {
         proxy.purge("all", "", "hard").await;
-        within("the proxy to be idle", async {
-            let mut last = Self::take(proxy).await;
-            let mut level = 0;
-            loop {
-                pause(Duration::from_millis(200)).await;
-                let next = Self::take(proxy).await;
-                let idle = next.in_flight == 0 && next.connections == 0 && next.flights == 0;
-                let same = next.charged_bytes == 0 && next.descriptors == last.descriptors;
-                level = if idle && same { level + 1 } else { 0 };
-                // Pooled connections to origins are closed after half a second.
-                if level > 6 {
-                    return next;
-                }
-                last = next;
+        let mut last = Self::take(proxy).await;
+        let mut level = 0;
+        for _ in 0..MOST_LOOKS {
+            pause(Duration::from_millis(200)).await;
+            let next = Self::take(proxy).await;
+            let idle = next.in_flight == 0 && next.connections == 0 && next.flights == 0;
+            let empty = next.charged_bytes == 0 && next.background_tasks == 0;
+            let same = next.descriptors == last.descriptors;
+            level = if idle && empty && same { level + 1 } else { 0 };
+            last = next;
+            // Pooled connections to origins are closed after half a second.
+            if level > 6 {
+                break;
             }
-        })
-        .await
+        }
+        last
     }
 
     async fn take(proxy: &Proxy) -> Self {
@@ -52,8 +54,8 @@ impl Leftovers {
         let metrics = proxy.ask_admin(&get("/metrics")).await;
         let metric = |name: &str| {
             let line = metrics.text().lines().find_map(|line| line.strip_prefix(name));
-            let value = line.and_then(|line| line.trim().parse::<f64>().ok());
-            value.unwrap_or_else(|| panic!("there is a {name}")) as u64
+            let value = line.and_then(|line| line.trim().split('.').next()?.parse::<u64>().ok());
+            value.unwrap_or_else(|| panic!("there is a {name}"))
         };
         Self {
             in_flight: metric("seawall_requests_in_flight "),

@@ -295,26 +295,26 @@ fn head(
     (bodiless, cut): (bool, Option<Fault>),
 ) -> String {
     let status = answer.emission.status;
-    let mut head = format!("HTTP/1.1 {status} Chaos\r\nChaos-Serial: {serial}\r\n");
-    head += &format!("Date: {}\r\n", crate::support::http_date(world.ledger.now()));
-    for (name, value) in &answer.fields {
-        head += &format!("{name}: {value}\r\n");
-    }
-    if let Some(token) = asked.field("chaos-token") {
-        head += &format!("Chaos-Token: {token}\r\n");
-    }
+    let date = crate::support::http_date(world.ledger.now());
+    let mut lines = vec![
+        format!("HTTP/1.1 {status} Chaos"),
+        format!("Chaos-Serial: {serial}"),
+        format!("Date: {date}"),
+    ];
+    lines.extend(answer.fields.iter().map(|(name, value)| format!("{name}: {value}")));
+    lines.extend(asked.field("chaos-token").map(|token| format!("Chaos-Token: {token}")));
     let length = answer.range.end - answer.range.start;
     match style {
         _ if status == 304 => {}
         Style::Length => {
             let excess = if cut == Some(Fault::LongLength) { EXCESS } else { 0 };
-            head += &format!("Content-Length: {}\r\n", length + excess);
+            lines.push(format!("Content-Length: {}", length + excess));
         }
-        Style::Chunked => head += "Transfer-Encoding: chunked\r\n",
+        Style::Chunked => lines.push("Transfer-Encoding: chunked".to_owned()),
         Style::Close if bodiless => {}
-        Style::Close => head += "Connection: close\r\n",
+        Style::Close => lines.push("Connection: close".to_owned()),
     }
-    head + "\r\n"
+    lines.join("\r\n") + "\r\n\r\n"
 }
 
 /// Sends the body, or as much of it as the fault lets through; the connection, if it is there.

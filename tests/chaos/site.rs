@@ -38,11 +38,11 @@ pub enum Kind {
 }
 
 const KINDS: [(Kind, &str, u16, u32); 5] = [
-    (Kind::Plain, "plain", 40, 50),
-    (Kind::Dated, "dated", 10, 10),
-    (Kind::Flavoured, "flavoured", 12, 20),
-    (Kind::Personal, "personal", 8, 15),
-    (Kind::Huge, "huge", 3, 5),
+    (Kind::Plain, "plain", 12, 50),
+    (Kind::Dated, "dated", 4, 10),
+    (Kind::Flavoured, "flavoured", 5, 20),
+    (Kind::Personal, "personal", 4, 15),
+    (Kind::Huge, "huge", 2, 5),
 ];
 
 /// A path at an origin.

@@ -27,7 +27,7 @@ pub fn verify(world: &World, sent: &Sent, came: &Came) -> Vec<String> {
         Came::Nothing => {
             ledger.count("outcomes", "no response");
             // Over HTTP/2, the reset for a body that was cut at once overtakes its head.
-            let explained = ledger.explains(sent.place.resource, sent.sent);
+            let explained = ledger.explains(sent.place.resource, sent.moment);
             let fault = "the connection ended without a response and without a cause";
             return if explained { Vec::new() } else { vec![fault.to_owned()] };
         }
@@ -81,7 +81,7 @@ impl Check<'_> {
     fn own_error(&mut self) {
         let (sent, status) = (self.sent, self.response.status);
         let only_if_cached = sent.only_if_cached && status == 504;
-        let explained = self.world.ledger.explains(sent.place.resource, sent.sent);
+        let explained = self.world.ledger.explains(sent.place.resource, sent.moment);
         let holds = status >= 400 && (only_if_cached || (status >= 500 && explained));
         self.that("errors have a cause", holds, || format!("a {status} without a cause"));
         let complete = self.response.complete || self.left;
@@ -135,7 +135,7 @@ impl Check<'_> {
         });
         let failure = ["stale-if-error", "disconnected"];
         let failed = failure.iter().any(|word| self.response.says(&format!("detail={word}")));
-        let explained = !failed || self.world.ledger.explains(sent.place.resource, sent.sent);
+        let explained = !failed || self.world.ledger.explains(sent.place.resource, sent.moment);
         self.that("stale has a cause", explained, || format!("no error, but stale: {emission:?}"));
         self.that("reloads", !sent.no_cache, || format!("a reload got {emission:?}"));
         let standing = self.world.ledger.standing(emission, sent.begun);
