@@ -205,9 +205,13 @@ async fn play(
 /// What nobody can help: time, weather, and administrators.
 async fn fate(proxy: &Proxy, world: &World, until: Instant) {
     let mut rng = SmallRng::seed_from_u64(hash(&(world.seed, "fate")));
+    let mut seen = 0;
     while Instant::now() < until {
         pause(millis(rng.random_range(5..40))).await;
-        proxy.advance(millis(rng.random_range(0..800)));
+        // Time runs with what happens, so that a slow machine finds things as fresh as a fast one.
+        let now = world.ledger.tick();
+        proxy.advance(millis((now - seen) * rng.random_range(0..20)));
+        seen = now;
         let storm = &world.storms[rng.random_range(0..usize::from(ORIGINS))];
         if rng.random_bool(0.02) {
             storm.store(rng.random_bool(0.4), Ordering::Relaxed);

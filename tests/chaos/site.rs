@@ -132,7 +132,7 @@ impl Representation {
         let luck = hash(&(self, "length"));
         let length = match self.place.resource.kind {
             _ if self.error > 0 || self.only > 0 => luck % 300,
-            Kind::Huge => MAX_OBJECT_SIZE + 1 + luck % (4 * MAX_OBJECT_SIZE),
+            Kind::Huge => MAX_OBJECT_SIZE + 1 + luck % MAX_OBJECT_SIZE,
             _ if luck.is_multiple_of(11) => 0,
             _ if luck.is_multiple_of(3) => luck % (100 * 1024),
             _ => luck % 4096,
