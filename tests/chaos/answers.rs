@@ -43,11 +43,13 @@ pub enum Fault {
     Drip,
     Interim,
     WrongValidator,
+    /// A part of something else than `If-Range` names.
+    WrongPart,
     ServerError,
     NotFound,
 }
 
-const FAULTS: [Fault; 22] = [
+const FAULTS: [Fault; 23] = [
     Fault::ResetBeforeHead,
     Fault::CloseBeforeHead,
     Fault::SilentBeforeHead,
@@ -68,6 +70,7 @@ const FAULTS: [Fault; 22] = [
     Fault::Drip,
     Fault::Interim,
     Fault::WrongValidator,
+    Fault::WrongPart,
     Fault::ServerError,
     Fault::NotFound,
 ];
@@ -164,21 +167,24 @@ impl Asked {
             fields: Vec::new(),
             range: 0..length,
         };
-        self.part(&mut answer);
+        self.part(&mut answer, fault == Some(Fault::WrongPart));
         fields.extend(self.description(&representation));
         answer.fields.append(&mut fields);
         answer
     }
 
     /// Makes a 206 of a 200 where a part is asked for and the resource has parts.
-    fn part(&self, answer: &mut Answer) {
+    fn part(&self, answer: &mut Answer, lies: bool) {
         let (length, resource) = (answer.range.end, self.place.resource);
         let range = self.field("range").and_then(|range| one_range(range, length));
         let holds = |condition: &str| condition == answer.emission.representation.tag();
         let same = self.field("if-range").is_none_or(|tag| holds(tag) && !resource.is_weak());
         let asked = self.method == "GET" && answer.emission.status == 200;
-        if let Some((first, last)) = range.filter(|_| asked && same && resource.has_ranges()) {
+        if let Some((first, last)) =
+            range.filter(|_| asked && (same || lies) && resource.has_ranges())
+        {
             answer.emission.status = 206;
+            answer.emission.lie |= lies && self.field("if-range").is_some();
             answer.range = first..last + 1;
             let value = format!("bytes {first}-{last}/{length}");
             answer.fields.push(("Content-Range".to_owned(), value));
@@ -269,7 +275,11 @@ impl Asked {
             4 if personal => (lonely, max_age, Some(("Vary", "Cookie".to_owned()))),
             4 => (Terms { no_cache: true, ..plain }, format!("no-cache, {max_age}"), None),
             5 => (Terms { lifetime: 0, ..plain }, String::new(), None),
-            6 => (Terms { strict: true, ..plain }, format!("{max_age}, must-revalidate"), None),
+            6 => (
+                Terms { strict: true, ..plain },
+                format!("{max_age}, must-revalidate, {while_revalidate}, {if_errors}"),
+                None,
+            ),
             7 => {
                 (Terms { strict: true, ..plain }, format!("max-age=999, s-maxage={lifetime}"), None)
             }

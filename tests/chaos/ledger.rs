@@ -40,7 +40,7 @@ pub struct Emission {
     pub terms: Terms,
     /// Its body was not sent to the end.
     pub cut: bool,
-    /// It is a 304 to a tag that is not the resource's.
+    /// It is a 304 to a tag that is not the resource's, or a part where all was due.
     pub lie: bool,
 }
 

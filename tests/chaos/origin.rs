@@ -160,7 +160,11 @@ async fn answer(world: &Arc<World>, wire: Wire, asked: &Asked) -> Option<Wire> {
     let mut rng = SmallRng::seed_from_u64(hash(&(world.seed, "answer", asked.id, attempt)));
     let resource = asked.place.resource;
     let stormy = world.storms[usize::from(resource.origin)].load(Ordering::Relaxed);
-    let fault = Fault::random(&mut rng, stormy);
+    let mut fault = Fault::random(&mut rng, stormy);
+    if asked.field("chaos-token").is_some() && rng.random_bool(0.1) {
+        // What tempts a proxy to send a request again, where it must not.
+        fault = Some(Fault::CloseBeforeHead);
+    }
     world.ledger.count("origin requests", asked.method.clone());
     if let Some(fault) = fault {
         world.ledger.count("faults", format!("{fault:?}"));
@@ -170,7 +174,12 @@ async fn answer(world: &Arc<World>, wire: Wire, asked: &Asked) -> Option<Wire> {
         world.ledger.advance(resource);
     }
     let mut version = world.ledger.version(resource);
-    if fault == Some(Fault::WrongValidator) && asked.field("if-none-match").is_some() {
+    let lies = match fault {
+        Some(Fault::WrongValidator) => asked.field("if-none-match").is_some(),
+        Some(Fault::WrongPart) => asked.field("if-range").is_some(),
+        _ => false,
+    };
+    if lies {
         // Of no version that there is.
         version += 1_000_000;
     }

@@ -236,7 +236,10 @@ impl Check<'_> {
         self.that("206", !sent.ranges.is_empty(), || "a 206 that nobody asked for".to_owned());
         if let Some(tag) = &sent.if_range {
             let same = *tag == emission.representation.tag() && !tag.starts_with("W/");
-            self.that("If-Range", same, || format!("a part of something else: {emission:?}"));
+            let lied = emission.lie && emission.request == sent.id;
+            self.that("If-Range", same || lied, || {
+                format!("a part of something else: {emission:?}")
+            });
         }
         let kind = self.response.field("content-type").unwrap_or_default();
         let parts = match kind.strip_prefix("multipart/byteranges; boundary=") {
