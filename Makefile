@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance bench bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos bench bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ conformance: ## Score against the public suite: CACHE_TESTS_DIR=… SCORER=…
 	@CACHE_TESTS_DIR="$(CACHE_TESTS_DIR)" SCORER="$(SCORER)" \
 	  ORIGIN_PORT=$(CONFORMANCE_ORIGIN_PORT) PROXY_PORT=$(CONFORMANCE_PROXY_PORT) \
 	  bash scripts/conformance.sh
+
+chaos: ## Random clients against failing origins for minutes: SEED=… ROUNDS=… SECONDS=… CLIENTS=…
+	@SEAWALL_TEST_ALONE=1 CHAOS_SEED="$(or $(SEED),$$(date +%s))" CHAOS_ROUNDS="$(or $(ROUNDS),3)" \
+	  CHAOS_SECONDS="$(or $(SECONDS),60)" CHAOS_CLIENTS="$(or $(CLIENTS),48)" \
+	  $(CARGO) test --locked --test suite -- --nocapture --exact \
+	  chaos::nothing_is_wrong_cut_stale_shared_or_left_behind
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked

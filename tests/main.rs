@@ -15,6 +15,7 @@
 )]
 
 mod authorization;
+mod chaos;
 mod cli;
 mod clients;
 mod collapse;

@@ -1,6 +1,7 @@
 //! Making a connection: addresses in turn, TCP, TLS, and what they ended in.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -40,6 +42,26 @@ pub(super) struct Dialled {
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Asks the system itself whether anything has come. The runtime only knows what had come when
+    /// it last asked, and on a busy worker that was a while ago: a surplus of the last response
+    /// would be taken for the answer to the request that is sent now.
+    ///
+    /// Over TLS, bytes may be the protocol's own: there it is as the runtime says.
+    ///
+    /// # Errors
+    /// If bytes, or the end of the connection, are waiting.
+    fn expect_silence(&self) -> io::Result<()> {
+        let Self::Plain(stream) = self else { return Ok(()) };
+        match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Err(io::Error::other("bytes came before a request was sent")),
+        }
+    }
 }
 
 /// Connects to an address of `target`, the TLS handshake for `server_name` included.
@@ -157,19 +179,22 @@ pub(super) async fn within<T>(
 #[derive(Debug)]
 pub(super) struct Meter {
     start: Instant,
+    /// An exchange is about to begin: nothing may have come for it yet.
+    beginning: AtomicBool,
     received: AtomicBool,
     written: AtomicU64,
 }
 
 impl Meter {
     fn new() -> Self {
-        let received = AtomicBool::new(false);
-        Self { start: Instant::now(), received, written: AtomicU64::new(0) }
+        let (beginning, received) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { start: Instant::now(), beginning, received, written: AtomicU64::new(0) }
     }
 
     /// From here on, [`Meter::received`] is about a new exchange.
     pub(super) fn begin(&self) {
         self.received.store(false, Ordering::Release);
+        self.beginning.store(true, Ordering::Release);
     }
 
     /// Whether a byte came since [`Meter::begin`].
@@ -225,6 +250,12 @@ impl AsyncRead for Metered {
         };
         if buf.filled().len() > before {
             self.meter.received.store(true, Ordering::Release);
+        }
+        if self.meter.beginning.load(Ordering::Acquire) {
+            self.meter.beginning.store(false, Ordering::Release);
+            if polled.is_pending() {
+                self.stream.expect_silence()?;
+            }
         }
         polled
     }
@@ -293,6 +324,33 @@ mod tests {
         Answers,
         Refuses,
         Hangs,
+    }
+
+    /// What has come before a request was sent is not its answer (RFC 9112 §9.2), even where the
+    /// runtime has not heard of it.
+    #[tokio::test]
+    async fn what_came_before_a_request_is_noticed_before_it_is_sent() {
+        for surplus in [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), b""] {
+            let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = origin.local_addr().expect("bound");
+            let stream = TcpStream::connect(address).await.expect("it listens");
+            let (mut peer, _) = origin.accept().expect("a connection");
+            let mut metered = Metered::new(Stream::Plain(stream), Arc::default());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut buffer = [0; 8];
+            let mut read = |metered: &mut Metered| {
+                Pin::new(metered).poll_read(&mut cx, &mut ReadBuf::new(&mut buffer))
+            };
+
+            metered.meter().begin();
+            assert!(read(&mut metered).is_pending());
+            io::Write::write_all(&mut peer, surplus).expect("sent");
+            drop(peer);
+            // Nothing here lets the runtime look at its sockets.
+            assert!(read(&mut metered).is_pending());
+            metered.meter().begin();
+            assert!(matches!(read(&mut metered), Poll::Ready(Err(_))));
+        }
     }
 
     async fn race_of(behaviours: &[Behaviour]) -> Result<(u16, Duration), ErrorKind> {
