@@ -23,6 +23,7 @@ mod directives;
 mod drain;
 mod errors;
 mod forwarded;
+mod framing;
 mod freshness;
 mod head;
 mod headers;

@@ -328,10 +328,15 @@ where
     io.write_all(farewell).await?;
     io.shutdown().await?;
     let mut unread = BytesMut::with_capacity(8 * 1024);
-    while io.read_buf(&mut unread).await? > 0 {
-        unread.clear();
+    loop {
+        match io.read_buf(&mut unread).await {
+            Ok(0) => return Ok(()),
+            // That the content is faulty, where nobody had read so far.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Err(error) => return Err(error),
+            Ok(_) => unread.clear(),
+        }
     }
-    Ok(())
 }
 
 impl Worker {

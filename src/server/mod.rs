@@ -9,12 +9,14 @@ mod bind;
 mod config;
 mod connection;
 mod deadline;
+mod framing;
 mod guard;
 mod interim;
 mod proxy_protocol;
 mod pulse;
 mod run;
 mod service;
+mod strict;
 mod tls;
 mod transport;
 
