@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Limits;
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers;
 
 /// A request body that keeps its bounds.
 #[derive(Debug)]
@@ -50,7 +51,10 @@ impl Body for ClientBody {
         this.deadline.as_mut().reset(Instant::now() + this.pause);
         let Some(frame) = frame else { return Poll::Ready(None) };
         Poll::Ready(Some(match frame {
-            Ok(frame) => {
+            Ok(mut frame) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_from_trailers(trailers);
+                }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match this.left.checked_sub(length) {
                     Some(left) => {

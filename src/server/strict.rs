@@ -10,16 +10,18 @@ use tokio::io::ReadBuf;
 use super::framing::{Finding, Reader};
 use super::pulse::Pulse;
 
-/// A byte that may stand nowhere in a head (RFC 9110 §5.5, RFC 9112 §3): it makes hyper answer 400
-/// and close.
-const REFUSED: &[u8] = b"\0";
+/// What stands in place of the rest of a head that is refused: a byte that may stand nowhere in
+/// one (RFC 9110 §5.5, RFC 9112 §3), which makes hyper answer 400 and close, and the empty line
+/// that hyper may wait for before it looks.
+const REFUSED: &[u8] = b"\0\n\n";
 
 /// The reader of one connection, between its socket and hyper.
 #[derive(Debug)]
 pub(super) struct Strict {
     pulse: Arc<Pulse>,
     state: State,
-    /// What came after a request that asks for another protocol, until its answer is known.
+    /// What hyper gets before the socket's next byte: what came after a request that asks for
+    /// another protocol, until its answer is known, or what makes hyper refuse a head.
     held: BytesMut,
 }
 
@@ -48,10 +50,14 @@ impl Strict {
         }
         // hyper reads on only when it has answered, so what the bytes are is known now.
         let start = buf.filled().len();
+        self.put_held(buf);
+        Some(self.after_read(buf, start))
+    }
+
+    fn put_held(&mut self, buf: &mut ReadBuf<'_>) {
         let count = self.held.len().min(buf.remaining());
         buf.put_slice(&self.held[..count]);
         self.held.advance(count);
-        Some(self.after_read(buf, start))
     }
 
     /// Looks at what was read into `buf` from `start` on, and takes back what hyper may not see.
@@ -70,7 +76,8 @@ impl Strict {
             }
             Finding::BadHead(at) => {
                 buf.set_filled(start + at);
-                buf.put_slice(REFUSED);
+                self.held = BytesMut::from(REFUSED);
+                self.put_held(buf);
                 self.state = State::Over;
             }
             Finding::BadContent(0) => {

@@ -143,7 +143,11 @@ async fn chunks_are_forwarded_without_their_extensions() {
         ("CRLF as content", "2⏎⏎⏎0⏎⏎", "\r\n"),
         ("chunks as content", "5⏎0⏎⏎⏎0⏎⏎", "0\r\n\r\n"),
         ("trailers", "2⏎ok⏎0⏎X-Sum: 1⏎Y:⏎⏎", "ok"),
-        ("trailers that are dropped", "2⏎ok⏎0⏎Authorization: x⏎Cookie: a⏎Connection: close⏎⏎", "ok"),
+        (
+            "trailers that are dropped",
+            "2⏎ok⏎0⏎Authorization: x⏎Cookie: a⏎Connection: close⏎⏎",
+            "ok",
+        ),
     ];
     let cases = cases.map(|(name, chunks, content)| {
         (name, format!("{HEAD}{chunks}"), format!("POST / chunked {content}"))

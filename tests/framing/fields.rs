@@ -58,15 +58,18 @@ async fn a_field_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn the_end_of_a_head_is_an_empty_line_and_nothing_else() {
-    expect_refusals(refused, &[
-        ("bare LF", "GET / HTTP/1.1⏎◊\n"),
-        ("bare LF twice", "GET / HTTP/1.1⏎Host: example.test\n\n"),
-        ("a space", "GET / HTTP/1.1⏎◊ ⏎⏎"),
-        ("a tab", "GET / HTTP/1.1⏎◊\t⏎⏎"),
-        ("CR CR LF", "GET / HTTP/1.1⏎◊\r\r\n⏎"),
-        ("LF CR LF", "GET / HTTP/1.1⏎◊\n⏎"),
-        ("NUL", "GET / HTTP/1.1⏎◊\u{0}⏎⏎"),
-    ])
+    expect_refusals(
+        refused,
+        &[
+            ("bare LF", "GET / HTTP/1.1⏎◊\n"),
+            ("bare LF twice", "GET / HTTP/1.1⏎Host: example.test\n\n"),
+            ("a space", "GET / HTTP/1.1⏎◊ ⏎⏎"),
+            ("a tab", "GET / HTTP/1.1⏎◊\t⏎⏎"),
+            ("CR CR LF", "GET / HTTP/1.1⏎◊\r\r\n⏎"),
+            ("LF CR LF", "GET / HTTP/1.1⏎◊\n⏎"),
+            ("NUL", "GET / HTTP/1.1⏎◊\u{0}⏎⏎"),
+        ],
+    )
     .await;
 }
 
@@ -77,13 +80,16 @@ async fn too_much_is_refused() {
     let name = format!("GET / HTTP/1.1⏎◊{}: x⏎⏎", "x".repeat(100_000));
     let fields = format!("GET / HTTP/1.1⏎◊{}⏎", "X: y⏎".repeat(1000));
     let method = format!("{} / HTTP/1.1⏎◊⏎", "X".repeat(100_000));
-    expect_refusals(refused, &[
-        ("a long target", &target),
-        ("a long value", &field),
-        ("a long name", &name),
-        ("many fields", &fields),
-        ("a long method", &method),
-    ])
+    expect_refusals(
+        refused,
+        &[
+            ("a long target", &target),
+            ("a long value", &field),
+            ("a long name", &name),
+            ("many fields", &fields),
+            ("a long method", &method),
+        ],
+    )
     .await;
 }
 
@@ -109,13 +115,29 @@ async fn what_is_unusual_and_clear_is_forwarded() {
 #[tokio::test]
 async fn an_expectation_other_than_100_continue_is_refused() {
     let values = [
-        "", "x", "100", "100-continu", "100-continuee", "100 continue", "100-continue, x",
-        "x, 100-continue", "100-continue=1", "100-continue;a=b", "y 100-continue", "\"100-continue\"",
-        "100-continue,", ",100-continue", "100-continue, 100-continue", "200-ok",
+        "",
+        "x",
+        "100",
+        "100-continu",
+        "100-continuee",
+        "100 continue",
+        "100-continue, x",
+        "x, 100-continue",
+        "100-continue=1",
+        "100-continue;a=b",
+        "y 100-continue",
+        "\"100-continue\"",
+        "100-continue,",
+        ",100-continue",
+        "100-continue, 100-continue",
+        "200-ok",
     ];
     let mut cases = Vec::new();
     for value in values {
-        cases.push((format!("{value:?}"), format!("POST / HTTP/1.1⏎◊Expect: {value}⏎Content-Length: 2⏎⏎ok")));
+        cases.push((
+            format!("{value:?}"),
+            format!("POST / HTTP/1.1⏎◊Expect: {value}⏎Content-Length: 2⏎⏎ok"),
+        ));
         cases.push((format!("{value:?} on GET"), format!("GET / HTTP/1.1⏎◊Expect: {value}⏎⏎")));
     }
     for (name, fields) in [
@@ -136,7 +158,11 @@ async fn an_expectation_other_than_100_continue_is_refused() {
 async fn an_expectation_changes_no_framing() {
     expect_forwarded(&[
         ("without content", "GET / HTTP/1.1⏎◊Expect: 100-continue⏎⏎", "GET / - "),
-        ("an empty one", "POST / HTTP/1.1⏎◊Expect: 100-continue⏎Content-Length: 0⏎⏎", "POST / length "),
+        (
+            "an empty one",
+            "POST / HTTP/1.1⏎◊Expect: 100-continue⏎Content-Length: 0⏎⏎",
+            "POST / length ",
+        ),
     ])
     .await;
 }

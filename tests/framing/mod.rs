@@ -47,7 +47,7 @@ async fn expect_refusals(check: Check, cases: &[(&str, &str)]) {
     for (name, case) in cases {
         for in_bytes in [false, true] {
             let outcome = wire.send(case, in_bytes).await;
-            if let Err(fault) = check(&outcome) {
+            if let Err(fault) = check(&outcome).and(outcome.ended.then_some(()).ok_or("hangs")) {
                 faults.push(format!("{name} (in bytes: {in_bytes}): {fault}: {outcome:?}"));
             }
         }
@@ -64,7 +64,10 @@ async fn expect_forwarded(cases: &[(&str, &str, &str)]) {
         for in_bytes in [false, true] {
             let outcome = wire.send(case, in_bytes).await;
             let got: Vec<_> = outcome.forwarded.iter().map(Forwarded::to_string).collect();
-            if got != [*expected, "GET /after - "] || outcome.statuses != [200, 200] {
+            if got != [*expected, "GET /after - "]
+                || outcome.statuses != [200, 200]
+                || !outcome.ended
+            {
                 faults.push(format!("{name} (in bytes: {in_bytes}): {got:?} {outcome:?}"));
             }
         }
@@ -79,7 +82,7 @@ async fn expect_last(cases: &[(&str, &str, &str)]) {
     for (name, case, expected) in cases {
         let outcome = wire.send(case, false).await;
         let got: Vec<_> = outcome.forwarded.iter().map(Forwarded::to_string).collect();
-        if got != [*expected] || outcome.statuses != [200] {
+        if got != [*expected] || outcome.statuses != [200] || !outcome.ended {
             faults.push(format!("{name}: {got:?} {outcome:?}"));
         }
     }

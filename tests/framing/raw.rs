@@ -8,6 +8,9 @@ use crate::support::*;
 /// What follows each case on its connection.
 pub const AFTER: &str = "GET /after HTTP/1.1⏎◊Connection: close⏎⏎";
 
+/// How long a connection may take to end: a case that hangs is told by its name.
+const PATIENCE: std::time::Duration = secs(3);
+
 /// The bytes of a case.
 pub fn bytes(case: &str) -> Vec<u8> {
     let case = case.replace('◊', "Host: example.test⏎").replace('⏎', "\r\n");
@@ -39,10 +42,11 @@ impl fmt::Display for Forwarded {
 }
 
 /// What became of a case.
-#[derive(Debug)]
 pub struct Outcome {
     /// The final responses that the client got before the connection ended.
     pub statuses: Vec<u16>,
+    /// Whether it ended at all.
+    pub ended: bool,
     /// Everything that the client got.
     pub said: String,
     /// The requests that the origin got whole.
@@ -120,17 +124,43 @@ impl Wire {
         } else {
             client.try_send(bytes).await;
         }
-        let said = String::from_utf8_lossy(&client.ended().await).into_owned();
+        let mut said = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match client.some().await {
+                    bytes if bytes.is_empty() => return,
+                    bytes => said.extend(bytes),
+                }
+            }
+        });
+        let ended = ended.await.is_ok();
+        let said = String::from_utf8_lossy(&said).into_owned();
         let mut log = self.log.lock().unwrap();
         let partial = log.partial.iter_mut().flat_map(std::mem::take).collect();
         let forwarded = std::mem::take(&mut log.forwarded);
-        Outcome { statuses: statuses(&said), said, forwarded, partial }
+        Outcome { statuses: statuses(&said), ended, said, forwarded, partial }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { statuses, ended, said, forwarded, partial } = self;
+        let partial = String::from_utf8_lossy(partial);
+        let first = said.lines().next().unwrap_or_default();
+        let targets: Vec<_> = forwarded.iter().map(Forwarded::to_string).collect();
+        let start = partial.lines().next().unwrap_or_default();
+        let end: String =
+            partial.chars().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect();
+        write!(
+            f,
+            "{statuses:?}, ended: {ended}, {first:?}, {targets:?}, partial: {start:?}..{end:?}"
+        )
     }
 }
 
 fn statuses(said: &str) -> Vec<u16> {
-    let heads = said.split("HTTP/1.1 ").skip(1);
-    heads.filter_map(|head| head[..3].parse().ok()).filter(|&status| status >= 200).collect()
+    let heads = said.split("HTTP/1.").skip(1);
+    heads.filter_map(|head| head[2..5].parse().ok()).filter(|&status| status >= 200).collect()
 }
 
 /// Takes the whole requests off the front of `bytes`; what is not one stays for ever.

@@ -2,8 +2,8 @@
 
 use super::Step;
 
-/// Digits of a chunk's size: as many as 64 bits have.
-const MAX_DIGITS: u8 = 16;
+/// Digits of a chunk's size: as many as 64 bits have, of which others count in 63.
+const MAX_DIGITS: u16 = 16;
 
 /// Bytes of the extensions of one chunk. Nobody uses them; they are dropped.
 const MAX_EXTENSION: u16 = 256;
@@ -122,7 +122,8 @@ impl Chunks {
         let digit = char::from(byte).to_digit(16)?;
         self.count += 1;
         self.size = (self.size << 4) | u64::from(digit);
-        (self.count <= u16::from(MAX_DIGITS)).then_some(Part::Size)
+        let fits = self.count <= MAX_DIGITS && i64::try_from(self.size).is_ok();
+        fits.then_some(Part::Size)
     }
 
     fn extension(&mut self, quote: Quote, byte: u8) -> Option<Part> {

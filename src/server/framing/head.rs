@@ -117,11 +117,14 @@ impl Head {
         // Without a colon it is no field, and hyper refuses it.
         let Some(colon) = memchr(b':', line) else { return Ok(()) };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if is_same(name, b"content-length") {
+        if is_lookalike(name) {
+            return Err(Ambiguous);
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
             let length = if cut { None } else { parse_length(trim(value)) };
             let is_first = self.length.is_none();
             self.length = Some(length.filter(|_| is_first).ok_or(Ambiguous)?);
-        } else if is_same(name, b"transfer-encoding") {
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.chunked || cut || !trim(value).eq_ignore_ascii_case(b"chunked") {
                 return Err(Ambiguous);
             }
@@ -150,13 +153,9 @@ fn check_target(request_line: &[u8]) -> Result<(), Ambiguous> {
     memchr(b'#', request_line).map_or(Ok(()), |_| Err(Ambiguous))
 }
 
-/// Whether a field has this name, in any case. A gateway to CGI takes `_` for `-`, so a name that is
-/// the same but for that is the same here.
-fn is_same(name: &[u8], wanted: &[u8]) -> bool {
-    let same = |(&byte, &wanted): (&u8, &u8)| {
-        byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && byte == b'_')
-    };
-    name.len() == wanted.len() && name.iter().zip(wanted).all(same)
+/// Whether a gateway to CGI, which takes `_` for `-`, would take this name for one that frames.
+fn is_lookalike(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content_length") || name.eq_ignore_ascii_case(b"transfer_encoding")
 }
 
 /// OWS (RFC 9110 §5.6.3) and no other space.
@@ -167,9 +166,11 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// RFC 9110 §8.6: digits and nothing else. A list of equal lengths could be read as one, but no
+/// RFC 9110 §8.6: digits and nothing else, and no more than
+/// fits the signed numbers that others count in. A list of equal lengths could be read as one, but no
 /// client in use sends one.
 fn parse_length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+    let length: i64 = std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()?;
+    u64::try_from(length).ok()
 }
