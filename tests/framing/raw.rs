@@ -21,7 +21,7 @@ pub fn bytes(case: &str) -> Vec<u8> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
     pub head: String,
-    pub framing: String,
+    pub framing: &'static str,
     pub body: Vec<u8>,
 }
 
@@ -178,7 +178,7 @@ fn parse(bytes: &[u8]) -> Option<(Forwarded, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     assert!(!head.replace("\r\n", "").contains(['\r', '\n', '\0']), "{head:?}");
-    let mut request = Forwarded { head, framing: "-".to_owned(), body: Vec::new() };
+    let mut request = Forwarded { head, framing: "-", body: Vec::new() };
     assert_eq!(request.all("host").len(), 1, "{request:?}");
     let (lengths, codings) = (request.all("content-length"), request.all("transfer-encoding"));
     let mut at = end + 4;
@@ -188,7 +188,7 @@ fn parse(bytes: &[u8]) -> Option<(Forwarded, usize)> {
             assert!(length.bytes().all(|byte| byte.is_ascii_digit()), "{request:?}");
             let length: usize = length.parse().unwrap();
             request.body = bytes.get(at..at + length)?.to_vec();
-            request.framing = "length".to_owned();
+            request.framing = "length";
             at += length;
         }
         ([], ["chunked"]) => loop {
@@ -201,7 +201,7 @@ fn parse(bytes: &[u8]) -> Option<(Forwarded, usize)> {
                 let end = bytes[at..].windows(2).position(|window| window == b"\r\n")?;
                 assert_eq!(end, 0, "no trailers in these tests");
                 at += 2;
-                request.framing = "chunked".to_owned();
+                request.framing = "chunked";
                 break;
             }
             request.body.extend_from_slice(bytes.get(at..at + size)?);

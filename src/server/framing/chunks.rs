@@ -102,7 +102,7 @@ impl Chunks {
                 Some(if self.size == 0 { Part::Line } else { Part::Data })
             }
             (Part::DataCr, b'\r') => Some(Part::DataLf),
-            (Part::DataLf, b'\n') => Some(Part::Size),
+            (Part::DataLf | Part::LastLf, b'\n') => Some(Part::Size),
             (Part::Line, b'\r') => Some(Part::LastLf),
             (Part::Line, _) => {
                 self.name = Name::default();
@@ -113,7 +113,6 @@ impl Chunks {
             (Part::Value, b'\r') => Some(Part::ValueLf),
             (Part::Value, _) => is_text(byte).then_some(Part::Value),
             (Part::ValueLf, b'\n') => Some(Part::Line),
-            (Part::LastLf, b'\n') => Some(Part::Size),
             _ => None,
         }
     }

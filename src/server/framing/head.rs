@@ -29,18 +29,24 @@ pub(super) struct Request {
 /// A head that is being read.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    /// The beginning of the line that the last bytes ended in, [`KEPT`] at most.
-    kept: Vec<u8>,
-    /// More of that line has come than was kept.
-    cut: bool,
-    /// The last byte of it.
-    last: u8,
+    unfinished: Unfinished,
     empty_lines: u8,
     /// The request line has been read.
     begun: bool,
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+}
+
+/// The line that the last bytes ended in.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// The beginning of it, [`KEPT`] at most.
+    kept: Vec<u8>,
+    /// More of it has come than was kept.
+    cut: bool,
+    /// The last byte of it.
+    last: u8,
 }
 
 /// It can't be read in one way only.
@@ -66,15 +72,15 @@ impl Head {
 
     /// A line ends; `piece` is what came of it since the last read, without the LF.
     fn end_line(&mut self, piece: &[u8]) -> Result<Option<Request>, Ambiguous> {
-        if self.kept.is_empty() {
+        if self.unfinished.kept.is_empty() {
             let line = piece.strip_suffix(b"\r").ok_or(Ambiguous)?;
             return self.line(line, false);
         }
         self.keep(piece)?;
-        if self.last != b'\r' {
+        let Unfinished { kept, cut, last } = std::mem::take(&mut self.unfinished);
+        if last != b'\r' {
             return Err(Ambiguous);
         }
-        let (kept, cut) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.cut));
         self.line(if cut { &kept } else { kept.strip_suffix(b"\r").unwrap_or(&kept) }, cut)
     }
 
@@ -83,10 +89,11 @@ impl Head {
         if !self.begun {
             check_target(piece)?;
         }
-        self.last = last;
-        let room = piece.len().min(KEPT - self.kept.len());
-        self.kept.extend_from_slice(&piece[..room]);
-        self.cut |= room < piece.len();
+        let line = &mut self.unfinished;
+        line.last = last;
+        let room = piece.len().min(KEPT - line.kept.len());
+        line.kept.extend_from_slice(&piece[..room]);
+        line.cut |= room < piece.len();
         Ok(())
     }
 
