@@ -49,6 +49,23 @@ macro_rules! error_kinds {
                     .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
+            /// Whether the connection ends with the answer: where a request could not be read, it
+            /// is in doubt where the next one begins (RFC 9112 §9.3).
+            #[must_use]
+            pub const fn closes(self) -> bool {
+                matches!(
+                    self,
+                    Self::BadRequest
+                        | Self::BadHost
+                        | Self::MethodRefused
+                        | Self::UriTooLong
+                        | Self::BodyTooLarge
+                        | Self::ClientTimeout
+                        | Self::ClientAborted
+                        | Self::ExpectationFailed
+                )
+            }
+
             /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3), where one fits.
             #[must_use]
             pub const fn proxy_error(self) -> Option<&'static str> {

@@ -61,6 +61,20 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes from a request's trailers what is for one connection, and what a reader that merges
+/// them with the head would act on: framing, routing, credentials, conditions (RFC 9110 §6.5.1).
+pub fn strip_from_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    let acted_on: SmallVec<[HeaderName; 4]> = trailers
+        .keys()
+        .filter(|name| is_kept(name) || name.as_str().contains('"'))
+        .cloned()
+        .collect();
+    for name in acted_on {
+        trailers.remove(name);
+    }
+}
+
 /// The hop-by-hop set (RFC 9110 §7.6.1, §11.7).
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     const STANDARD: [HeaderName; 6] =

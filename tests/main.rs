@@ -26,6 +26,7 @@ mod drain;
 mod errors;
 mod floods;
 mod forwarded;
+mod framing;
 mod freshness;
 mod head;
 mod headers;

@@ -62,7 +62,10 @@ fn refusal(request: &Request, limits: &Limits) -> Option<ErrorKind> {
     {
         return Some(ErrorKind::BodyTooLarge);
     }
+    // RFC 9110 §10.1.1: the only one there is, and it is made once.
     let mut expectations = head.headers.get_all(EXPECT).iter();
-    let unknown = expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    unknown.then_some(ErrorKind::ExpectationFailed)
+    let unknown = expectations
+        .next()
+        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    (unknown || expectations.next().is_some()).then_some(ErrorKind::ExpectationFailed)
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Limits;
 use crate::error::{ErrorKind, ProxyError, Source};
+use crate::headers;
 
 /// A request body that keeps its bounds.
 ///
@@ -82,7 +83,10 @@ where
         }
         let Some(frame) = frame else { return Poll::Ready(None) };
         Poll::Ready(Some(match frame {
-            Ok(frame) => {
+            Ok(mut frame) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_from_trailers(trailers);
+                }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.received += length;
                 match this.left.checked_sub(length) {

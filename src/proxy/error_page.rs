@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::body::Body;
@@ -76,6 +76,10 @@ impl ErrorPages {
             && let Ok(value) = HeaderValue::try_from(format!("{}; error={error}", self.name))
         {
             headers.insert(&PROXY_STATUS, value);
+        }
+        if kind.closes() {
+            // hyper takes it as its order, and drops it on HTTP/2.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             // RFC 9110 §15.5.6: a 405 has to name what is allowed.

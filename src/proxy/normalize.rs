@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, UPGRADE};
+use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use ipnet::IpNet;
 use tower::Service;
 
@@ -64,6 +65,8 @@ where
 }
 
 fn normalize(mut request: Request, trusted: &[IpNet]) -> Result<Normal, ProxyError> {
+    check_form(&request.head)?;
+    check_names(&request)?;
     let trusted = forwarding::is_trusted(&request, trusted);
     let mut secure = request.connection.secure;
     if trusted {
@@ -72,8 +75,44 @@ fn normalize(mut request: Request, trusted: &[IpNet]) -> Result<Normal, ProxyErr
     let target = target(&request, secure)?;
     request.hop = hop(&request, &request.head.headers);
     headers::strip_hop_by_hop(&mut request.head.headers);
+    if request.head.version < Version::HTTP_11 {
+        // RFC 9110 §10.1.1: HTTP/1.0 knows no interim response, so nobody waits for one.
+        request.head.headers.remove(EXPECT);
+    }
     join_cookies(&mut request.head.headers);
     Ok(Normal { request, target, trusted })
+}
+
+/// Each form of target is for some requests only (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn check_form(head: &Parts) -> Result<(), ProxyError> {
+    let uri = &head.uri;
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    // hyper shows a `:path` that is missing as an empty one, which `path_and_query` would show as
+    // the root.
+    let is_missing = uri.path().is_empty();
+    let fits = !is_missing
+        && match uri.scheme() {
+            Some(scheme) if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS => false,
+            // Absolute form; HTTP/2 has a path beside its scheme and authority.
+            Some(_) if head.version < Version::HTTP_2 => {
+                path.is_empty() || path.starts_with(['/', '?'])
+            }
+            // An authority alone is for CONNECT.
+            None if uri.authority().is_some() => false,
+            _ => path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS),
+        };
+    if fits { Ok(()) } else { Err(ErrorKind::BadRequest.into()) }
+}
+
+/// RFC 9110 §5.6.2: a quote is in no token, but in what the `http` crate takes for a name. HTTP/1
+/// names are checked by its parser.
+fn check_names(request: &Request) -> Result<(), ProxyError> {
+    let is_bad = |name: &HeaderName| name.as_str().contains('"');
+    let http2 = request.connection.protocol == Protocol::Http2;
+    if http2 && request.head.headers.keys().any(is_bad) {
+        return Err(ErrorKind::BadRequest.into());
+    }
+    Ok(())
 }
 
 /// The effective URI (RFC 9110 §7.1, RFC 9112 §3.2 and §3.3, RFC 9113 §8.3.1).
@@ -85,7 +124,6 @@ fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
     if more.is_some() {
         return Err(ErrorKind::BadHost.into());
     }
-    check_form(head)?;
     // An authority in the target goes before `Host`, which stands for it elsewhere but has to be
     // valid all the same (RFC 9112 §3.2).
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -107,19 +145,6 @@ fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
         None => return Err(ErrorKind::BadHost.into()),
     };
     target.map_err(bad_target)
-}
-
-/// Whether the target has the form that its method asks for (RFC 9112 §3.2): an authority alone is
-/// for `CONNECT`, an asterisk for `OPTIONS`. Of schemes there are two; which of them a client names
-/// says nothing, for the connection tells.
-fn check_form(head: &http::request::Parts) -> Result<(), ProxyError> {
-    let uri = &head.uri;
-    let http = match uri.scheme() {
-        Some(scheme) => *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS,
-        None => uri.authority().is_none(),
-    };
-    let asterisk = uri.path() == "*" && head.method != Method::OPTIONS;
-    if http && !asterisk { Ok(()) } else { Err(ErrorKind::BadRequest.into()) }
 }
 
 fn bad_target(error: TargetError) -> ProxyError {

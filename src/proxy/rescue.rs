@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{ACCEPT, CONNECTION};
+use http::header::ACCEPT;
 use http::{HeaderValue, Method};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ErrorPages;
-use crate::context::{Protocol, Request, RequestId, Response};
-use crate::error::{ErrorKind, Fault, ProxyError};
+use crate::context::{Request, RequestId, Response};
+use crate::error::{Fault, ProxyError};
 
 /// Answers what the layers below could not.
 #[derive(Clone, Debug)]
@@ -42,11 +42,10 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let head = request.head.method == Method::HEAD;
-        let closable = request.connection.protocol == Protocol::Http1;
         let accept = request.head.headers.get(ACCEPT).cloned();
         let id = request.id;
         let pages = Arc::clone(&self.pages);
-        Rescuing { inner: self.inner.call(request), pages, accept, id, head, closable }
+        Rescuing { inner: self.inner.call(request), pages, accept, id, head }
     }
 }
 
@@ -59,7 +58,6 @@ pin_project! {
         accept: Option<HeaderValue>,
         id: RequestId,
         head: bool,
-        closable: bool,
     }
 }
 
@@ -75,20 +73,9 @@ where
         Poll::Ready(Ok(answer.unwrap_or_else(|error| {
             log(&error, *this.id);
             let accept = this.accept.as_ref();
-            let mut response = this.pages.respond(error.kind, accept, *this.id, *this.head);
-            if *this.closable && is_in_doubt(error.kind) {
-                let close = HeaderValue::from_static("close");
-                response.http.headers_mut().insert(CONNECTION, close);
-            }
-            response
+            this.pages.respond(error.kind, accept, *this.id, *this.head)
         })))
     }
-}
-
-/// Whether the client's sense of HTTP is not ours, so that what it sends next is not read: for it,
-/// the bytes after a `CONNECT` are a tunnel's.
-const fn is_in_doubt(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::BadRequest | ErrorKind::BadHost | ErrorKind::MethodRefused)
 }
 
 /// What the operator has to act on is logged with its cause; a client's mistakes are not. What is

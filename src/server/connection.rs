@@ -1,6 +1,7 @@
 //! One client connection: PROXY header, TLS, which HTTP version, then hyper to its end.
 
 use std::cell::RefCell;
+use std::error::Error as _;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -339,10 +340,15 @@ where
     io.write_all(farewell).await?;
     io.shutdown().await?;
     let mut unread = BytesMut::with_capacity(8 * 1024);
-    while io.read_buf(&mut unread).await? > 0 {
-        unread.clear();
+    loop {
+        match io.read_buf(&mut unread).await {
+            Ok(0) => return Ok(()),
+            // That the content is faulty, where nobody had read so far.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Err(error) => return Err(error),
+            Ok(_) => unread.clear(),
+        }
     }
-    Ok(())
 }
 
 impl Worker {
@@ -353,7 +359,7 @@ impl Worker {
 
     fn ended(&self, peer: SocketAddr, end: &End) {
         match end {
-            End::Closed(Err(error)) if error.is_parse() => self.metrics.bad_request(),
+            End::Closed(Err(error)) if is_malformed(error) => self.metrics.bad_request(),
             End::TimedOut { due } => {
                 tracing::debug!(%peer, ?due, "connection cut: too slow");
                 self.metrics.connection_timed_out();
@@ -362,6 +368,12 @@ impl Worker {
         }
         tracing::trace!(%peer, ?end, "connection ended");
     }
+}
+
+/// Whether a connection ended for what its client sent, by the verdict of hyper or of h2.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let of_http2 = || error.source()?.downcast_ref::<h2::Error>();
+    error.is_parse() || of_http2().is_some_and(h2::Error::is_library)
 }
 
 impl<I, S> Graceful for &mut http1::UpgradeableConnection<I, S>

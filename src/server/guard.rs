@@ -1,5 +1,6 @@
 //! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes, and
-//! writes interim responses. The bytes themselves are hyper's to understand.
+//! writes interim responses, and lets `Strict` look at what HTTP/1 clients send. The rest of the bytes
+//! is hyper's to understand.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::interim::Interim;
 use super::pulse::Pulse;
 use super::seats::Permit;
+use super::strict::Strict;
 
 /// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
 /// connection still counts as one.
@@ -22,6 +24,8 @@ pub(super) struct Guard<T> {
     interim: Option<Arc<Interim>>,
     /// Interim responses begun: they are finished before any other byte.
     begun: BytesMut,
+    /// HTTP/1 only.
+    strict: Option<Strict>,
     _permit: Permit,
 }
 
@@ -32,7 +36,8 @@ impl<T> Guard<T> {
         interim: Option<Arc<Interim>>,
         permit: Permit,
     ) -> Self {
-        Self { io, pulse, interim, begun: BytesMut::new(), _permit: permit }
+        let strict = interim.is_some().then(|| Strict::new(Arc::clone(&pulse)));
+        Self { io, pulse, interim, begun: BytesMut::new(), strict, _permit: permit }
     }
 }
 
@@ -91,12 +96,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(read) = self.strict.as_mut().and_then(|strict| strict.before_read(buf)) {
+            return Poll::Ready(read);
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.pulse.read();
         }
-        Poll::Ready(Ok(()))
+        match &mut self.strict {
+            Some(strict) => Poll::Ready(strict.after_read(buf, before)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

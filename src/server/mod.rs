@@ -9,6 +9,7 @@ mod bind;
 mod config;
 mod connection;
 mod deadline;
+mod framing;
 mod guard;
 mod interim;
 mod proxy_protocol;
@@ -16,6 +17,7 @@ mod pulse;
 mod run;
 mod seats;
 mod service;
+mod strict;
 mod tls;
 mod transport;
 

@@ -30,6 +30,8 @@ pub(super) struct Pulse {
     served: AtomicBool,
     /// Whether the last request had a body.
     body: AtomicBool,
+    /// Whether the connection has left HTTP (RFC 9110 §15.2.2).
+    switched: AtomicBool,
     last_read: AtomicU64,
     /// First byte of a head that is being read (HTTP/1 only: HTTP/2 has other frames).
     head_since: AtomicU64,
@@ -71,6 +73,7 @@ impl Pulse {
             active: AtomicUsize::new(0),
             served: AtomicBool::new(false),
             body: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
@@ -144,6 +147,11 @@ impl Pulse {
     /// Whether the last request had a body, some of which may be unread.
     pub(super) fn had_body(&self) -> bool {
         self.body.load(Relaxed)
+    }
+
+    /// Whether the connection has left HTTP.
+    pub(super) fn has_switched(&self) -> bool {
+        self.switched.load(Relaxed)
     }
 
     /// Whether a part of a request's head has come that was not completed.
@@ -253,6 +261,11 @@ pub(super) struct Pass {
 }
 
 impl Pass {
+    /// Its answer is 101.
+    pub(super) fn switches(&self) {
+        self.pulse.switched.store(true, Relaxed);
+    }
+
     /// The body gave a frame, or has one to give: it is the client's turn.
     pub(super) fn owes(&mut self) {
         if self.pulse.protocol == Protocol::Http2 && !self.owing {

@@ -142,6 +142,11 @@ where
         // for clients of HTTP/1.0.
         *response.version_mut() = http::Version::HTTP_11;
         let mut pass = this.pass.take();
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS
+            && let Some(pass) = &pass
+        {
+            pass.switches();
+        }
         Poll::Ready(Ok(response.map(|body| {
             if let Some(pass) = &mut pass {
                 pass.owes();

@@ -15,7 +15,7 @@ use super::World;
 use super::answers::{Answer, Asked, EXCESS, Fault};
 use super::content::hash;
 use super::site::{Place, Resource};
-use crate::support::{Framing, Unreadable, Wire, find, framing};
+use crate::support::{Framing, Reader, Unreadable, find, framing};
 
 /// How an origin's silence ends at the latest, if the proxy does not end it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ pub async fn pause(duration: Duration) {
 
 async fn serve(world: Arc<World>, origin: u8, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    let mut wire = Wire::new(stream);
+    let mut wire = Reader::new(stream);
     loop {
         let (line, fields) = match wire.head().await {
             Ok(Some(head)) => head,
@@ -116,7 +116,7 @@ fn parse(line: &str, fields: Vec<(String, String)>) -> Option<Asked> {
 }
 
 /// Reads a request's body, whose bytes follow from its token; whether all of it came.
-async fn receive(world: &World, wire: &mut Wire, asked: &Asked) -> bool {
+async fn receive(world: &World, wire: &mut Reader, asked: &Asked) -> bool {
     let mut framing = match framing(&asked.fields) {
         Ok(framing) => framing.unwrap_or(Framing::Length(0)),
         Err(fault) => {
@@ -155,7 +155,7 @@ async fn receive(world: &World, wire: &mut Wire, asked: &Asked) -> bool {
 }
 
 /// Answers; the connection, if it can serve another request.
-async fn answer(world: &Arc<World>, wire: Wire, asked: &Asked) -> Option<Wire> {
+async fn answer(world: &Arc<World>, wire: Reader, asked: &Asked) -> Option<Reader> {
     let attempt = world.attempt(asked.id);
     let mut rng = SmallRng::seed_from_u64(hash(&(world.seed, "answer", asked.id, attempt)));
     let resource = asked.place.resource;
@@ -195,7 +195,7 @@ async fn answer(world: &Arc<World>, wire: Wire, asked: &Asked) -> Option<Wire> {
     send(world, wire, asked, answer, fault, &mut rng).await
 }
 
-async fn without_head(fault: Fault, mut wire: Wire) {
+async fn without_head(fault: Fault, mut wire: Reader) {
     const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=99\r\nContent-Le";
     match fault {
         Fault::ResetBeforeHead => return wire.reset(),
@@ -220,19 +220,19 @@ async fn without_head(fault: Fault, mut wire: Wire) {
 }
 
 /// Says nothing more until the proxy has had enough.
-async fn silence(wire: &mut Wire) {
+async fn silence(wire: &mut Reader) {
     let ended = async { while wire.some().await.is_ok_and(|bytes| !bytes.is_empty()) {} };
     let _ = tokio::time::timeout(SILENCE, ended).await;
 }
 
 async fn send(
     world: &Arc<World>,
-    mut wire: Wire,
+    mut wire: Reader,
     asked: &Asked,
     mut answer: Answer,
     fault: Option<Fault>,
     rng: &mut SmallRng,
-) -> Option<Wire> {
+) -> Option<Reader> {
     let status = answer.emission.status;
     let bodiless = asked.method == "HEAD" || status == 304;
     let length = answer.range.end - answer.range.start;
@@ -328,13 +328,13 @@ fn head(
 
 /// Sends the body, or as much of it as the fault lets through; the connection, if it is there.
 async fn body(
-    mut wire: Wire,
+    mut wire: Reader,
     answer: &Answer,
     style: Style,
     cut: Option<Fault>,
     fault: Option<Fault>,
     rng: &mut SmallRng,
-) -> Option<Wire> {
+) -> Option<Reader> {
     let content = answer.emission.representation.content();
     let mut at = answer.range.start;
     let end = match cut {

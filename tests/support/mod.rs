@@ -17,7 +17,7 @@ pub use answer::{Answer, given, ok, raw, status};
 pub use client::{Client, Request, Response, delete, get, head, post, put, request};
 pub use gate::Gate;
 pub use http2::{H2Client, h2_origin};
-pub use message::{Fault as Unreadable, Framing, Io, Wire, find, framing};
+pub use message::{Fault as Unreadable, Framing, Io, Wire as Reader, find, framing};
 pub use origin::{Origin, Seen};
 pub use proxy::{Proxy, SettingsExt, all, alone, rss};
 pub use tls::Authority;
