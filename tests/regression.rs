@@ -375,3 +375,23 @@ async fn another_variant_of_a_cold_key_is_shared_while_the_first_still_arrives()
         origin.requests().iter().filter(|seen| seen.field("x-a") == Some("2")).count();
     assert_eq!(of_the_second, 1);
 }
+
+// hyper sends HTTP/1.0 on a connection whose last response was of that version, and then a body
+// of unknown length not at all.
+#[tokio::test]
+async fn an_upload_is_not_lost_on_a_connection_of_an_old_origin() {
+    let origin = Origin::script(|mut conn| async move {
+        while conn.request().await.is_some() {
+            let head = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n";
+            conn.send(format!("{head}ok")).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    proxy.get("/").await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send("3\r\nabc\r\n0\r\n\r\n").await;
+    assert_eq!(client.exchange_rest().await.text(), "ok");
+    assert_eq!(origin.last().body, b"abc");
+}
