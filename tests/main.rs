@@ -19,12 +19,15 @@ mod cli;
 mod clients;
 mod collapse;
 mod connections;
+mod corpus;
 mod directives;
 mod drain;
 mod errors;
 mod forwarded;
 mod framing;
 mod freshness;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod head;
 mod headers;
 mod heuristics;
