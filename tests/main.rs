@@ -20,6 +20,7 @@ mod clients;
 mod collapse;
 mod connections;
 mod corpus;
+mod differential;
 mod directives;
 mod drain;
 mod errors;

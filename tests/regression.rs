@@ -395,3 +395,14 @@ async fn an_upload_is_not_lost_on_a_connection_of_an_old_origin() {
     assert_eq!(client.exchange_rest().await.text(), "ok");
     assert_eq!(origin.last().body, b"abc");
 }
+
+// A head that comes in pieces is not looked at by hyper before its end, which a fault hides.
+#[tokio::test]
+async fn a_bare_lf_in_the_second_piece_of_a_head_is_refused_at_once() {
+    let (origin, proxy) = stage(ok("body")).await;
+    let long = "x".repeat(100);
+    let mut client = proxy.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\n")).await;
+    assert_eq!(client.exchange_rest().await.status, 400);
+    assert_eq!(origin.count(), 0);
+}

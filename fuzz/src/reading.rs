@@ -318,11 +318,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Exactly one `Host` that is a host (RFC 9112 §3.2); HTTP/1.0 may have none.
+/// Exactly one `Host` that is a host (RFC 9112 §3.2); HTTP/1.0 may have none. An authority in the
+/// target stands in its place.
 fn host(asked: &Asked) -> Result<(), Stop> {
+    let replaced = !asked.target.starts_with(b"/");
     match &*values(&asked.fields, "host") {
         [] if asked.old => Ok(()),
-        [host] if super::reference::host(host.as_bytes()).is_some() => Ok(()),
+        [host] if replaced || super::reference::host(host.as_bytes()).is_some() => Ok(()),
         _ => Err(Stop::Doubt("a Host that is not one")),
     }
 }

@@ -14,9 +14,9 @@ pub fn host(raw: &[u8]) -> Option<String> {
         None => {
             let name = name.strip_suffix('.').unwrap_or(name);
             let fits = (1..=255).contains(&name.len());
-            let outer = name.starts_with('.') || name.ends_with('.');
+            let whole = name.split('.').all(|label| !label.is_empty());
             let valid = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-            (fits && !outer && name.chars().all(valid)).then(|| name.to_owned())?
+            (fits && whole && name.chars().all(valid)).then(|| name.to_owned())?
         }
     };
     if !port.chars().all(|c| c.is_ascii_digit()) {

@@ -14,7 +14,7 @@ use seawall::config::{CliOverrides, Toggled, origin, parse};
 use super::strict::{self, Fault, Seen};
 
 /// How long anything may take: far above what any input needs, below what a fuzzer calls a hang.
-const BOUND: Duration = Duration::from_secs(10);
+const BOUND: Duration = Duration::from_secs(5);
 
 /// Targets that get the script's bytes for an answer, and not the usual one.
 pub const SCRIPTED: &str = "/scripted";
@@ -55,7 +55,6 @@ pub enum Client {
     /// It does.
     Finishes,
     /// It waits for the proxy to end the connection.
-    #[allow(dead_code)]
     Waits,
 }
 

@@ -78,8 +78,7 @@ fn parse_port(digits: &str) -> Result<u16, TargetError> {
 }
 
 fn check_name(name: &str) -> Result<(), TargetError> {
-    let fits =
-        (1..=MAX_HOST).contains(&name.len()) && !name.starts_with('.') && !name.ends_with('.');
+    let fits = name.len() <= MAX_HOST && name.split('.').all(|label| !label.is_empty());
     let valid =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     if fits && name.bytes().all(valid) { Ok(()) } else { Err(TargetError::Host) }

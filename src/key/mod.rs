@@ -227,6 +227,8 @@ mod tests {
             ("http://u@h/", TargetError::Host),
             ("http://a b/", TargetError::Host),
             ("http://h../", TargetError::Host),
+            ("http://.h/", TargetError::Host),
+            ("http://a..h/", TargetError::Host),
             ("http://./", TargetError::Host),
             ("http://[::1/", TargetError::Host),
             ("http://[::1]x/", TargetError::Host),
