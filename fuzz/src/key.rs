@@ -1,5 +1,7 @@
 //! The normal form of targets: what is keyed is what is sent, in one spelling.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
 use seawall::key::{Target, normalize_host, normalize_path};
 
@@ -30,10 +32,10 @@ pub fn run(data: &[u8]) {
 
 fn target(host: &[u8], path: &[u8]) -> Option<Target> {
     if let Ok(path) = std::str::from_utf8(path) {
-        let normal = normalize_path(path).ok().map(|normal| normal.into_owned());
+        let normal = normalize_path(path).ok().map(Cow::into_owned);
         assert_eq!(normal, reference::path(path.as_bytes()), "{path:?}");
     }
-    let normal = normalize_host(host, false).ok().map(|normal| normal.into_owned());
+    let normal = normalize_host(host, false).ok().map(Cow::into_owned);
     assert_eq!(normal, reference::host(host), "{host:?}");
     let path = PathAndQuery::try_from(path).ok()?;
     let target = Target::new(false, host, &path).ok()?;

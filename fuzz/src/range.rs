@@ -37,7 +37,7 @@ pub fn run(data: &[u8]) {
             }
         }
         let _ = combinable(&part, &input.response);
-        if stored[0].len() > 0 {
+        if !stored[0].is_empty() {
             let range = ContentRange { start, end: stored[0].end, complete: None };
             let _ = part.combined(&input.response, range, times, &overrides, &request);
         }

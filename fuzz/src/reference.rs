@@ -9,15 +9,13 @@ pub fn host(raw: &[u8]) -> Option<String> {
         Some((name, port)) if !port.contains(']') => (name, port),
         _ => (&*raw, ""),
     };
-    let name = match name.strip_prefix('[') {
-        Some(literal) => format!("[{}]", literal.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?),
-        None => {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            let fits = (1..=255).contains(&name.len());
-            let whole = name.split('.').all(|label| !label.is_empty());
-            let valid = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-            (fits && whole && name.chars().all(valid)).then(|| name.to_owned())?
-        }
+    let name = if let Some(literal) = name.strip_prefix('[') {
+        format!("[{}]", literal.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?)
+    } else {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let whole = name.len() <= 255 && name.split('.').all(|label| !label.is_empty());
+        let valid = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        (whole && name.chars().all(valid)).then(|| name.to_owned())?
     };
     if !port.chars().all(|c| c.is_ascii_digit()) {
         return None;
@@ -65,7 +63,7 @@ fn unreserved(path: &[u8]) -> Option<String> {
         if character.is_ascii_alphanumeric() || "-._~".contains(character) {
             normal.push(character);
         } else {
-            normal.push_str(&format!("%{byte:02X}"));
+            normal += &encoded(byte);
         }
         rest = &after[2..];
     }
@@ -76,9 +74,13 @@ fn unreserved(path: &[u8]) -> Option<String> {
 fn literal(byte: u8) -> Option<String> {
     match byte {
         b'\\' | 0..=b' ' | 0x7f => None,
-        0x80.. => Some(format!("%{byte:02X}")),
+        0x80.. => Some(encoded(byte)),
         _ => Some(char::from(byte).to_string()),
     }
+}
+
+fn encoded(byte: u8) -> String {
+    format!("%{byte:02X}")
 }
 
 /// RFC 3986 §5.2.4, by a stack of segments.
