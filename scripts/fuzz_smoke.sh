@@ -34,7 +34,7 @@ for target in $targets; do
         -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
         -dict="$dictionary" -artifact_prefix="$out/artifacts/$target/" -print_final_stats=1 \
         >"$log" 2>&1 </dev/null || { result="FAILED, see $log"; failed=1; }
-    last=$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -n 1)
+    last=$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -n 1 || true)
     stat() { grep -oE "stat::$1: +[0-9]+" "$log" | grep -oE '[0-9]+$' || echo '-'; }
     value() { grep -oE "$1: [0-9]+" <<<"$last" | grep -oE '[0-9]+$' || echo '-'; }
     printf '%-20s %12s %8s %10s %8s  %s\n' "$target" "$(stat number_of_executed_units)" \
