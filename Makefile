@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos bench bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos fuzz-smoke bench bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -68,3 +68,6 @@ bench: ## Micro-benchmarks of the hit path
 bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
 	$(CARGO) build --profile dist --locked
 	@bash benches/e2e.sh
+
+fuzz-smoke: ## Each fuzz target for 30 s (FUZZ_SECONDS, FUZZ_TARGETS); needs a nightly compiler
+	@bash scripts/fuzz_smoke.sh

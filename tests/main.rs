@@ -20,7 +20,9 @@ mod cli;
 mod clients;
 mod collapse;
 mod connections;
+mod corpus;
 mod deception;
+mod differential;
 mod directives;
 mod drain;
 mod errors;
@@ -28,6 +30,8 @@ mod floods;
 mod forwarded;
 mod framing;
 mod freshness;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod head;
 mod headers;
 mod heuristics;

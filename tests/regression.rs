@@ -375,3 +375,34 @@ async fn another_variant_of_a_cold_key_is_shared_while_the_first_still_arrives()
         origin.requests().iter().filter(|seen| seen.field("x-a") == Some("2")).count();
     assert_eq!(of_the_second, 1);
 }
+
+// hyper sends HTTP/1.0 on a connection whose last response was of that version, and then a body
+// of unknown length not at all.
+#[tokio::test]
+async fn an_upload_is_not_lost_on_a_connection_of_an_old_origin() {
+    let origin = Origin::script(|mut conn| async move {
+        while conn.request().await.is_some() {
+            let head = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n";
+            conn.send(format!("{head}ok")).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    proxy.get("/").await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send("3\r\nabc\r\n0\r\n\r\n").await;
+    assert_eq!(client.exchange_rest().await.text(), "ok");
+    assert_eq!(origin.last().body, b"abc");
+}
+
+// A head that comes in pieces is not looked at by hyper before its end, which a fault hides.
+#[tokio::test]
+async fn a_bare_lf_in_the_second_piece_of_a_head_is_refused_at_once() {
+    let (origin, proxy) = stage(ok("body")).await;
+    let long = "x".repeat(100);
+    let mut client = proxy.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\n")).await;
+    assert_eq!(client.exchange_rest().await.status, 400);
+    assert_eq!(origin.count(), 0);
+}

@@ -153,7 +153,7 @@ fn finish_http1(
         connection.let_go();
         Hold::Nothing
     } else {
-        let keep = response::keep_for(&head.headers, job.upstream.config.idle_timeout);
+        let keep = response::keep_for(&head, job.upstream.config.idle_timeout);
         Hold::Http1 { upstream: Arc::clone(&job.upstream), connection, keep }
     };
     let body = OriginBody::new(job, incoming, head.status, hold, upload);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::config::UnknownTransferCoding;
 use crate::error::ErrorKind;
@@ -92,8 +92,14 @@ fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// How long the connection may idle: `limit`, or a second less than what the origin's
 /// `Keep-Alive: timeout` says, where that is shorter. The second is for the clocks and the way.
-pub(super) fn keep_for(headers: &HeaderMap, limit: Duration) -> Duration {
-    let told = headers.get_all(KEEP_ALIVE).iter().filter_map(keep_alive_timeout).min();
+///
+/// Not at all after a response of HTTP/1.0: hyper would lower the next request to that version, and
+/// content of unknown length would be lost, for there is no `chunked` (RFC 9112 §6.1).
+pub(super) fn keep_for(head: &Parts, limit: Duration) -> Duration {
+    if head.version < Version::HTTP_11 {
+        return Duration::ZERO;
+    }
+    let told = head.headers.get_all(KEEP_ALIVE).iter().filter_map(keep_alive_timeout).min();
     match told {
         Some(seconds) => limit.min(Duration::from_secs(seconds.saturating_sub(1))),
         None => limit,
@@ -231,7 +237,7 @@ mod tests {
             (Some("nonsense"), 4),
         ] {
             let fields: Vec<_> = value.map(|value| ("keep-alive", value)).into_iter().collect();
-            let kept = keep_for(&head(200, &fields).headers, Duration::from_secs(4));
+            let kept = keep_for(&head(200, &fields), Duration::from_secs(4));
             assert_eq!(kept, Duration::from_secs(expected), "{value:?}");
         }
     }
@@ -248,10 +254,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_keep_alive_lengthens_the_idle_time(value in any_value(), limit in 0..100_u64) {
-            let mut headers = HeaderMap::new();
-            headers.insert(KEEP_ALIVE, value);
+            let mut head = head(200, &[]);
+            head.headers.insert(KEEP_ALIVE, value);
             let limit = Duration::from_secs(limit);
-            prop_assert!(keep_for(&headers, limit) <= limit);
+            prop_assert!(keep_for(&head, limit) <= limit);
         }
 
         #[test]
