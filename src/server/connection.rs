@@ -299,10 +299,10 @@ impl Opened {
             }
             Protocol::Http2 => {
                 let connection = worker.http2.serve_connection(io, stack);
-                drive(connection, pulse, limits, shutdown).await
+                drive(connection, Arc::clone(&pulse), limits, shutdown).await
             }
         };
-        worker.ended(peer, &end);
+        worker.ended(peer, &end, &pulse);
     }
 }
 
@@ -335,7 +335,11 @@ where
 }
 
 impl Worker {
-    fn ended(&self, peer: SocketAddr, end: &End) {
+    fn ended(&self, peer: SocketAddr, end: &End, pulse: &Pulse) {
+        if let Some(excess) = pulse.excess() {
+            tracing::debug!(%peer, excess = excess.word(), "connection ended: too much");
+            self.metrics.connection_exceeded(excess.word());
+        }
         match end {
             End::Closed(Err(error)) if error.is_parse() => self.metrics.bad_request(),
             End::TimedOut { due } => {

@@ -1,5 +1,6 @@
-//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes, and
-//! writes interim responses. The bytes themselves are hyper's to understand.
+//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes,
+//! writes interim responses, and ends an HTTP/2 connection whose client overdoes it. The bytes
+//! themselves are hyper's to understand.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::accept::Permit;
+use super::frames::{self, Excess, Watch};
 use super::interim::Interim;
 use super::pulse::Pulse;
 
@@ -22,6 +24,8 @@ pub(super) struct Guard<T> {
     interim: Option<Arc<Interim>>,
     /// Interim responses begun: they are finished before any other byte.
     begun: BytesMut,
+    /// HTTP/2 only.
+    watch: Option<Box<Watch>>,
     _permit: Permit,
 }
 
@@ -32,7 +36,8 @@ impl<T> Guard<T> {
         interim: Option<Arc<Interim>>,
         permit: Permit,
     ) -> Self {
-        Self { io, pulse, interim, begun: BytesMut::new(), _permit: permit }
+        let watch = pulse.is_http2().then(|| Box::new(Watch::new()));
+        Self { io, pulse, interim, begun: BytesMut::new(), watch, _permit: permit }
     }
 }
 
@@ -65,6 +70,36 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether frames that were read may go on to hyper.
+    fn judge_read(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let now = self.pulse.read();
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let verdict = watch.receive(bytes, now);
+        self.pulse.head_since(watch.head_since());
+        verdict.map_err(|excess| self.end(excess, cx))
+    }
+
+    /// Whether frames that were written leave the connection as it is.
+    fn judge_written(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        // What a client makes us send is its doing, and as old as its latest bytes.
+        let verdict = watch.send(bytes, self.pulse.last_read());
+        verdict.map_err(|excess| self.end(excess, cx))
+    }
+
+    /// Tells the client why its connection ends, if that takes no waiting; hyper, which is told
+    /// that the stream is broken, ends all that is under way.
+    fn end(&mut self, excess: Excess, cx: &mut Context<'_>) -> io::Error {
+        self.pulse.exceed(excess);
+        if let Some(watch) = self.watch.take().filter(|watch| watch.is_between_frames()) {
+            let goaway = frames::calm_down(watch.last_stream());
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(cx, &goaway) {
+                let _ = Pin::new(&mut self.io).poll_flush(cx);
+            }
+        }
+        io::Error::other(excess.word())
+    }
+
     /// Tells the pulse how a write went.
     fn watched<R>(&self, poll: Poll<R>) -> Poll<R> {
         if poll.is_pending() {
@@ -76,7 +111,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,10 +119,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.pulse.read();
-        }
-        Poll::Ready(Ok(()))
+        let read = &buf.filled()[before..];
+        Poll::Ready(if read.is_empty() { Ok(()) } else { self.judge_read(read, cx) })
     }
 }
 
@@ -99,7 +132,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.watched(written)
+        let count = ready!(self.watched(written))?;
+        self.judge_written(&buf[..count], cx)?;
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -109,7 +144,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.watched(written)
+        let count = ready!(self.watched(written))?;
+        let mut left = count;
+        for piece in bufs {
+            let piece = &piece[..left.min(piece.len())];
+            self.judge_written(piece, cx)?;
+            left -= piece.len();
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

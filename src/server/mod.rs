@@ -9,6 +9,7 @@ mod bind;
 mod config;
 mod connection;
 mod deadline;
+mod frames;
 mod guard;
 mod interim;
 mod proxy_protocol;

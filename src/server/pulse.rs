@@ -1,13 +1,14 @@
 //! What a connection is doing, for its deadlines: shared by its socket, its requests and the
 //! future that watches them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Limits;
+use super::frames::Excess;
 use crate::context::Protocol;
 use crate::telemetry::CoreMetrics;
 
@@ -30,7 +31,7 @@ pub(super) struct Pulse {
     /// Whether the last request had a body.
     body: AtomicBool,
     last_read: AtomicU64,
-    /// First byte of a head that is being read (HTTP/1 only: HTTP/2 has other frames).
+    /// When the head began that is being read.
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
@@ -38,6 +39,8 @@ pub(super) struct Pulse {
     /// when one of them was last able to send.
     owing: AtomicUsize,
     last_sent: AtomicU64,
+    /// HTTP/2 only: why the connection was ended.
+    excess: OnceLock<Excess>,
 }
 
 /// What a connection has to do next.
@@ -67,17 +70,43 @@ impl Pulse {
             stalled_since: AtomicU64::new(NEVER),
             owing: AtomicUsize::new(0),
             last_sent: AtomicU64::new(NEVER),
+            excess: OnceLock::new(),
         })
     }
 
-    /// Bytes came in.
-    pub(super) fn read(&self) {
+    pub(super) fn is_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
+    }
+
+    /// Bytes came in; when, counted from the connection's start.
+    pub(super) fn read(&self) -> Duration {
         let now = self.now();
         self.last_read.store(now, Relaxed);
         let waiting = self.protocol == Protocol::Http1 && self.active.load(Relaxed) == 0;
         if waiting && self.head_since.load(Relaxed) == NEVER {
             self.head_since.store(now, Relaxed);
         }
+        after(now)
+    }
+
+    /// When bytes came in last.
+    pub(super) fn last_read(&self) -> Duration {
+        after(self.last_read.load(Relaxed))
+    }
+
+    /// HTTP/2 only: since when a header block is being read, if one is.
+    pub(super) fn head_since(&self, since: Option<Duration>) {
+        self.head_since.store(since.map_or(NEVER, count), Relaxed);
+    }
+
+    /// HTTP/2 only: the client did too much of something.
+    pub(super) fn exceed(&self, excess: Excess) {
+        let _ = self.excess.set(excess);
+    }
+
+    /// What the client did too much of.
+    pub(super) fn excess(&self) -> Option<Excess> {
+        self.excess.get().copied()
     }
 
     /// A write could not take a byte.
@@ -99,7 +128,9 @@ impl Pulse {
         self.body.store(body, Relaxed);
         self.active.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
-        self.head_since.store(NEVER, Relaxed);
+        if self.protocol == Protocol::Http1 {
+            self.head_since.store(NEVER, Relaxed);
+        }
         self.metrics.request_started();
         let received = self.at(self.last_read.load(Relaxed));
         (Pass { pulse: Arc::clone(self), owing: false }, received.into_std())
@@ -137,7 +168,16 @@ impl Pulse {
             (stalled != NEVER).then(|| (self.at(stalled) + limits.write_timeout, Due::Write));
         let next = (!self.is_active()).then(|| self.next_request(limits));
         // While a response is being written its client is not idle yet.
-        write.or(next).or_else(|| self.windows_shut(limits))
+        let due = write.or(next).or_else(|| self.windows_shut(limits));
+        // Other requests may be under way while an HTTP/2 client sends one more.
+        due.into_iter().chain(self.head_open(limits)).min_by_key(|&(at, _)| at)
+    }
+
+    /// The deadline of an HTTP/2 header block that is being read.
+    fn head_open(&self, limits: &Limits) -> Option<(Instant, Due)> {
+        let head = self.head_since.load(Relaxed);
+        (self.is_http2() && head != NEVER)
+            .then(|| (self.at(head) + limits.header_timeout, Due::Head))
     }
 
     /// The deadline of a client that opens no window (RFC 9113 §5.2): nothing is written then, so
@@ -160,12 +200,22 @@ impl Pulse {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+        count(self.base.elapsed())
     }
 
     fn at(&self, time: u64) -> Instant {
-        self.base + Duration::from_nanos(time.saturating_sub(1))
+        self.base + after(time)
     }
+}
+
+/// A time as it is kept.
+fn count(after: Duration) -> u64 {
+    u64::try_from(after.as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// A kept time, counted from the connection's start.
+fn after(time: u64) -> Duration {
+    Duration::from_nanos(time.saturating_sub(1))
 }
 
 /// A request under way; dropped when its response is over.

@@ -39,6 +39,7 @@ macro_rules! counters {
             miss_duration: Histogram,
             miss_first_byte: Histogram,
             details: Details,
+            excesses: Details,
         }
 
         impl CoreMetrics {
@@ -150,6 +151,11 @@ impl CoreMetrics {
     /// A connection was cut because a handshake, a request head or a write took too long.
     pub fn connection_timed_out(&self) {
         add(&self.connection_timeouts, 1);
+    }
+
+    /// A connection was ended because its client did too much of `what`, which is one of few words.
+    pub fn connection_exceeded(&self, what: &'static str) {
+        self.excesses.count(what);
     }
 
     /// A connection could not be accepted.
