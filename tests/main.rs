@@ -28,6 +28,7 @@ mod head;
 mod headers;
 mod heuristics;
 mod http2;
+mod http2_attacks;
 mod interim;
 mod invalidation;
 mod memory;
