@@ -1,6 +1,10 @@
 //! Hostile HTTP/2 clients (RFC 9113 §10.5): each loses its own connection, and costs the origin and
 //! other clients next to nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use h2::Reason;
 use seawall::config::Settings;
 
@@ -67,7 +71,7 @@ async fn one_by_one(
     let mut client = FrameClient::connect(proxy.address, &[]).await;
     let before = origin.count();
     for index in 0..10_000 {
-        if !client.send(get_frame(stream(index), &format!("/{index}"))).await {
+        if !client.send(get_frame(stream(index), &format!("/{before}-{index}"))).await {
             return (index, client);
         }
         eventually("the request or the end", || {
@@ -176,4 +180,42 @@ async fn floods_of_every_frame_end_the_connection() {
         assert!(origin.count() <= 2, "{what}: {}", origin.count());
         proxy.is_well(&origin).await;
     }
+}
+
+// A fill may survive its client, and a client may have many connections: together they must not
+// make the origin work without bound for nobody.
+#[tokio::test]
+async fn fetches_that_nobody_waits_for_are_few_however_many_were_asked_for() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&open);
+    let origin = Origin::script(move |mut conn| {
+        let counter = Arc::clone(&counter);
+        async move {
+            while let Some(request) = conn.request().await {
+                if request.target == "/well" {
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                    continue;
+                }
+                counter.fetch_add(1, SeqCst);
+                conn.send(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nCache-Control: max-age=600\r\n\r\n",
+                )
+                .await;
+                while !conn.some().await.is_empty() {}
+                counter.fetch_sub(1, SeqCst);
+                return;
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    let mut asked = 0;
+    for _ in 0..4 {
+        let (count, mut client) = one_by_one(&proxy, &origin, cancel).await;
+        client.ended().await;
+        asked += count;
+    }
+    assert!(asked > 600, "{asked}");
+    eventually("the rest to end", || open.load(SeqCst) <= 256).await;
+    assert_eq!(proxy.get("/well").await.status, 200);
 }
