@@ -336,9 +336,9 @@ where
 
 impl Worker {
     fn ended(&self, peer: SocketAddr, end: &End, pulse: &Pulse) {
-        if let Some(excess) = pulse.excess() {
-            tracing::debug!(%peer, excess = excess.word(), "connection ended: too much");
-            self.metrics.connection_exceeded(excess.word());
+        if let Some(offence) = pulse.offence() {
+            tracing::debug!(%peer, offence = offence.word(), "connection ended: its client misbehaves");
+            self.metrics.connection_offended(offence.word());
         }
         match end {
             End::Closed(Err(error)) if error.is_parse() => self.metrics.bad_request(),

@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::accept::Permit;
-use super::frames::{self, Excess, Watch};
+use super::frames::{Offence, Watch};
 use super::interim::Interim;
 use super::pulse::Pulse;
 
@@ -76,7 +76,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         let Some(watch) = &mut self.watch else { return Ok(()) };
         let verdict = watch.receive(bytes, now);
         self.pulse.head_since(watch.head_since());
-        verdict.map_err(|excess| self.end(excess, cx))
+        verdict.map_err(|offence| self.end(offence, cx))
     }
 
     /// Whether frames that were written leave the connection as it is.
@@ -84,20 +84,20 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         let Some(watch) = &mut self.watch else { return Ok(()) };
         // What a client makes us send is its doing, and as old as its latest bytes.
         let verdict = watch.send(bytes, self.pulse.last_read());
-        verdict.map_err(|excess| self.end(excess, cx))
+        verdict.map_err(|offence| self.end(offence, cx))
     }
 
     /// Tells the client why its connection ends, if that takes no waiting; hyper, which is told
     /// that the stream is broken, ends all that is under way.
-    fn end(&mut self, excess: Excess, cx: &mut Context<'_>) -> io::Error {
-        self.pulse.exceed(excess);
+    fn end(&mut self, offence: Offence, cx: &mut Context<'_>) -> io::Error {
+        self.pulse.offend(offence);
         if let Some(watch) = self.watch.take().filter(|watch| watch.is_between_frames()) {
-            let goaway = frames::calm_down(watch.last_stream());
+            let goaway = offence.goaway(watch.last_stream());
             if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(cx, &goaway) {
                 let _ = Pin::new(&mut self.io).poll_flush(cx);
             }
         }
-        io::Error::other(excess.word())
+        io::Error::other(offence.word())
     }
 
     /// Tells the pulse how a write went.

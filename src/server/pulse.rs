@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Limits;
-use super::frames::Excess;
+use super::frames::Offence;
 use crate::context::Protocol;
 use crate::telemetry::CoreMetrics;
 
@@ -40,7 +40,7 @@ pub(super) struct Pulse {
     owing: AtomicUsize,
     last_sent: AtomicU64,
     /// HTTP/2 only: why the connection was ended.
-    excess: OnceLock<Excess>,
+    offence: OnceLock<Offence>,
 }
 
 /// What a connection has to do next.
@@ -70,7 +70,7 @@ impl Pulse {
             stalled_since: AtomicU64::new(NEVER),
             owing: AtomicUsize::new(0),
             last_sent: AtomicU64::new(NEVER),
-            excess: OnceLock::new(),
+            offence: OnceLock::new(),
         })
     }
 
@@ -99,14 +99,14 @@ impl Pulse {
         self.head_since.store(since.map_or(NEVER, count), Relaxed);
     }
 
-    /// HTTP/2 only: the client did too much of something.
-    pub(super) fn exceed(&self, excess: Excess) {
-        let _ = self.excess.set(excess);
+    /// HTTP/2 only: the client has lost the connection.
+    pub(super) fn offend(&self, offence: Offence) {
+        let _ = self.offence.set(offence);
     }
 
     /// What the client did too much of.
-    pub(super) fn excess(&self) -> Option<Excess> {
-        self.excess.get().copied()
+    pub(super) fn offence(&self) -> Option<Offence> {
+        self.offence.get().copied()
     }
 
     /// A write could not take a byte.

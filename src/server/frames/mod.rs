@@ -61,9 +61,9 @@ const EMPTY_DATA: Allowance = Allowance { burst: 50, per_second: 5 };
 /// Frames of types that we don't know, which are ignored (RFC 9113 §5.5).
 const UNKNOWN: Allowance = Allowance { burst: 100, per_second: 10 };
 
-/// What a client did too much of.
+/// Why a client loses its connection: what it did too much of, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(super) enum Offence {
     /// Streams that it reset.
     Resets,
     /// Faults that made us reset a stream.
@@ -82,9 +82,11 @@ pub(super) enum Excess {
     EmptyData,
     /// Frames of unknown types.
     Unknown,
+    /// Its first frame is not SETTINGS.
+    Preface,
 }
 
-impl Excess {
+impl Offence {
     /// The word in metrics and the log.
     pub(super) const fn word(self) -> &'static str {
         match self {
@@ -97,7 +99,20 @@ impl Excess {
             Self::WindowUpdates => "window-updates",
             Self::EmptyData => "empty-data",
             Self::Unknown => "unknown-frames",
+            Self::Preface => "preface",
         }
+    }
+
+    /// The frame that ends the connection (RFC 9113 §6.8).
+    pub(super) fn goaway(self, last_stream: u32) -> [u8; 17] {
+        let reason = match self {
+            Self::Preface => Reason::PROTOCOL_ERROR,
+            _ => Reason::ENHANCE_YOUR_CALM,
+        };
+        let mut goaway = [0, 0, 8, kind::GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        goaway[9..13].copy_from_slice(&last_stream.to_be_bytes());
+        goaway[13..].copy_from_slice(&u32::from(reason).to_be_bytes());
+        goaway
     }
 }
 
@@ -106,6 +121,8 @@ impl Excess {
 pub(super) struct Watch {
     received: Scanner,
     sent: Scanner,
+    /// Whether a first frame has come.
+    begun: bool,
     /// The highest stream that the client has opened.
     last_stream: u32,
     /// When the header block began that is being read.
@@ -130,6 +147,7 @@ impl Watch {
         Self {
             received: Scanner::after(PREFACE),
             sent: Scanner::after(0),
+            begun: false,
             last_stream: 0,
             head_since: None,
             head_ends: false,
@@ -149,9 +167,12 @@ impl Watch {
     /// The client sent these bytes.
     ///
     /// # Errors
-    /// With what it has done too much of.
-    pub(super) fn receive(&mut self, mut bytes: &[u8], now: Duration) -> Result<(), Excess> {
+    /// If the connection has to end.
+    pub(super) fn receive(&mut self, mut bytes: &[u8], now: Duration) -> Result<(), Offence> {
         while let Some(frame) = self.received.next(&mut bytes) {
+            if !self.begun {
+                self.begin(&frame)?;
+            }
             self.follow_head(&frame, now);
             self.received(&frame, now)?;
         }
@@ -164,8 +185,8 @@ impl Watch {
     /// We sent these bytes.
     ///
     /// # Errors
-    /// With what the client made us do too much of.
-    pub(super) fn send(&mut self, mut bytes: &[u8], now: Duration) -> Result<(), Excess> {
+    /// If the connection has to end.
+    pub(super) fn send(&mut self, mut bytes: &[u8], now: Duration) -> Result<(), Offence> {
         while let Some(frame) = self.sent.next(&mut bytes) {
             self.sent(&frame, now)?;
         }
@@ -188,6 +209,12 @@ impl Watch {
         self.sent.is_between()
     }
 
+    /// The client's preface ends with SETTINGS (RFC 9113 §3.4), which hyper does not insist on.
+    fn begin(&mut self, first: &Frame) -> Result<(), Offence> {
+        self.begun = first.kind == kind::SETTINGS && !first.is_ack();
+        if self.begun { Ok(()) } else { Err(Offence::Preface) }
+    }
+
     fn follow_head(&mut self, frame: &Frame, now: Duration) {
         match frame.kind {
             kind::HEADERS => self.head_since = Some(now),
@@ -198,8 +225,8 @@ impl Watch {
         self.head_ends = frame.ends_headers();
     }
 
-    fn received(&mut self, frame: &Frame, now: Duration) -> Result<(), Excess> {
-        let (budget, cost, allowance, excess) = match frame.kind {
+    fn received(&mut self, frame: &Frame, now: Duration) -> Result<(), Offence> {
+        let (budget, cost, allowance, offence) = match frame.kind {
             kind::HEADERS => {
                 if frame.stream > self.last_stream {
                     self.last_stream = frame.stream;
@@ -213,25 +240,25 @@ impl Watch {
             kind::CONTINUATION | kind::PUSH_PROMISE => return Ok(()),
             kind::DATA if frame.length > 0 || frame.ends_stream() => return Ok(()),
             kind::SETTINGS if frame.is_ack() => return Ok(()),
-            kind::DATA => (&mut self.empty_data, 1, EMPTY_DATA, Excess::EmptyData),
-            kind::RST_STREAM => (&mut self.resets, RESET, RESETS, Excess::Resets),
-            kind::SETTINGS | kind::GOAWAY => (&mut self.settings, 1, SETTINGS, Excess::Settings),
-            kind::PING => (&mut self.pings, 1, PINGS, Excess::Pings),
+            kind::DATA => (&mut self.empty_data, 1, EMPTY_DATA, Offence::EmptyData),
+            kind::RST_STREAM => (&mut self.resets, RESET, RESETS, Offence::Resets),
+            kind::SETTINGS | kind::GOAWAY => (&mut self.settings, 1, SETTINGS, Offence::Settings),
+            kind::PING => (&mut self.pings, 1, PINGS, Offence::Pings),
             kind::PRIORITY | kind::PRIORITY_UPDATE => {
-                (&mut self.priorities, 1, PRIORITIES, Excess::Priorities)
+                (&mut self.priorities, 1, PRIORITIES, Offence::Priorities)
             }
             kind::WINDOW_UPDATE => {
                 if frame.word < TINY && !self.tiny_updates.spend(1, TINY_UPDATES, now) {
-                    return Err(Excess::WindowUpdates);
+                    return Err(Offence::WindowUpdates);
                 }
-                (&mut self.updates, 1, WINDOW_UPDATES, Excess::WindowUpdates)
+                (&mut self.updates, 1, WINDOW_UPDATES, Offence::WindowUpdates)
             }
-            _ => (&mut self.unknown, 1, UNKNOWN, Excess::Unknown),
+            _ => (&mut self.unknown, 1, UNKNOWN, Offence::Unknown),
         };
-        if budget.spend(cost, allowance, now) { Ok(()) } else { Err(excess) }
+        if budget.spend(cost, allowance, now) { Ok(()) } else { Err(offence) }
     }
 
-    fn sent(&mut self, frame: &Frame, now: Duration) -> Result<(), Excess> {
+    fn sent(&mut self, frame: &Frame, now: Duration) -> Result<(), Offence> {
         match frame.kind {
             kind::DATA | kind::HEADERS => {
                 self.pings.earn(1);
@@ -247,26 +274,18 @@ impl Watch {
     }
 
     /// We reset a stream, for this reason (RFC 9113 §7).
-    fn reset(&mut self, reason: u32, now: Duration) -> Result<(), Excess> {
-        let (budget, allowance, excess) = match Reason::from(reason) {
+    fn reset(&mut self, reason: u32, now: Duration) -> Result<(), Offence> {
+        let (budget, allowance, offence) = match Reason::from(reason) {
             Reason::PROTOCOL_ERROR
             | Reason::FLOW_CONTROL_ERROR
             | Reason::STREAM_CLOSED
-            | Reason::FRAME_SIZE_ERROR => (&mut self.faults, FAULTS, Excess::Faults),
-            Reason::REFUSED_STREAM => (&mut self.refused, REFUSED, Excess::Refused),
+            | Reason::FRAME_SIZE_ERROR => (&mut self.faults, FAULTS, Offence::Faults),
+            Reason::REFUSED_STREAM => (&mut self.refused, REFUSED, Offence::Refused),
             // An answer that was cut, or that came before the whole request.
             _ => return Ok(()),
         };
-        if budget.spend(1, allowance, now) { Ok(()) } else { Err(excess) }
+        if budget.spend(1, allowance, now) { Ok(()) } else { Err(offence) }
     }
-}
-
-/// The frame that ends a connection whose client did too much (RFC 9113 §6.8).
-pub(super) fn calm_down(last_stream: u32) -> [u8; 17] {
-    let mut goaway = [0, 0, 8, kind::GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    goaway[9..13].copy_from_slice(&last_stream.to_be_bytes());
-    goaway[13..].copy_from_slice(&u32::from(Reason::ENHANCE_YOUR_CALM).to_be_bytes());
-    goaway
 }
 
 #[cfg(test)]

@@ -27,16 +27,17 @@ fn headers(stream: u32) -> Vec<u8> {
 /// A connection whose preface has come.
 fn begun() -> Watch {
     let mut watch = Watch::new();
-    watch.receive(&[b'P'; PREFACE], Duration::ZERO).expect("a preface");
+    let preface = [vec![b'P'; PREFACE], frame(kind::SETTINGS, 0, 0, &[])].concat();
+    watch.receive(&preface, Duration::ZERO).expect("a preface");
     watch
 }
 
 /// How many of the same frame at one time are borne, and what the next one is.
-fn borne(bytes: &[u8], watch: impl Fn(&mut Watch, &[u8]) -> Result<(), Excess>) -> (u32, Excess) {
+fn borne(bytes: &[u8], watch: impl Fn(&mut Watch, &[u8]) -> Result<(), Offence>) -> (u32, Offence) {
     let mut connection = begun();
     for count in 0..100_000 {
-        if let Err(excess) = watch(&mut connection, bytes) {
-            return (count, excess);
+        if let Err(offence) = watch(&mut connection, bytes) {
+            return (count, offence);
         }
     }
     panic!("no end to {bytes:?}");
@@ -48,30 +49,40 @@ fn every_kind_of_flood_has_an_end() {
     let send = |watch: &mut Watch, bytes: &[u8]| watch.send(bytes, NOW);
     let fault = |reason| reset(1, reason);
     for (bytes, expected) in [
-        (reset(1, Reason::CANCEL), (200, Excess::Resets)),
-        (frame(kind::SETTINGS, 0, 0, &[]), (50, Excess::Settings)),
-        (frame(kind::SETTINGS, 0, 0, &[0; 6]), (50, Excess::Settings)),
-        (frame(kind::GOAWAY, 0, 0, &[0; 8]), (50, Excess::Settings)),
-        (frame(kind::PING, 0, 0, &[0; 8]), (200, Excess::Pings)),
-        (frame(kind::PING, 0x1, 0, &[0; 8]), (200, Excess::Pings)),
-        (frame(kind::PRIORITY, 0, 3, &[0; 5]), (400, Excess::Priorities)),
-        (frame(kind::PRIORITY_UPDATE, 0, 0, &[0; 5]), (400, Excess::Priorities)),
-        (update(65_535), (1000, Excess::WindowUpdates)),
-        (frame(kind::DATA, 0, 1, &[]), (50, Excess::EmptyData)),
-        (frame(0x42, 0, 0, b"anything"), (100, Excess::Unknown)),
+        (reset(1, Reason::CANCEL), (200, Offence::Resets)),
+        (frame(kind::SETTINGS, 0, 0, &[]), (50, Offence::Settings)),
+        (frame(kind::SETTINGS, 0, 0, &[0; 6]), (50, Offence::Settings)),
+        (frame(kind::GOAWAY, 0, 0, &[0; 8]), (50, Offence::Settings)),
+        (frame(kind::PING, 0, 0, &[0; 8]), (200, Offence::Pings)),
+        (frame(kind::PING, 0x1, 0, &[0; 8]), (200, Offence::Pings)),
+        (frame(kind::PRIORITY, 0, 3, &[0; 5]), (400, Offence::Priorities)),
+        (frame(kind::PRIORITY_UPDATE, 0, 0, &[0; 5]), (400, Offence::Priorities)),
+        (update(65_535), (1000, Offence::WindowUpdates)),
+        (frame(kind::DATA, 0, 1, &[]), (50, Offence::EmptyData)),
+        (frame(0x42, 0, 0, b"anything"), (100, Offence::Unknown)),
     ] {
         // One second's worth of the rate may come on top: the connection is a second old.
-        let (count, excess) = borne(&bytes, receive);
-        assert_eq!((count, excess), expected, "{bytes:?}");
+        let (count, offence) = borne(&bytes, receive);
+        assert_eq!((count, offence), expected, "{bytes:?}");
     }
     for (bytes, expected) in [
-        (fault(Reason::PROTOCOL_ERROR), (50, Excess::Faults)),
-        (fault(Reason::FLOW_CONTROL_ERROR), (50, Excess::Faults)),
-        (fault(Reason::STREAM_CLOSED), (50, Excess::Faults)),
-        (fault(Reason::FRAME_SIZE_ERROR), (50, Excess::Faults)),
-        (fault(Reason::REFUSED_STREAM), (500, Excess::Refused)),
+        (fault(Reason::PROTOCOL_ERROR), (50, Offence::Faults)),
+        (fault(Reason::FLOW_CONTROL_ERROR), (50, Offence::Faults)),
+        (fault(Reason::STREAM_CLOSED), (50, Offence::Faults)),
+        (fault(Reason::FRAME_SIZE_ERROR), (50, Offence::Faults)),
+        (fault(Reason::REFUSED_STREAM), (500, Offence::Refused)),
     ] {
         assert_eq!(borne(&bytes, send), expected, "{bytes:?}");
+    }
+}
+
+// RFC 9113 §3.4.
+#[test]
+fn the_first_frame_has_to_be_settings() {
+    for first in [headers(1), frame(kind::SETTINGS, 0x1, 0, &[]), update(1)] {
+        let mut watch = Watch::new();
+        watch.receive(&[b'P'; PREFACE], NOW).expect("no frame yet");
+        assert_eq!(watch.receive(&first, NOW), Err(Offence::Preface));
     }
 }
 
@@ -128,7 +139,7 @@ fn answers_pay_for_half_as_many_resets() {
         watch.receive(&reset(1, Reason::CANCEL), NOW).expect("paid for");
     }
     exchange(&mut watch).expect("an answer");
-    assert_eq!(watch.receive(&reset(1, Reason::CANCEL), NOW), Err(Excess::Resets));
+    assert_eq!(watch.receive(&reset(1, Reason::CANCEL), NOW), Err(Offence::Resets));
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn requests(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Er
 fn details(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
     let help = "Requests answered, by the detail word of Cache-Status";
     words(metrics, encoder, ("seawall_request_details", help), "detail", |core| &core.details)?;
-    let help = "Client connections ended because the client did too much of something, by what";
-    words(metrics, encoder, ("seawall_connection_excesses", help), "kind", |core| &core.excesses)
+    let help = "HTTP/2 connections ended because of what the client did too much of";
+    words(metrics, encoder, ("seawall_connection_offences", help), "kind", |core| &core.offences)
 }
 
 /// Counts by a word, which is the value of `label`.

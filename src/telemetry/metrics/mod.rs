@@ -39,7 +39,7 @@ macro_rules! counters {
             miss_duration: Histogram,
             miss_first_byte: Histogram,
             details: Details,
-            excesses: Details,
+            offences: Details,
         }
 
         impl CoreMetrics {
@@ -153,9 +153,9 @@ impl CoreMetrics {
         add(&self.connection_timeouts, 1);
     }
 
-    /// A connection was ended because its client did too much of `what`, which is one of few words.
-    pub fn connection_exceeded(&self, what: &'static str) {
-        self.excesses.count(what);
+    /// An HTTP/2 connection was ended because of `what` its client did, which is one of few words.
+    pub fn connection_offended(&self, what: &'static str) {
+        self.offences.count(what);
     }
 
     /// A connection could not be accepted.
