@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,6 +25,7 @@ use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
 use super::pulse::{Due, Pulse};
 use super::service::{RequestIds, Stack};
+use super::stream::Streams;
 use super::transport::{Prefixed, Transport};
 use super::{Config, Limits};
 use crate::context::{Connection, InterimSink, Protocol};
@@ -75,7 +76,7 @@ pub(super) struct Worker {
     limits: Limits,
     ids: Arc<RequestIds>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Worker {
@@ -91,12 +92,12 @@ impl Worker {
         let start = *START.get_or_init(|| RandomState::new().hash_one(0));
         Self {
             shutdown: shutdown.clone(),
+            http2: http2(&config.limits, &metrics),
             metrics,
             gate: Arc::clone(gate),
             limits: config.limits.clone(),
             ids: Arc::new(RequestIds::new(start, index, count)),
             http1: http1(&config.limits),
-            http2: http2(&config.limits),
         }
     }
 }
@@ -119,8 +120,10 @@ fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(limits: &Limits, metrics: &Arc<CoreMetrics>) -> http2::Builder<Streams> {
+    let write_timeout = limits.write_timeout;
+    let streams = Streams { write_timeout, metrics: Arc::clone(metrics) };
+    let mut builder = http2::Builder::new(streams);
     builder
         .auto_date_header(false)
         .timer(TokioTimer::new())

@@ -16,6 +16,7 @@ mod proxy_protocol;
 mod pulse;
 mod run;
 mod service;
+mod stream;
 mod tls;
 mod transport;
 

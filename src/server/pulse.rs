@@ -35,10 +35,6 @@ pub(super) struct Pulse {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
-    /// HTTP/2 only: requests whose body has more to send and waits for the client's window, and
-    /// when one of them was last able to send.
-    owing: AtomicUsize,
-    last_sent: AtomicU64,
     /// HTTP/2 only: why the connection was ended.
     offence: OnceLock<Offence>,
 }
@@ -68,8 +64,6 @@ impl Pulse {
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
             stalled_since: AtomicU64::new(NEVER),
-            owing: AtomicUsize::new(0),
-            last_sent: AtomicU64::new(NEVER),
             offence: OnceLock::new(),
         })
     }
@@ -133,7 +127,7 @@ impl Pulse {
         }
         self.metrics.request_started();
         let received = self.at(self.last_read.load(Relaxed));
-        (Pass { pulse: Arc::clone(self), owing: false }, received.into_std())
+        (Pass { pulse: Arc::clone(self) }, received.into_std())
     }
 
     /// Whether a request is under way.
@@ -168,7 +162,7 @@ impl Pulse {
             (stalled != NEVER).then(|| (self.at(stalled) + limits.write_timeout, Due::Write));
         let next = (!self.is_active()).then(|| self.next_request(limits));
         // While a response is being written its client is not idle yet.
-        let due = write.or(next).or_else(|| self.windows_shut(limits));
+        let due = write.or(next);
         // Other requests may be under way while an HTTP/2 client sends one more.
         due.into_iter().chain(self.head_open(limits)).min_by_key(|&(at, _)| at)
     }
@@ -178,14 +172,6 @@ impl Pulse {
         let head = self.head_since.load(Relaxed);
         (self.is_http2() && head != NEVER)
             .then(|| (self.at(head) + limits.header_timeout, Due::Head))
-    }
-
-    /// The deadline of a client that opens no window (RFC 9113 §5.2): nothing is written then, so
-    /// no write stalls. One stream that waits for the stack keeps the connection.
-    fn windows_shut(&self, limits: &Limits) -> Option<(Instant, Due)> {
-        let owing = self.owing.load(Relaxed);
-        (owing > 0 && owing == self.active.load(Relaxed))
-            .then(|| (self.at(self.last_sent.load(Relaxed)) + limits.write_timeout, Due::Write))
     }
 
     fn next_request(&self, limits: &Limits) -> (Instant, Due) {
@@ -222,31 +208,10 @@ fn after(time: u64) -> Duration {
 #[derive(Debug)]
 pub(super) struct Pass {
     pulse: Arc<Pulse>,
-    owing: bool,
-}
-
-impl Pass {
-    /// The body gave a frame, or has one to give: it is the client's turn.
-    pub(super) fn owes(&mut self) {
-        if self.pulse.protocol == Protocol::Http2 && !self.owing {
-            self.owing = true;
-            self.pulse.last_sent.store(self.pulse.now(), Relaxed);
-            self.pulse.owing.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// The client takes more.
-    pub(super) fn sends(&mut self) {
-        if self.owing {
-            self.owing = false;
-            self.pulse.owing.fetch_sub(1, Relaxed);
-        }
-    }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.sends();
         let pulse = &self.pulse;
         pulse.metrics.request_finished();
         if pulse.active.fetch_sub(1, Relaxed) == 1 {

@@ -55,6 +55,7 @@ counters! {
     connections_accepted => "seawall_connections_accepted", "Client connections accepted";
     connections_rejected => "seawall_connections_rejected", "Client connections closed at once because there were too many";
     connection_timeouts => "seawall_connection_timeouts", "Client connections cut because a handshake, a request head or a write took too long";
+    stream_timeouts => "seawall_stream_timeouts", "HTTP/2 streams cut because the client made no room for more of the response";
     accept_errors => "seawall_accept_errors", "Failures to accept a client connection";
     tls_failures => "seawall_tls_handshake_failures", "TLS handshakes with clients that failed";
     bad_requests => "seawall_bad_requests", "Requests refused before they reached the stack because they were not valid HTTP";
@@ -151,6 +152,11 @@ impl CoreMetrics {
     /// A connection was cut because a handshake, a request head or a write took too long.
     pub fn connection_timed_out(&self) {
         add(&self.connection_timeouts, 1);
+    }
+
+    /// An HTTP/2 stream was cut because its client made no room.
+    pub fn stream_timed_out(&self) {
+        add(&self.stream_timeouts, 1);
     }
 
     /// An HTTP/2 connection was ended because of `what` its client did, which is one of few words.
