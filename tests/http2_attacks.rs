@@ -591,3 +591,151 @@ async fn a_bad_preface_ends_the_connection() {
     assert_eq!(origin.count(), 1);
     proxy.is_well(&origin).await;
 }
+
+/// A proxy whose deadlines are short and real: what is waited for never comes.
+async fn hurried(answer: Answer) -> (Origin, Proxy) {
+    let origin = origin(answer).await;
+    let proxy = Proxy::with(&origin, |settings| {
+        let limits = &mut settings.server.limits;
+        limits.header_timeout = millis(500);
+        limits.idle_timeout = millis(800);
+        limits.write_timeout = millis(500);
+    })
+    .await;
+    proxy.get("/well").await;
+    (origin, proxy)
+}
+
+/// Sends this again and again until the connection ends.
+async fn drip(client: &mut FrameClient, bytes: &[u8]) {
+    within("the end of a drip", async {
+        while !client.has_ended() && client.send(bytes).await {
+            tokio::time::sleep(millis(20)).await;
+        }
+    })
+    .await;
+    client.ended().await;
+}
+
+// A block left open keeps the client's other frames from being read: it has the deadline of a
+// request's head, on a connection that is new, idle or busy.
+#[tokio::test]
+async fn a_header_block_that_does_not_end_is_cut() {
+    let gate = Gate::new();
+    let (origin, proxy) = hurried(Answer::silent(&gate)).await;
+    let open = |stream| frame(HEADERS, END_STREAM, stream, block("GET", "/", &[]));
+    let half = |stream| get_frame(stream, "/")[..20].to_vec();
+    for before in [vec![], get_frame(1, "/well"), get_frame(1, "/held")] {
+        for (begun, dripped) in [
+            (open(3), Vec::new()),
+            (half(3), Vec::new()),
+            // A frame of a thousand octets, one at a time.
+            (open(3), [frame(CONTINUATION, 0, 3, [0; 1000])[..9].to_vec(), vec![0; 3]].concat()),
+        ] {
+            let mut client = FrameClient::connect(proxy.address, &[]).await;
+            client.send(&before).await;
+            client.settle().await;
+            client.send(&begun).await;
+            if dripped.is_empty() {
+                client.ended().await;
+            } else {
+                client.send(dripped).await;
+                drip(&mut client, b"x").await;
+            }
+        }
+    }
+    proxy.is_well(&origin).await;
+}
+
+#[tokio::test]
+async fn a_preface_that_drips_is_cut() {
+    let (origin, proxy) = hurried(ok("body")).await;
+    for dripped in [b"P".to_vec(), [PREFACE, b"\0"].concat()] {
+        let mut client = FrameClient::bare(proxy.address).await;
+        client.send(dripped).await;
+        client.ended().await;
+    }
+    let mut client = FrameClient::bare(proxy.address).await;
+    for byte in PREFACE {
+        if !client.send([*byte]).await {
+            break;
+        }
+        tokio::time::sleep(millis(50)).await;
+    }
+    client.ended().await;
+    proxy.is_well(&origin).await;
+}
+
+// A client that only shows that it lives has no request.
+#[tokio::test]
+async fn pings_keep_no_connection_alive() {
+    let gate = Gate::new();
+    let (origin, proxy) = hurried(Answer::silent(&gate)).await;
+    for before in [vec![], get_frame(1, "/well")] {
+        let mut client = FrameClient::connect(proxy.address, &[]).await;
+        client.send(before).await;
+        drip(&mut client, &frame(PING, 0, 0, [0; 8])).await;
+    }
+    // One that has a request under way is kept.
+    let mut client = FrameClient::connect(proxy.address, &[]).await;
+    client.send(get_frame(1, "/held")).await;
+    for _ in 0..20 {
+        client.settle().await;
+        tokio::time::sleep(millis(100)).await;
+    }
+    drop(client);
+    proxy.is_well(&origin).await;
+}
+
+// CVE-2019-9517, CVE-2024-30156.
+#[tokio::test]
+async fn a_stalled_stream_is_cut_and_others_on_its_connection_go_on() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match &*request.target {
+        "/held" => ok("late").gate(&held),
+        "/well" => ok("well").fresh(600),
+        _ => ok(vec![b'x'; 1_000_000]).fresh(600),
+    })
+    .await;
+    let proxy =
+        Proxy::with(&origin, |settings| settings.server.limits.write_timeout = millis(300)).await;
+    proxy.get("/well").await;
+    let mut client = FrameClient::connect(proxy.address, &[(4, 0)]).await;
+    client.send(get_frame(1, "/held")).await;
+    let stalled = (1..100).map(|index| get_frame(stream(index), &format!("/{index}")));
+    client.send(stalled.collect::<Vec<_>>().concat()).await;
+    let mut cut = 0;
+    while cut < 99 {
+        let reset = client.until(|frame| frame.kind == RST_STREAM).await.expect("it lives");
+        assert_eq!(reset.reason(), Reason::CANCEL);
+        cut += 1;
+    }
+    proxy.measured("seawall_stream_timeouts_total 99").await;
+    gate.open();
+    assert_eq!(client.status(1).await, 200);
+    client.send(window_update(1, 100)).await;
+    let data = client.until(|frame| frame.kind == DATA).await.expect("data");
+    assert_eq!(data.payload, b"late");
+    proxy.is_well(&origin).await;
+    proxy.settled().await;
+}
+
+// A field that is named by one octet, a thousand times over (CVE-2016-6581).
+#[tokio::test]
+async fn an_hpack_bomb_is_bounded_by_what_it_decodes_to() {
+    let (origin, proxy) = staged(ok("body")).await;
+    let mut client = FrameClient::connect(proxy.address, &[]).await;
+    // A literal that goes into the table, and then its index.
+    let mut bomb = block("GET", "/bomb", &[]);
+    let mut indexed = field("x", "y".repeat(3000));
+    indexed[0] = 0x40;
+    bomb.extend(indexed);
+    let small = [bomb.clone(), vec![0xbe; 30]].concat();
+    client.send(frame(HEADERS, WHOLE, 1, small)).await;
+    assert_eq!(client.status(1).await, 431);
+    client.send(frame(HEADERS, WHOLE, 3, [bomb, vec![0xbe; 10_000]].concat())).await;
+    assert!(matches!(client.ended().await, None | Some(Reason::ENHANCE_YOUR_CALM)));
+    assert_eq!(origin.count(), 1);
+    proxy.is_well(&origin).await;
+}
