@@ -29,6 +29,7 @@ mod headers;
 mod heuristics;
 mod http2;
 mod http2_attacks;
+mod http2_faults;
 mod interim;
 mod invalidation;
 mod memory;

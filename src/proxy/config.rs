@@ -31,6 +31,8 @@ pub struct Config {
 pub struct Limits {
     /// Requests under way at once; more are answered 503.
     pub max_in_flight: usize,
+    /// Fields of a request's header section; the pieces of a `Cookie` count as one.
+    pub max_headers: usize,
     /// Bytes of a request's target.
     pub max_uri_bytes: usize,
     /// Bytes of a request's body; `None` for no bound.
@@ -76,6 +78,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_in_flight: 20_000,
+            max_headers: 100,
             max_uri_bytes: 16 * 1024,
             max_body_bytes: None,
             body_timeout: Duration::from_secs(60),

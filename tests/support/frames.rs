@@ -2,6 +2,7 @@
 //! comes back.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,7 +45,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The error code of RST_STREAM or GOAWAY.
+    /// The error code of `RST_STREAM` or GOAWAY.
     pub fn reason(&self) -> Reason {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         Reason::from(word(&self.payload, at))
@@ -185,6 +186,16 @@ impl FrameClient {
     /// The next frame; `None` at the connection's end.
     pub async fn next(&mut self) -> Option<Frame> {
         within("a frame", self.frames.recv()).await
+    }
+
+    /// The next frame, if one comes in this time.
+    pub async fn next_within(&mut self, time: Duration) -> Option<Frame> {
+        tokio::time::timeout(time, self.frames.recv()).await.ok().flatten()
+    }
+
+    /// Passes over what comes, until nothing has come for so long.
+    pub async fn listen(&mut self, time: Duration) {
+        while self.next_within(time).await.is_some() {}
     }
 
     /// The next frame that `wanted` wants, passing over others.

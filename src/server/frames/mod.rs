@@ -40,17 +40,17 @@ const SETTINGS: Allowance = Allowance { burst: 50, per_second: 1 };
 /// trip while frames come; a frame of a response earns one.
 const PINGS: Allowance = Allowance { burst: 200, per_second: 20 };
 
-/// PRIORITY and PRIORITY_UPDATE (CVE-2019-9513). Browsers send some with each request.
+/// PRIORITY and `PRIORITY_UPDATE` (CVE-2019-9513). Browsers send some with each request.
 const PRIORITIES: Allowance = Allowance { burst: 400, per_second: 20 };
 const PRIORITIES_A_STREAM: u32 = 4;
 
-/// WINDOW_UPDATE. A client that reads little at a time sends two with each read; what it is sent
+/// `WINDOW_UPDATE`. A client that reads little at a time sends two with each read; what it is sent
 /// earns them.
 const WINDOW_UPDATES: Allowance = Allowance { burst: 1000, per_second: 200 };
 const UPDATES_A_FRAME: u32 = 2;
 const BYTES_AN_UPDATE: u32 = 512;
 
-/// WINDOW_UPDATE of next to nothing, which makes us send next to nothing in a frame each
+/// `WINDOW_UPDATE` of next to nothing, which makes us send next to nothing in a frame each
 /// (CVE-2019-9511).
 const TINY_UPDATES: Allowance = Allowance { burst: 10_000, per_second: 1000 };
 const TINY: u32 = 64;
@@ -74,9 +74,9 @@ pub(super) enum Offence {
     Settings,
     /// PING.
     Pings,
-    /// PRIORITY and PRIORITY_UPDATE.
+    /// PRIORITY and `PRIORITY_UPDATE`.
     Priorities,
-    /// WINDOW_UPDATE.
+    /// `WINDOW_UPDATE`.
     WindowUpdates,
     /// DATA without data.
     EmptyData,

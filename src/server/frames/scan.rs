@@ -34,8 +34,8 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// The first word of the payload: the error code of RST_STREAM, the increment of
-    /// WINDOW_UPDATE; 0 for all else.
+    /// The first word of the payload: the error code of `RST_STREAM`, the increment of
+    /// `WINDOW_UPDATE`; 0 for all else.
     pub(super) word: u32,
 }
 

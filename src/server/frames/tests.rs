@@ -1,3 +1,5 @@
+//! The budgets, by hand and at random.
+
 use super::*;
 use proptest::prelude::*;
 
