@@ -2,7 +2,8 @@
 //!
 //! [`Bound::bind`] opens the sockets, [`run()`] serves them. A connection goes through
 //! `connection` (PROXY header, TLS, which HTTP version) to hyper, with `guard` around its socket
-//! and `deadline` around hyper's future.
+//! and `deadline` around hyper's future. On HTTP/2 the guard counts `frames`, and each `stream` has
+//! a deadline of its own.
 
 mod accept;
 mod bind;
