@@ -104,6 +104,8 @@ error_kinds! {
     Forbidden => "forbidden", Client, 403, Some("http_request_denied");
     /// The request's target is too long.
     UriTooLong => "uri-too-long", Client, 414, Some("http_request_denied");
+    /// More fields than `max_headers`.
+    TooManyFields => "too-many-fields", Client, 431, Some("http_request_denied");
     /// The request's body is too large.
     BodyTooLarge => "body-too-large", Client, 413, Some("http_request_denied");
     /// The client took too long to send its body.

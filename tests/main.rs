@@ -36,6 +36,8 @@ mod head;
 mod headers;
 mod heuristics;
 mod http2;
+mod http2_attacks;
+mod http2_faults;
 mod interim;
 mod invalidation;
 mod memory;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
 use super::conclude::{Concluded, Started, conclude};
@@ -80,7 +80,7 @@ impl<S: Origin> Cache<S> {
             Wanted::Refresh(place) => (None, None, Some(place)),
         };
         let started = self.shared.start(&job, &mut plan);
-        let grace = job.config.fill_grace;
+        let (grace, graces) = (job.config.fill_grace, Arc::clone(&self.shared.graces));
         let fetch = Fetch { interims, ..job.fetch(&plan) };
         let fetched = self.origin.call(fetch);
         let answer = match &mut client {
@@ -88,7 +88,7 @@ impl<S: Origin> Cache<S> {
             None => fetched.await,
             Some(client) => tokio::select! {
                 answer = fetched => answer,
-                () = unwanted(&leader, client, grace) => return,
+                () = unwanted(&leader, client, grace, &graces) => return,
             },
         };
         let concluded = conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await;
@@ -109,11 +109,17 @@ impl<S: Origin> Cache<S> {
     }
 }
 
-/// Ends when nobody has wanted a fetch's answer for as long as `grace`.
-async fn unwanted<T>(leader: &FlightLeader, client: &mut oneshot::Sender<T>, grace: Duration) {
+/// Ends when nobody has wanted a fetch's answer for as long as `grace`, or where none is left.
+async fn unwanted<T>(
+    leader: &FlightLeader,
+    client: &mut oneshot::Sender<T>,
+    grace: Duration,
+    graces: &Semaphore,
+) {
     client.closed().await;
     loop {
         leader.unfollowed().await;
+        let Ok(_permit) = graces.try_acquire() else { return };
         sleep(grace).await;
         if !leader.has_followers() {
             return;

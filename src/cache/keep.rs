@@ -71,10 +71,11 @@ impl Conclusion<'_> {
             }
         }
         let shared = Arc::clone(self.shared);
+        let graces = Some(Arc::clone(&shared.graces));
         let deposit = Deposit { shared, key, head: stored_head, sequence, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
-        let pump = Pump { body, writer, charge, leader, fresh_for, grace, deposit };
+        let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
         Concluded { response: response.ok_or_else(|| ErrorKind::Internal.into()), pump: Some(pump) }
     }
 

@@ -25,6 +25,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -93,7 +94,13 @@ pub struct Shared {
     waiting: Limit,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
+    /// One for each fetch that goes on although nobody waits for it.
+    graces: Arc<Semaphore>,
 }
+
+/// Fetches that go on for their `fill_grace` although their clients have left. More end at once:
+/// clients who ask and leave (CVE-2023-44487) would have the origin work for nobody.
+const MOST_GRACES: usize = 256;
 
 /// What a flight is for: one variant of one key, or one range of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,7 +159,8 @@ impl Shared {
     #[must_use]
     pub fn new(memory: Memory, clock: Clock, background: TaskTracker, waiting: Limit) -> Self {
         let (flights, marks) = (Flights::new(), Marks::new());
-        Self { memory, flights, marks, clock, waiting, background }
+        let graces = Arc::new(Semaphore::new(MOST_GRACES));
+        Self { memory, flights, marks, clock, waiting, background, graces }
     }
 
     /// The store.

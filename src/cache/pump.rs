@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::fill::{Appended, FillWriter, Finished};
@@ -29,6 +30,8 @@ pub(super) struct Pump {
     /// How long whoever comes may use the response as it is; `None` if nobody may.
     pub(super) fresh_for: Option<Duration>,
     pub(super) grace: Duration,
+    /// Where the grace has to be had from; `None` if it need not be.
+    pub(super) graces: Option<Arc<Semaphore>>,
     pub(super) deposit: Deposit,
 }
 
@@ -47,16 +50,16 @@ pub(super) struct Deposit {
 impl Pump {
     /// The same for a fill that goes on although nobody reads it.
     pub(super) fn unread(self) -> Self {
-        Self { grace: LONGEST_FLIGHT, ..self }
+        Self { grace: LONGEST_FLIGHT, graces: None, ..self }
     }
 
     /// Runs until the body has ended, failed, or is wanted no more.
     pub(super) async fn run(self) {
-        let Self { mut body, writer, mut charge, mut leader, fresh_for, grace, deposit } = self;
+        let Self { mut body, writer, mut charge, mut leader, fresh_for, deposit, .. } = self;
         let mut trailers = None;
         {
             // Made once: a body that drips does not begin the grace anew with every drop.
-            let unread = writer.abandoned(grace);
+            let unread = writer.abandoned(self.grace, self.graces.as_deref());
             let stale = sleep(fresh_for.unwrap_or(Duration::MAX).min(LONGEST_FLIGHT));
             tokio::pin!(unread, stale);
             loop {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::Method;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT};
+use http::{HeaderMap, Method};
 use tower::Service;
 
 use super::{Early, Limits, now};
@@ -47,6 +47,11 @@ where
     }
 }
 
+/// How many fields there are; HTTP/2 may bring `Cookie` in pieces (RFC 9113 §8.2.3).
+fn fields(headers: &HeaderMap) -> usize {
+    headers.len() - headers.get_all(COOKIE).iter().skip(1).count()
+}
+
 fn refusal(request: &Request, limits: &Limits) -> Option<ErrorKind> {
     let head = &request.head;
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -55,6 +60,9 @@ fn refusal(request: &Request, limits: &Limits) -> Option<ErrorKind> {
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > limits.max_uri_bytes {
         return Some(ErrorKind::UriTooLong);
+    }
+    if head.headers.len() > limits.max_headers && fields(&head.headers) > limits.max_headers {
+        return Some(ErrorKind::TooManyFields);
     }
     if let Some(most) = limits.max_body_bytes
         && let Some(length) = head.headers.get(CONTENT_LENGTH)

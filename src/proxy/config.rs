@@ -41,6 +41,8 @@ pub struct Limits {
     pub max_waiting: usize,
     /// Requests of one client under way at once; more are answered 429. `None` for no bound.
     pub max_in_flight_per_client: Option<usize>,
+    /// Fields of a request's header section; the pieces of a `Cookie` count as one.
+    pub max_headers: usize,
     /// Bytes of a request's target.
     pub max_uri_bytes: usize,
     /// Bytes of a request's body; `None` for no bound.
@@ -89,6 +91,7 @@ impl Default for Limits {
             max_in_flight: 100_000,
             max_waiting: 20_000,
             max_in_flight_per_client: None,
+            max_headers: 100,
             max_uri_bytes: 16 * 1024,
             max_body_bytes: None,
             body_timeout: Duration::from_secs(60),

@@ -76,7 +76,8 @@ pub struct Limits {
     pub many_clients: Vec<IpNet>,
     /// Bytes of a request's header section.
     pub max_header_bytes: usize,
-    /// Fields of an HTTP/1 request's header section; HTTP/2 is bounded by bytes alone. Up to 100 are parsed without an allocation.
+    /// Fields of an HTTP/1 request's header section; those of HTTP/2 are the stack's to count. Up to 100 are
+    /// parsed without an allocation.
     pub max_headers: usize,
     /// Concurrent HTTP/2 streams a connection.
     pub max_streams: u32,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,6 +27,7 @@ use super::proxy_protocol::{self, Addresses};
 use super::pulse::{Due, Pulse};
 use super::seats::{Permit, Seats, TooMany};
 use super::service::{RequestIds, Stack};
+use super::stream::Streams;
 use super::transport::{Prefixed, Transport};
 use super::{Config, Limits};
 use crate::context::{Connection, InterimSink, Protocol};
@@ -77,7 +78,7 @@ pub(super) struct Worker {
     limits: Limits,
     ids: Arc<RequestIds>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Worker {
@@ -94,11 +95,11 @@ impl Worker {
         Self {
             shutdown: shutdown.clone(),
             seats: Arc::clone(seats),
+            http2: http2(&config.limits, &metrics),
             metrics,
             limits: config.limits.clone(),
             ids: Arc::new(RequestIds::new(start, index, count)),
             http1: http1(&config.limits),
-            http2: http2(&config.limits),
         }
     }
 }
@@ -121,8 +122,10 @@ fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(limits: &Limits, metrics: &Arc<CoreMetrics>) -> http2::Builder<Streams> {
+    let write_timeout = limits.write_timeout;
+    let streams = Streams { write_timeout, metrics: Arc::clone(metrics) };
+    let mut builder = http2::Builder::new(streams);
     builder
         .auto_date_header(false)
         .timer(TokioTimer::new())
@@ -311,10 +314,10 @@ impl Opened {
             }
             Protocol::Http2 => {
                 let connection = worker.http2.serve_connection(io, stack);
-                drive(connection, pulse, limits, shutdown).await
+                drive(connection, Arc::clone(&pulse), limits, shutdown).await
             }
         };
-        worker.ended(peer, &end);
+        worker.ended(peer, &end, &pulse);
     }
 }
 
@@ -357,7 +360,11 @@ impl Worker {
         self.seats.enter(peer, manner.is_balancer(peer), &self.metrics)
     }
 
-    fn ended(&self, peer: SocketAddr, end: &End) {
+    fn ended(&self, peer: SocketAddr, end: &End, pulse: &Pulse) {
+        if let Some(offence) = pulse.offence() {
+            tracing::debug!(%peer, offence = offence.word(), "connection ended: its client misbehaves");
+            self.metrics.connection_offended(offence.word());
+        }
         match end {
             End::Closed(Err(error)) if is_malformed(error) => self.metrics.bad_request(),
             End::TimedOut { due } => {

@@ -198,6 +198,8 @@ impl State {
             // Being idle is no longer a matter, but ending is, once all is written.
             (Some(told), _) => match pulse {
                 Some((_, Some(Due::Write))) | None => pulse,
+                // Of an HTTP/2 client whose other requests are under way.
+                Some((_, Some(Due::Head))) if self.pulse.is_active() => pulse,
                 Some(_) => Some((told.max(self.pulse.idle_since()) + FAREWELL, None)),
             },
             (None, Some(last)) if !self.pulse.has_served() => {

@@ -1,6 +1,6 @@
-//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes, and
-//! writes interim responses, and lets `Strict` look at what HTTP/1 clients send. The rest of the bytes
-//! is hyper's to understand.
+//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes,
+//! writes interim responses, has `Strict` look at what HTTP/1 clients send, and `Watch` at the frames
+//! of HTTP/2. The rest of the bytes is hyper's to understand.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{Offence, Watch};
 use super::interim::Interim;
 use super::pulse::Pulse;
 use super::seats::Permit;
@@ -26,6 +27,8 @@ pub(super) struct Guard<T> {
     begun: BytesMut,
     /// HTTP/1 only.
     strict: Option<Strict>,
+    /// HTTP/2 only.
+    watch: Option<Box<Watch>>,
     _permit: Permit,
 }
 
@@ -37,7 +40,8 @@ impl<T> Guard<T> {
         permit: Permit,
     ) -> Self {
         let strict = interim.is_some().then(|| Strict::new(Arc::clone(&pulse)));
-        Self { io, pulse, interim, begun: BytesMut::new(), strict, _permit: permit }
+        let watch = pulse.is_http2().then(|| Box::new(Watch::new()));
+        Self { io, pulse, interim, begun: BytesMut::new(), strict, watch, _permit: permit }
     }
 }
 
@@ -70,6 +74,36 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether frames that were read may go on to hyper.
+    fn judge_read(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let now = self.pulse.read();
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let verdict = watch.receive(bytes, now);
+        self.pulse.head_since(watch.head_since());
+        verdict.map_err(|offence| self.end(offence, cx))
+    }
+
+    /// Whether frames that were written leave the connection as it is.
+    fn judge_written(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        // What a client makes us send is its doing, and as old as its latest bytes.
+        let verdict = watch.send(bytes, self.pulse.last_read());
+        verdict.map_err(|offence| self.end(offence, cx))
+    }
+
+    /// Tells the client why its connection ends, if that takes no waiting; hyper, which is told
+    /// that the stream is broken, ends all that is under way.
+    fn end(&mut self, offence: Offence, cx: &mut Context<'_>) -> io::Error {
+        self.pulse.offend(offence);
+        if let Some(watch) = self.watch.take().filter(|watch| watch.is_between_frames()) {
+            let goaway = offence.goaway(watch.last_stream());
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(cx, &goaway) {
+                let _ = Pin::new(&mut self.io).poll_flush(cx);
+            }
+        }
+        io::Error::other(offence.word())
+    }
+
     /// Tells the pulse how a write went.
     fn written(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &poll {
@@ -90,7 +124,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,13 +135,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.pulse.read();
+        let read = &buf.filled()[before..];
+        if !read.is_empty() {
+            self.judge_read(read, cx)?;
         }
-        match &mut self.strict {
-            Some(strict) => Poll::Ready(strict.after_read(buf, before)),
-            None => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(match &mut self.strict {
+            Some(strict) => strict.after_read(buf, before),
+            None => Ok(()),
+        })
     }
 }
 
@@ -119,7 +154,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.written(written)
+        let count = ready!(self.written(written))?;
+        self.judge_written(&buf[..count], cx)?;
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -129,7 +166,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.written(written)
+        let count = ready!(self.written(written))?;
+        let mut left = count;
+        for piece in bufs {
+            let piece = &piece[..left.min(piece.len())];
+            self.judge_written(piece, cx)?;
+            left -= piece.len();
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,13 +2,15 @@
 //!
 //! [`Bound::bind`] opens the sockets, [`run()`] serves them. A connection goes through
 //! `connection` (PROXY header, TLS, which HTTP version) to hyper, with `guard` around its socket
-//! and `deadline` around hyper's future.
+//! and `deadline` around hyper's future. On HTTP/2 the guard counts `frames`, and each `stream` has
+//! a deadline of its own.
 
 mod accept;
 mod bind;
 mod config;
 mod connection;
 mod deadline;
+mod frames;
 mod framing;
 mod guard;
 mod interim;
@@ -17,6 +19,7 @@ mod pulse;
 mod run;
 mod seats;
 mod service;
+mod stream;
 mod strict;
 mod tls;
 mod transport;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Limits;
+use super::frames::Offence;
 use crate::context::Protocol;
 use crate::telemetry::CoreMetrics;
 
@@ -33,23 +34,21 @@ pub(super) struct Pulse {
     /// Whether the connection has left HTTP (RFC 9110 §15.2.2).
     switched: AtomicBool,
     last_read: AtomicU64,
-    /// First byte of a head that is being read (HTTP/1 only: HTTP/2 has other frames).
+    /// When the head began that is being read.
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
     /// Since when something has always been left to write, and the bytes that went out since.
     behind_since: AtomicU64,
     caught_up: AtomicU64,
-    /// HTTP/2 only: requests whose body has more to send and waits for the client's window, and
-    /// when one of them was last able to send.
-    owing: AtomicUsize,
-    last_sent: AtomicU64,
     /// Others need its place, as soon as it has no request.
     dismissed: AtomicBool,
     /// It speaks HTTP no more.
     ended: AtomicBool,
     /// Wakes the future that watches it.
     waker: OnceLock<Waker>,
+    /// HTTP/2 only: why the connection was ended.
+    offence: OnceLock<Offence>,
 }
 
 /// What a connection has to do next.
@@ -80,22 +79,46 @@ impl Pulse {
             stalled_since: AtomicU64::new(NEVER),
             behind_since: AtomicU64::new(NEVER),
             caught_up: AtomicU64::new(0),
-            owing: AtomicUsize::new(0),
-            last_sent: AtomicU64::new(NEVER),
             dismissed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             waker: OnceLock::new(),
+            offence: OnceLock::new(),
         })
     }
 
-    /// Bytes came in.
-    pub(super) fn read(&self) {
+    pub(super) fn is_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
+    }
+
+    /// Bytes came in; when, counted from the connection's start.
+    pub(super) fn read(&self) -> Duration {
         let now = self.now();
         self.last_read.store(now, Relaxed);
         let waiting = self.protocol == Protocol::Http1 && self.active.load(Relaxed) == 0;
         if waiting && self.head_since.load(Relaxed) == NEVER {
             self.head_since.store(now, Relaxed);
         }
+        after(now)
+    }
+
+    /// When bytes came in last.
+    pub(super) fn last_read(&self) -> Duration {
+        after(self.last_read.load(Relaxed))
+    }
+
+    /// HTTP/2 only: since when a header block is being read, if one is.
+    pub(super) fn head_since(&self, since: Option<Duration>) {
+        self.head_since.store(since.map_or(NEVER, count), Relaxed);
+    }
+
+    /// HTTP/2 only: the client has lost the connection.
+    pub(super) fn offend(&self, offence: Offence) {
+        let _ = self.offence.set(offence);
+    }
+
+    /// What the client did too much of.
+    pub(super) fn offence(&self) -> Option<Offence> {
+        self.offence.get().copied()
     }
 
     /// A write could not take a byte.
@@ -133,10 +156,12 @@ impl Pulse {
         self.body.store(body, Relaxed);
         self.active.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
-        self.head_since.store(NEVER, Relaxed);
+        if self.protocol == Protocol::Http1 {
+            self.head_since.store(NEVER, Relaxed);
+        }
         self.metrics.request_started();
         let received = self.at(self.last_read.load(Relaxed));
-        (Pass { pulse: Arc::clone(self), owing: false }, received.into_std())
+        (Pass { pulse: Arc::clone(self) }, received.into_std())
     }
 
     /// Whether a request is under way.
@@ -214,7 +239,9 @@ impl Pulse {
         });
         let next = (!self.is_active()).then(|| self.next_request(limits));
         // While a response is being written its client is not idle yet.
-        write.or(next).or_else(|| self.windows_shut(limits))
+        let due = write.or(next);
+        // Other requests may be under way while an HTTP/2 client sends one more.
+        due.into_iter().chain(self.head_open(limits)).min_by_key(|&(at, _)| at)
     }
 
     /// Until when a client that takes less than the least rate may go on: a byte now and then is
@@ -225,12 +252,11 @@ impl Pulse {
         Some(self.at(self.behind_since.load(Relaxed)) + limits.write_timeout + earned)
     }
 
-    /// The deadline of a client that opens no window (RFC 9113 §5.2): nothing is written then, so
-    /// no write stalls. One stream that waits for the stack keeps the connection.
-    fn windows_shut(&self, limits: &Limits) -> Option<(Instant, Due)> {
-        let owing = self.owing.load(Relaxed);
-        (owing > 0 && owing == self.active.load(Relaxed))
-            .then(|| (self.at(self.last_sent.load(Relaxed)) + limits.write_timeout, Due::Write))
+    /// The deadline of an HTTP/2 header block that is being read.
+    fn head_open(&self, limits: &Limits) -> Option<(Instant, Due)> {
+        let head = self.head_since.load(Relaxed);
+        (self.is_http2() && head != NEVER)
+            .then(|| (self.at(head) + limits.header_timeout, Due::Head))
     }
 
     fn next_request(&self, limits: &Limits) -> (Instant, Due) {
@@ -245,19 +271,28 @@ impl Pulse {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+        count(self.base.elapsed())
     }
 
     fn at(&self, time: u64) -> Instant {
-        self.base + Duration::from_nanos(time.saturating_sub(1))
+        self.base + after(time)
     }
+}
+
+/// A time as it is kept.
+fn count(after: Duration) -> u64 {
+    u64::try_from(after.as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// A kept time, counted from the connection's start.
+fn after(time: u64) -> Duration {
+    Duration::from_nanos(time.saturating_sub(1))
 }
 
 /// A request under way; dropped when its response is over.
 #[derive(Debug)]
 pub(super) struct Pass {
     pulse: Arc<Pulse>,
-    owing: bool,
 }
 
 impl Pass {
@@ -265,28 +300,10 @@ impl Pass {
     pub(super) fn switches(&self) {
         self.pulse.switched.store(true, Relaxed);
     }
-
-    /// The body gave a frame, or has one to give: it is the client's turn.
-    pub(super) fn owes(&mut self) {
-        if self.pulse.protocol == Protocol::Http2 && !self.owing {
-            self.owing = true;
-            self.pulse.last_sent.store(self.pulse.now(), Relaxed);
-            self.pulse.owing.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// The client takes more.
-    pub(super) fn sends(&mut self) {
-        if self.owing {
-            self.owing = false;
-            self.pulse.owing.fetch_sub(1, Relaxed);
-        }
-    }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.sends();
         let pulse = &self.pulse;
         pulse.metrics.request_finished();
         if pulse.active.fetch_sub(1, Relaxed) == 1 {

@@ -17,6 +17,7 @@ use tower::{Service, ServiceExt};
 
 use super::interim::Interim;
 use super::pulse::{Pass, Pulse};
+use super::stream;
 use crate::context::{Connection, Hop, Request, RequestBody, RequestId};
 use crate::error::ProxyError;
 
@@ -141,18 +142,14 @@ where
         // The version is the sender's (RFC 9110 §2.5), whatever the origin spoke; hyper lowers it
         // for clients of HTTP/1.0.
         *response.version_mut() = http::Version::HTTP_11;
-        let mut pass = this.pass.take();
+        stream::wait_for_client();
+        let pass = this.pass.take();
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS
             && let Some(pass) = &pass
         {
             pass.switches();
         }
-        Poll::Ready(Ok(response.map(|body| {
-            if let Some(pass) = &mut pass {
-                pass.owes();
-            }
-            Watched { body, pass }
-        })))
+        Poll::Ready(Ok(response.map(|body| Watched { body, _pass: pass })))
     }
 }
 
@@ -160,7 +157,7 @@ where
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
-    pass: Option<Pass>,
+    _pass: Option<Pass>,
 }
 
 impl<B> HttpBody for Watched<B>
@@ -174,14 +171,9 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        let Self { body, pass } = &mut *self;
-        if let Some(pass) = pass {
-            pass.sends();
-        }
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        if let Some(pass) = pass {
-            pass.owes();
-        }
+        stream::wait_for_body();
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        stream::wait_for_client();
         Poll::Ready(frame)
     }
 

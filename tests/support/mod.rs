@@ -6,6 +6,7 @@
 mod answer;
 mod client;
 mod conn;
+pub mod frames;
 mod gate;
 mod http2;
 mod message;

@@ -148,7 +148,7 @@ async fn a_fill_that_nobody_reads_ends_after_its_grace_however_it_drips() {
     drop(fill.reader(0, None));
     let grace = Duration::from_secs(3);
     let begun = tokio::time::Instant::now();
-    let abandoned = writer.abandoned(grace);
+    let abandoned = writer.abandoned(grace, None);
     tokio::pin!(abandoned);
     let mut drip = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -166,7 +166,7 @@ async fn a_fill_that_is_read_again_within_its_grace_goes_on() {
     let (_budget, mut charge) = charge();
     let (fill, writer) = Fill::new((), None, LIMITS);
     let again = {
-        let abandoned = writer.abandoned(Duration::from_secs(3));
+        let abandoned = writer.abandoned(Duration::from_secs(3), None);
         tokio::pin!(abandoned);
         tokio::select! {
             () = &mut abandoned => panic!("within its grace"),
@@ -221,4 +221,24 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_without_a_grace_ends_with_its_last_reader() {
+    let graces = tokio::sync::Semaphore::new(1);
+    let grace = Duration::from_secs(3);
+    let (_one, first) = Fill::new((), None, LIMITS);
+    let (_other, second) = Fill::new((), None, LIMITS);
+    let begun = tokio::time::Instant::now();
+    let waits = first.abandoned(grace, Some(&graces));
+    tokio::pin!(waits);
+    tokio::select! {
+        biased;
+        () = &mut waits => panic!("it has the grace"),
+        () = second.abandoned(grace, Some(&graces)) => {}
+    }
+    assert!(begun.elapsed() < grace);
+    waits.await;
+    assert_eq!(begun.elapsed(), grace);
+    assert_eq!(graces.available_permits(), 1);
 }

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{End, Fill};
@@ -113,16 +114,22 @@ impl<H> FillWriter<H> {
     }
 
     /// Waits until nobody has read for as long as `grace` (in a pass-through: until nobody reads),
-    /// and then fails the fill, so that nobody can join it any more.
-    pub async fn abandoned(&self, grace: Duration) {
+    /// and then fails the fill, so that nobody can join it any more. Where `graces` are counted,
+    /// there is a grace only while one is left.
+    pub async fn abandoned(&self, grace: Duration, graces: Option<&Semaphore>) {
         loop {
             self.readers_are(false).await;
             let passes = self.fill.lock().window.is_some();
-            let waits = !passes && timeout(grace, self.readers_are(true)).await.is_ok();
+            let waits = !passes && self.read_within(grace, graces).await;
             if !waits && self.fill.lock().abandon() {
                 return;
             }
         }
+    }
+
+    async fn read_within(&self, grace: Duration, graces: Option<&Semaphore>) -> bool {
+        let permit = graces.map(Semaphore::try_acquire).transpose();
+        permit.is_ok() && timeout(grace, self.readers_are(true)).await.is_ok()
     }
 
     async fn readers_are(&self, present: bool) {

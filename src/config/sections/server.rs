@@ -96,8 +96,9 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
         draft.server.max_header_bytes = value.memory(8 * KIB..=MIB)?;
         Ok(())
     };
-    "max_headers" = Default("100"), "Fields of an HTTP/1 request's header section; more are answered 431. HTTP/2 is bounded by `max_header_bytes` alone." => |draft, value| {
+    "max_headers" = Default("100"), "Fields of a request's header section; more are answered 431. A `Cookie` in pieces (HTTP/2) is one." => |draft, value| {
         draft.server.max_headers = value.count(16..=1024)?;
+        draft.proxy.max_headers = draft.server.max_headers;
         Ok(())
     };
     "max_uri_bytes" = Default("\"16KiB\""), "A request's target; longer ones are answered 414." => |draft, value| {

@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
+use super::details::Details;
 use super::histogram::Sum;
 use super::{Asked, CoreMetrics, MethodClass, Metrics, Read, STATUS_CLASSES};
 use crate::telemetry::CacheWord;
@@ -60,14 +61,26 @@ fn requests(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Er
 
 fn details(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
     let help = "Requests answered, by the detail word of Cache-Status";
-    let mut family =
-        encoder.encode_descriptor("seawall_request_details", help, None, MetricType::Counter)?;
+    words(metrics, encoder, ("seawall_request_details", help), "detail", |core| &core.details)?;
+    let help = "HTTP/2 connections ended because of what the client did too much of";
+    words(metrics, encoder, ("seawall_connection_offences", help), "kind", |core| &core.offences)
+}
+
+/// Counts by a word, which is the value of `label`.
+fn words(
+    metrics: &Metrics,
+    encoder: &mut DescriptorEncoder,
+    (name, help): (&str, &str),
+    label: &str,
+    read: fn(&CoreMetrics) -> &Details,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     let mut counts = BTreeMap::new();
-    for (word, count) in metrics.cores.iter().flat_map(|core| core.details.each()) {
+    for (word, count) in metrics.cores.iter().flat_map(|core| read(core).each()) {
         *counts.entry(word).or_insert(0) += count;
     }
     for (word, count) in counts {
-        counter(&mut family.encode_family(&[("detail", word)])?, count)?;
+        counter(&mut family.encode_family(&[(label, word)])?, count)?;
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ macro_rules! counters {
             miss_duration: Histogram,
             miss_first_byte: Histogram,
             details: Details,
+            offences: Details,
         }
 
         impl CoreMetrics {
@@ -56,6 +57,7 @@ counters! {
     client_connections_rejected => "seawall_client_connections_rejected", "Client connections closed at once because their client had too many";
     connections_dismissed => "seawall_connections_dismissed", "Idle client connections closed to make room for others";
     connection_timeouts => "seawall_connection_timeouts", "Client connections cut because a handshake, a request head or a write took too long";
+    stream_timeouts => "seawall_stream_timeouts", "HTTP/2 streams cut because the client made no room for more of the response";
     accept_errors => "seawall_accept_errors", "Failures to accept a client connection";
     tls_failures => "seawall_tls_handshake_failures", "TLS handshakes with clients that failed";
     bad_requests => "seawall_bad_requests", "Requests refused before they reached the stack because they were not valid HTTP";
@@ -162,6 +164,16 @@ impl CoreMetrics {
     /// A connection was cut because a handshake, a request head or a write took too long.
     pub fn connection_timed_out(&self) {
         add(&self.connection_timeouts, 1);
+    }
+
+    /// An HTTP/2 stream was cut because its client made no room.
+    pub fn stream_timed_out(&self) {
+        add(&self.stream_timeouts, 1);
+    }
+
+    /// An HTTP/2 connection was ended because of `what` its client did, which is one of few words.
+    pub fn connection_offended(&self, what: &'static str) {
+        self.offences.count(what);
     }
 
     /// A connection could not be accepted.

@@ -1,0 +1,150 @@
+//! HTTP/2 streams as tasks, each with a deadline of its own: a client that opens no window for one
+//! of its streams (RFC 9113 §5.2) loses that one, whatever becomes of the others.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::telemetry::CoreMetrics;
+
+tokio::task_local! {
+    /// Since when the stream that is being polled waits for its client; `None` while it is our
+    /// turn. hyper gives a stream's task no name by which its body could find it.
+    static OWED_SINCE: Cell<Option<Instant>>;
+}
+
+/// The body gave a frame: it is the client's turn to take it.
+pub(super) fn wait_for_client() {
+    // Outside of any stream, which is HTTP/1, the connection's own deadline sees it.
+    let _ = OWED_SINCE.try_with(|since| since.set(Some(Instant::now())));
+}
+
+/// The client has taken what there was: it is the body's turn.
+pub(super) fn wait_for_body() {
+    let _ = OWED_SINCE.try_with(|since| since.set(None));
+}
+
+/// Runs the streams of a worker's connections.
+#[derive(Clone, Debug)]
+pub(super) struct Streams {
+    /// How long a client may take to make room for more.
+    pub(super) write_timeout: Duration,
+    pub(super) metrics: Arc<CoreMetrics>,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let streams = self.clone();
+        drop(tokio::spawn(Stream { inner: stream, streams, owed_since: None, timer: None }));
+    }
+}
+
+pin_project! {
+    /// One stream. Where its client takes too long it ends, and hyper resets what is left of it.
+    struct Stream<F> {
+        #[pin]
+        inner: F,
+        streams: Streams,
+        owed_since: Option<Instant>,
+        // Made by the first wait: most answers fit into the client's window.
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let (poll, owed_since) = OWED_SINCE.sync_scope(Cell::new(*this.owed_since), || {
+            (this.inner.poll(cx), OWED_SINCE.with(Cell::get))
+        });
+        *this.owed_since = owed_since;
+        if poll.is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(since) = owed_since else { return Poll::Pending };
+        let deadline = since + this.streams.write_timeout;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // Not set again for every frame: where it fires too early, it is set for the rest.
+        while Instant::now() < deadline {
+            if timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+        tracing::debug!("stream cut: its client makes no room");
+        this.streams.metrics.stream_timed_out();
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::future::{pending, poll_fn};
+
+    fn stream<F>(inner: F) -> Stream<F> {
+        let write_timeout = Duration::from_secs(60);
+        let streams = Streams { write_timeout, metrics: Arc::default() };
+        Stream { inner, streams, owed_since: None, timer: None }
+    }
+
+    /// Lets so many seconds of paused time go by, with the timers that fall into them.
+    async fn pass(seconds: u64) {
+        let _ = tokio::time::timeout(Duration::from_secs(seconds), pending::<()>()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_clients_turn_is_bounded() {
+        let begun = Instant::now();
+        stream(async {
+            pass(600).await;
+            wait_for_client();
+            pending::<()>().await;
+        })
+        .await;
+        assert_eq!(begun.elapsed().as_secs(), 660);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_something_in_time_gets_more() {
+        let begun = Instant::now();
+        stream(async {
+            for _ in 0..10 {
+                wait_for_client();
+                pass(59).await;
+                wait_for_body();
+                pass(61).await;
+            }
+        })
+        .await;
+        assert_eq!(begun.elapsed().as_secs(), 1200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_do_not_see_each_other() {
+        let mut waits = Box::pin(stream(async {
+            wait_for_client();
+            pending::<()>().await;
+        }));
+        assert!(waits.as_mut().now_or_never().is_none());
+        let other = stream(poll_fn(|_| {
+            assert!(OWED_SINCE.with(Cell::get).is_none());
+            Poll::Ready(())
+        }));
+        other.await;
+        wait_for_client();
+    }
+}
