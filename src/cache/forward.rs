@@ -64,6 +64,12 @@ pub(super) async fn forward<S: Origin>(
             Role::Follower(follower) => {
                 let outcome = timeout(job.config.wait, follower.outcome()).await;
                 let Ok(outcome) = outcome else {
+                    // Waiting longer, or asking a silent origin once more for each who waits, is
+                    // no better than what a failure allows.
+                    let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
+                    if let Some(stale) = cache.stale_after(&job, &plan, failed) {
+                        return Ok(stale);
+                    }
                     plan.reason = Reason::WaitBound;
                     break;
                 };
@@ -99,7 +105,7 @@ impl<S: Origin> Cache<S> {
             return None;
         }
         let key = job.target.key();
-        if self.shared.marks.holds(&key, self.shared.clock.now()) {
+        if self.shared.marks.get(key.as_str(), self.shared.clock.now()).is_some() {
             plan.hit_for_miss();
             return None;
         }
@@ -116,7 +122,6 @@ impl<S: Origin> Cache<S> {
         came: Timestamp,
         failures: &mut usize,
     ) -> Followed {
-        let now = self.shared.clock.now();
         match outcome {
             FlightOutcome::Shared(fill) => self.follow(job, plan, &fill, came),
             FlightOutcome::Settled => match lookup::decide(&self.shared, job, came) {
@@ -133,10 +138,8 @@ impl<S: Origin> Cache<S> {
                 Followed::Alone
             }
             FlightOutcome::Failed(failed) => {
-                if let Some(stored) = &plan.stored
-                    && let Some(grant) = self.shared.grant_on_failure(job, stored, failed, now)
-                {
-                    return Followed::Answer(Ok(self.collapsed(stored, Some(grant), job, plan)));
+                if let Some(stale) = self.stale_after(job, plan, failed) {
+                    return Followed::Answer(Ok(stale));
                 }
                 // One more try, shared like the first; then the error, so that a failing origin
                 // is not asked by everybody who waits.
@@ -148,6 +151,14 @@ impl<S: Origin> Cache<S> {
             }
             FlightOutcome::Abandoned => Followed::Again,
         }
+    }
+
+    /// What a follower may be served of what is stored, its leader's fetch having failed.
+    fn stale_after(&self, job: &Job, plan: &Plan, failed: Failed) -> Option<Response> {
+        let stored = plan.stored.as_ref()?;
+        let now = self.shared.clock.now();
+        let grant = self.shared.grant_on_failure(job, stored, failed, now)?;
+        Some(self.collapsed(stored, Some(grant), job, plan))
     }
 
     /// Follows a fill that is under way, if its response may answer this request too.

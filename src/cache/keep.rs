@@ -60,7 +60,7 @@ impl Conclusion<'_> {
             self.release(&key, reason);
             self.leader = None;
         } else {
-            self.shared.marks.clear(&key);
+            self.shared.forget_trouble(&key);
             fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
             // What is combined with stored parts is whole only once it is stored: its followers
             // wait for that.
@@ -71,7 +71,8 @@ impl Conclusion<'_> {
             }
         }
         let shared = Arc::clone(self.shared);
-        let deposit = Deposit { shared, key, head: stored_head, sequence, partial };
+        let replaces_since = self.plan.stored.is_some().then_some(self.started.at);
+        let deposit = Deposit { shared, key, head: stored_head, sequence, replaces_since, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, deposit };

@@ -1,4 +1,5 @@
-//! Hit-for-miss: keys whose last answer could not be shared, so that nobody waits for the next.
+//! What is remembered of keys for a short while: that their last answer could not be shared
+//! (hit-for-miss), or that their last fetch failed.
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -7,44 +8,131 @@ use foldhash::quality::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Map;
 
+use super::Failed;
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 
-/// Marks by the key's hash: a collision costs a shared fetch, never a wrong answer.
+/// Marks by the key's hash, each with an end. What they say must be no more than a hint on how to
+/// fetch: two keys may share a hash.
 #[derive(Debug)]
-pub(super) struct Marks {
-    until: Map<u64, Timestamp, RandomState>,
+pub(super) struct Marks<T: Copy + Send + Sync + 'static> {
+    marks: Map<u64, (T, Timestamp), RandomState>,
     hasher: RandomState,
 }
 
 /// Marks kept; about 100 bytes each.
 const MOST: u64 = 100_000;
 
-impl Marks {
+impl<T: Copy + Send + Sync + 'static> Marks<T> {
     pub(super) fn new() -> Self {
-        let until = Map::builder()
+        let marks = Map::builder()
             .max_capacity(MOST)
             .eviction_policy(EvictionPolicy::lru())
             .build_with_hasher(RandomState::default());
-        Self { until, hasher: RandomState::default() }
+        Self { marks, hasher: RandomState::default() }
     }
 
-    /// Whether `key`'s answers are known not to be shared.
-    pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
-        self.until.get(&self.hash(key)).is_some_and(|until| now < until)
+    /// What is remembered of `key`.
+    pub(super) fn get(&self, key: &str, now: Timestamp) -> Option<T> {
+        let (mark, until) = self.marks.get(&self.hash(key))?;
+        (now < until).then_some(mark)
     }
 
-    pub(super) fn set(&self, key: &CacheKey, now: Timestamp, lifetime: Duration) {
+    pub(super) fn set(&self, key: &CacheKey, mark: T, now: Timestamp, lifetime: Duration) {
         if !lifetime.is_zero() {
-            self.until.insert(self.hash(key), now.plus(lifetime));
+            self.marks.insert(self.hash(key.as_str()), (mark, now.plus(lifetime)));
         }
     }
 
     pub(super) fn clear(&self, key: &CacheKey) {
-        self.until.invalidate(&self.hash(key));
+        self.marks.invalidate(&self.hash(key.as_str()));
     }
 
-    fn hash(&self, key: &CacheKey) -> u64 {
+    fn hash(&self, key: &str) -> u64 {
         self.hasher.hash_one(key)
+    }
+}
+
+/// A fetch that failed while something was stored for its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setback {
+    failed: Failed,
+    /// Until then nobody waits for the origin who may be served stale.
+    patient_until: Timestamp,
+    /// Until then no refresh in the background begins.
+    quiet_until: Timestamp,
+}
+
+/// Bounds of the time for which the origin is left alone after a failure.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// For how many times as long as a failure took to show, beyond the pause, clients are served
+/// stale at once: long enough for a try in the background to fail in the same way.
+const PATIENCE: u32 = 3;
+
+impl Setback {
+    /// Of a fetch that failed at `now` after it had taken that long. The origin gets a pause as
+    /// long as that, so that it is asked half of the time at most; a failure that shows at once
+    /// keeps nobody waiting, and the next client may as well ask again.
+    pub(super) fn new(failed: Failed, took: Duration, now: Timestamp) -> Self {
+        let pause = took.min(LONGEST_PAUSE);
+        let patience = pause.saturating_add(took.saturating_mul(PATIENCE));
+        Self {
+            failed,
+            patient_until: now.plus(patience),
+            quiet_until: now.plus(pause.max(SHORTEST_PAUSE)),
+        }
+    }
+
+    /// How long this is worth remembering.
+    pub(super) fn lifetime(&self, now: Timestamp) -> Duration {
+        self.patient_until.max(self.quiet_until).since(now)
+    }
+
+    /// How the fetch failed, for as long as another one can be expected to fail likewise.
+    pub(super) fn expected(&self, now: Timestamp) -> Option<Failed> {
+        (now < self.patient_until).then_some(self.failed)
+    }
+
+    /// Whether the origin is to be left alone.
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        now < self.quiet_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn key() -> CacheKey {
+        crate::key::Target::parse("http://h/").expect("a URL").key()
+    }
+
+    #[test]
+    fn a_mark_ends_when_its_time_is_up_or_it_is_cleared() {
+        let (marks, start, key) = (Marks::new(), Timestamp::from_secs(7), key());
+        marks.set(&key, "it", start, Duration::from_secs(2));
+        assert_eq!(marks.get(key.as_str(), start.plus(Duration::from_secs(1))), Some("it"));
+        assert_eq!(marks.get(key.as_str(), start.plus(Duration::from_secs(2))), None);
+        marks.clear(&key);
+        assert_eq!(marks.get(key.as_str(), start), None);
+        marks.set(&key, "for no time", start, Duration::ZERO);
+        assert_eq!(marks.get(key.as_str(), start), None);
+    }
+
+    #[test]
+    fn the_pause_is_as_long_as_the_failure_took_within_bounds() {
+        let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
+        for (took, quiet, patient) in
+            [(0, 100, 0), (50, 100, 200), (2_000, 2_000, 8_000), (60_000, 10_000, 190_000)]
+        {
+            let setback = Setback::new(failed, Duration::from_millis(took), Timestamp::EPOCH);
+            assert_eq!(setback.quiet_until, Timestamp::from_millis(quiet), "{took}");
+            assert_eq!(setback.patient_until, Timestamp::from_millis(patient), "{took}");
+            let lifetime = Duration::from_millis(u64::try_from(quiet.max(patient)).unwrap());
+            assert_eq!(setback.lifetime(Timestamp::EPOCH), lifetime, "{took}");
+        }
     }
 }

@@ -30,7 +30,7 @@ use tower::Service;
 pub use config::Config;
 use fill::Fill;
 use lookup::Decision;
-use marks::Marks;
+use marks::{Marks, Setback};
 
 use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
@@ -83,7 +83,10 @@ pub struct Cache<S> {
 pub struct Shared {
     memory: Memory,
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
-    marks: Marks,
+    /// Keys whose answers could not be shared: nobody waits for the next (hit-for-miss).
+    marks: Marks<()>,
+    /// Keys whose last fetch failed while something was stored.
+    setbacks: Marks<Setback>,
     clock: Clock,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
@@ -145,7 +148,8 @@ impl Shared {
     /// client.
     #[must_use]
     pub fn new(memory: Memory, clock: Clock, background: TaskTracker) -> Self {
-        Self { memory, flights: Flights::new(), marks: Marks::new(), clock, background }
+        let (marks, setbacks) = (Marks::new(), Marks::new());
+        Self { memory, flights: Flights::new(), marks, setbacks, clock, background }
     }
 
     /// The store.
@@ -178,13 +182,20 @@ impl Shared {
         if self.is_gone(job, stored) || !lookup::covers(stored, job) {
             return None;
         }
-        let failure = match failed {
-            Failed::NoResponse(_) => Failure::NoResponse,
-            Failed::Status(status) => Failure::Status(status),
-        };
-        let policy = &job.config.policy;
-        let directives = job.directives().effective(policy.request_directives, job.trusted);
-        on_failure(&stored.head, &directives, policy, failure, now)
+        failure_grant(job, stored, failed, now)
+    }
+
+    /// Remembers that the fetch of a key failed, if it was to replace something stored.
+    fn remember_failure(&self, key: &CacheKey, failed: Failed, began: Timestamp) {
+        let now = self.clock.now();
+        let setback = Setback::new(failed, now.since(began), now);
+        self.setbacks.set(key, setback, now, setback.lifetime(now));
+    }
+
+    /// A fetch of the key succeeded, and its answer may be shared.
+    fn forget_trouble(&self, key: &CacheKey) {
+        self.marks.clear(key);
+        self.setbacks.clear(key);
     }
 
     /// Fetches under way that others may join.
@@ -192,6 +203,22 @@ impl Shared {
     pub fn flights(&self) -> usize {
         self.flights.len()
     }
+}
+
+/// What a failed fetch allows for what is stored, all else being right.
+fn failure_grant(
+    job: &Job,
+    stored: &StoredResponse,
+    failed: Failed,
+    now: Timestamp,
+) -> Option<StaleGrant> {
+    let failure = match failed {
+        Failed::NoResponse(_) => Failure::NoResponse,
+        Failed::Status(status) => Failure::Status(status),
+    };
+    let policy = &job.config.policy;
+    let directives = job.directives().effective(policy.request_directives, job.trusted);
+    on_failure(&stored.head, &directives, policy, failure, now)
 }
 
 impl<S> Cache<S> {
@@ -210,8 +237,12 @@ impl<S: Origin> Cache<S> {
         grant: Option<StaleGrant>,
         job: &Job,
     ) -> Response {
-        if grant == Some(StaleGrant::WhileRevalidate) {
-            self.refresh(job, stored);
+        match grant {
+            // What a client accepts of its own accord is not the origin's concern.
+            None | Some(StaleGrant::RequestMaxStale) => {}
+            Some(StaleGrant::WhileRevalidate | StaleGrant::IfError | StaleGrant::Disconnected) => {
+                self.refresh(job, stored)
+            }
         }
         let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);

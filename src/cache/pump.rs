@@ -11,6 +11,7 @@ use super::partial::PartialDeposit;
 use super::{Failed, FetchOutcome, Filling, FlightLeader, Shared};
 use crate::body::{Blocks, Body};
 use crate::budget::Charge;
+use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
@@ -38,14 +39,17 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// The purge sequence at which the fetch began.
     pub(super) sequence: u64,
+    /// Where something was stored before: when the fetch began that is to replace it.
+    pub(super) replaces_since: Option<Timestamp>,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,
 }
 
 impl Pump {
-    /// The same for a fill that goes on although nobody reads it.
+    /// The same for a refresh, which nobody reads: it is for whoever comes next. One that drips
+    /// must not hold its flight for ever.
     pub(super) fn unread(self) -> Self {
-        Self { grace: LONGEST_FLIGHT, ..self }
+        Self { grace: self.grace.max(LONGEST_REFRESH), ..self }
     }
 
     /// Runs until the body has ended, failed, or is wanted no more.
@@ -71,8 +75,10 @@ impl Pump {
                 let frame = match frame {
                     Some(Ok(frame)) => frame,
                     Some(Err(error)) => {
+                        let failed = Failed::NoResponse(error.kind);
+                        deposit.failed(failed);
                         writer.fail(error.kind);
-                        tell(leader, FlightOutcome::Failed(Failed::NoResponse(error.kind)));
+                        tell(leader, FlightOutcome::Failed(failed));
                         return;
                     }
                     None => break,
@@ -102,6 +108,9 @@ impl Pump {
 /// How long others may join a flight at most, however long its response is fresh.
 const LONGEST_FLIGHT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a refresh may take that nobody reads.
+const LONGEST_REFRESH: Duration = Duration::from_secs(5 * 60);
+
 fn tell(leader: Option<FlightLeader>, outcome: FetchOutcome) {
     if let Some(mut leader) = leader {
         leader.announce(outcome);
@@ -109,6 +118,13 @@ fn tell(leader: Option<FlightLeader>, outcome: FetchOutcome) {
 }
 
 impl Deposit {
+    /// The body did not come whole: what is stored stays.
+    fn failed(&self, failed: Failed) {
+        if let Some(began) = self.replaces_since {
+            self.shared.remember_failure(&self.key, failed, began);
+        }
+    }
+
     /// Stores the body; `false` where it is not what was announced, or a purge forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
         let content = match self.partial {
