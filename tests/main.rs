@@ -31,6 +31,7 @@ mod http2;
 mod interim;
 mod invalidation;
 mod memory;
+mod origins;
 mod preconditions;
 mod purge;
 mod range;

@@ -15,10 +15,11 @@ mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
 pub use client::{Client, Request, Response, delete, get, head, post, put, request};
+pub use conn::Conn;
 pub use gate::Gate;
 pub use http2::{H2Client, h2_origin};
 pub use message::find;
-pub use origin::Origin;
+pub use origin::{Origin, Seen};
 pub use proxy::{Proxy, SettingsExt, all, alone, rss};
 pub use tls::Authority;
 
