@@ -1,11 +1,12 @@
 //! Field names and list syntax that several rooms need (RFC 9110 §5, §7.6.1).
 
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, DATE, ETAG, EXPIRES, FORWARDED, HOST, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
-    VARY, VIA,
+    ACCEPT_RANGES, AGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT, EXPIRES, FORWARDED,
+    HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, LOCATION, MAX_FORWARDS, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
+    RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA, WARNING,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -58,6 +59,32 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in of_connection {
         headers.remove(name);
+    }
+}
+
+/// Removes from trailers what has no place there: fields that frame, route, authenticate or
+/// control a message, or say what its content is (RFC 9110 §6.5.1). A recipient that merges
+/// trailers into the header section must not get any of these from us.
+pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
+    const FORBIDDEN: [HeaderName; 9] = [
+        ACCEPT_RANGES,
+        ALLOW,
+        EXPECT,
+        LOCATION,
+        MAX_FORWARDS,
+        RETRY_AFTER,
+        TRAILER,
+        WARNING,
+        WWW_AUTHENTICATE,
+    ];
+    let forbidden: SmallVec<[HeaderName; 4]> = trailers
+        .keys()
+        .filter(|name| is_hop_by_hop(name) || is_kept(name) || FORBIDDEN.contains(name))
+        .filter(|name| **name != ETAG)
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
     }
 }
 
