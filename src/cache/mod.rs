@@ -237,12 +237,9 @@ impl<S: Origin> Cache<S> {
         grant: Option<StaleGrant>,
         job: &Job,
     ) -> Response {
-        match grant {
-            // What a client accepts of its own accord is not the origin's concern.
-            None | Some(StaleGrant::RequestMaxStale) => {}
-            Some(StaleGrant::WhileRevalidate | StaleGrant::IfError | StaleGrant::Disconnected) => {
-                self.refresh(job, stored)
-            }
+        // What a client accepts of its own accord is not the origin's concern.
+        if grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
+            self.refresh(job, stored);
         }
         let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);

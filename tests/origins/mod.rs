@@ -59,6 +59,9 @@ enum Version {
     Http2,
 }
 
+/// Who asks: alone, or with others who want the same.
+const WHO: [(Version, usize); 3] = [(Version::Http1, 1), (Version::Http1, 3), (Version::Http2, 3)];
+
 /// A story in three phases: the origin is well, broken, and well again.
 struct Story {
     origin: Origin,
@@ -180,9 +183,7 @@ async fn fail(mut conn: Conn, request: &Seen, scene: &Scene) {
 /// is allowed, else an error that says what happened.
 async fn expect_outcomes(faults: &[Fault], tune: impl Fn(&mut Settings)) {
     for stored in STORED {
-        for (version, count) in
-            [(Version::Http1, 1), (Version::Http1, 3), (Version::Http2, 1), (Version::Http2, 3)]
-        {
+        for (version, count) in WHO {
             let story = Story::begin(faults, stored, &tune).await;
             for (index, fault) in faults.iter().enumerate() {
                 for response in story.ask(index, version, count).await {
@@ -216,9 +217,7 @@ fn expect_outcome(fault: &Fault, stored: Stored, response: &Response) {
 /// Likewise for what breaks once the head has come: nobody gets what looks whole.
 async fn expect_cuts(faults: &[Fault]) {
     for stored in STORED {
-        for (version, count) in
-            [(Version::Http1, 1), (Version::Http1, 3), (Version::Http2, 1), (Version::Http2, 3)]
-        {
+        for (version, count) in WHO {
             let story = Story::begin(faults, stored, |_| ()).await;
             for (index, fault) in faults.iter().enumerate() {
                 for response in story.ask(index, version, count).await {

@@ -57,9 +57,9 @@ async fn a_connection_that_the_origin_gave_up_in_between_costs_nobody_an_answer(
                     if seen.number == 0 {
                         wait.pass().await;
                         if reset {
-                            conn.reset()
+                            conn.reset();
                         } else {
-                            drop(conn)
+                            drop(conn);
                         }
                         told.pass().await;
                     }
