@@ -162,9 +162,12 @@ impl Conclusion<'_> {
         self.shared.grant_on_failure(self.job, stored, failed, self.shared.clock.now())
     }
 
-    /// Before the flight ends: whoever comes next must not ask the same again at once.
+    /// Before the flight ends: whoever comes next must not ask the same again at once. A request
+    /// that goes alone may have brought the failure upon itself.
     fn remember(&self, failed: Failed) {
-        self.shared.remember_failure(&self.job.target.key(), failed, self.started.at);
+        if self.leader.is_some() {
+            self.shared.remember_failure(&self.job.target.key(), failed, self.started.at);
+        }
     }
 
     /// No response came, or none that can be used.

@@ -55,6 +55,8 @@ impl Conclusion<'_> {
         // Before it is announced: this request's reader keeps the fill wanted.
         let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
         let key = job.target.key();
+        let replaces = self.plan.stored.is_some() && self.leader.is_some();
+        let replaces_since = replaces.then_some(self.started.at);
         let mut fresh_for = None;
         if let Some(reason) = self.unshareable(&stored_head) {
             self.release(&key, reason);
@@ -71,7 +73,6 @@ impl Conclusion<'_> {
             }
         }
         let shared = Arc::clone(self.shared);
-        let replaces_since = self.plan.stored.is_some().then_some(self.started.at);
         let deposit = Deposit { shared, key, head: stored_head, sequence, replaces_since, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;

@@ -39,7 +39,7 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// The purge sequence at which the fetch began.
     pub(super) sequence: u64,
-    /// Where something was stored before: when the fetch began that is to replace it.
+    /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,

@@ -129,6 +129,27 @@ async fn who_has_waited_long_enough_is_served_stale() {
     assert_eq!(all(leader).await[0].text(), "old");
 }
 
+// A request that nobody shares may have brought the failure upon itself.
+#[tokio::test]
+async fn a_failure_of_one_clients_own_is_nobody_elses() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match request.number {
+        0 => old("max-age=60, stale-if-error=600, public"),
+        _ if request.field("authorization").is_some() => Answer::silent(&held),
+        _ => ok("new").fresh(600),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| s.upstream().first_byte_timeout = millis(60)).await;
+    proxy.get("/").await;
+    proxy.advance(secs(61));
+    let own = proxy.start_all(1, &get("/").with("Authorization", "Basic eDp5")).await;
+    origin.arrived(2).await;
+    proxy.advance(secs(4));
+    all(own).await;
+    assert_eq!(proxy.get("/").await.text(), "new");
+}
+
 #[tokio::test]
 async fn a_body_that_stops_keeps_the_next_clients_from_waiting_too() {
     let gate = Gate::new();
