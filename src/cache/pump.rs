@@ -151,3 +151,57 @@ impl Shared {
         Some(Arc::new(StoredResponse::new(head, content, Stamp::new(sequence), charge)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http::{HeaderMap, Method, StatusCode};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::time::Instant;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::fill::{Fill, Limits};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::error::ProxyError;
+    use crate::policy::{Overrides, RequestFacts, ResponseTimes};
+    use crate::store::{self, Memory};
+
+    /// A pump whose body brings a byte each second, for ever.
+    fn dripping(grace: Duration) -> Pump {
+        let drops = stream::unfold((), |()| async {
+            sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, ProxyError>(Frame::data(Bytes::from_static(b"x"))), ()))
+        });
+        let memory = Memory::new(&store::Config::default());
+        let charge = memory.charge(0).expect("room for nothing");
+        let shared = Arc::new(Shared::new(memory, Clock::System, TaskTracker::new()));
+        let fields = HeaderMap::new();
+        let facts = RequestFacts { method: &Method::GET, headers: &fields, trusted: false };
+        let now = shared.clock.now();
+        let times = ResponseTimes { request_at: now, response_at: now };
+        let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
+        let limits = Limits { max_object_size: 1 << 20, window: 1 << 16, stall_timeout: grace };
+        let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
+        let (_fill, writer) = Fill::new(filling, None, limits);
+        let key = crate::key::Target::parse("http://h/").expect("a URL").key();
+        let deposit =
+            Deposit { shared, key, head, sequence: 0, replaces_since: None, partial: None };
+        let body = Body::stream(StreamBody::new(drops));
+        Pump { body, writer, charge, leader: None, fresh_for: None, grace, deposit }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_and_that_nobody_reads_comes_to_an_end() {
+        let grace = Duration::from_secs(10);
+        for (pump, expected) in
+            [(dripping(grace), grace), (dripping(grace).unread(), LONGEST_REFRESH)]
+        {
+            let before = Instant::now();
+            pump.run().await;
+            assert_eq!(before.elapsed().as_secs(), expected.as_secs());
+        }
+    }
+}
