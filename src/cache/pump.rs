@@ -159,7 +159,7 @@ mod tests {
     use http::{HeaderMap, Method, StatusCode};
     use http_body::Frame;
     use http_body_util::StreamBody;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, interval};
     use tokio_util::task::TaskTracker;
 
     use super::super::fill::{Fill, Limits};
@@ -171,9 +171,9 @@ mod tests {
 
     /// A pump whose body brings a byte each second, for ever.
     fn dripping(grace: Duration) -> Pump {
-        let drops = stream::unfold((), |()| async {
-            sleep(Duration::from_secs(1)).await;
-            Some((Ok::<_, ProxyError>(Frame::data(Bytes::from_static(b"x"))), ()))
+        let drops = stream::unfold(interval(Duration::from_secs(1)), |mut pace| async {
+            pace.tick().await;
+            Some((Ok::<_, ProxyError>(Frame::data(Bytes::from_static(b"x"))), pace))
         });
         let memory = Memory::new(&store::Config::default());
         let charge = memory.charge(0).expect("room for nothing");

@@ -207,3 +207,42 @@ async fn content_where_none_may_be_is_dropped_with_its_connection() {
         assert_eq!(origin.connections(), 2, "{broken:?}");
     }
 }
+
+// RFC 9112 §9.8: over TLS only `close_notify` ends what the connection's end delimits.
+#[tokio::test]
+async fn a_tls_connection_that_just_stops_ends_no_body() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for (says_goodbye, length) in [(false, ""), (true, ""), (false, "Content-Length: 10\r\n")] {
+        let authority = Authority::new(if says_goodbye { "goodbye" } else { "no-goodbye" });
+        let acceptor = authority.acceptor("example.test");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = format!("{HEAD}{length}\r\nbody");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                if says_goodbye {
+                    stream.shutdown().await.unwrap();
+                } else {
+                    let (socket, _) = stream.get_mut();
+                    socket.shutdown().await.unwrap();
+                }
+            }
+        });
+        let origin = Origin::answering(ok("never asked")).await;
+        let proxy = Proxy::with(&origin, |s| {
+            s.upstream().tls = true;
+            s.upstream().port = port;
+            s.upstream().ca = Some(authority.file());
+        })
+        .await;
+        let mut http2 = H2Client::connect(proxy.address).await;
+        for response in [proxy.get("/").await, http2.exchange(&get("/")).await] {
+            assert_eq!(response.complete, says_goodbye, "{response:?}");
+        }
+        assert_eq!(proxy.get("/").await.is_hit(), says_goodbye);
+    }
+}
