@@ -191,6 +191,7 @@ fn filled() -> Arc<cache::Shared> {
     runtime.expect("a runtime").block_on(async {
         for url in others.chain([URL.to_owned()]) {
             let job = Job {
+                by_response: None,
                 request: client_request(&connection),
                 target: Target::parse(&url).expect("a URL"),
                 config: Arc::default(),
@@ -217,6 +218,7 @@ fn parts(cache: Arc<cache::Shared>) -> proxy::Parts {
         cache: cache::Config::default(),
     };
     let config = Arc::new(proxy::Config {
+        rules: Arc::default(),
         trusted_proxies: Vec::new(),
         limits: proxy::Limits::default(),
         routes: vec![Arc::new(route)],

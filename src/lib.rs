@@ -12,7 +12,7 @@
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
-//! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`]: no I/O, no tokio; `now` is an argument |
+//! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`] ← [`rules`]: no I/O, no tokio; `now` is an argument |
 //!
 //! A request's way through the house is one function: `proxy::stack`.
 
@@ -31,6 +31,7 @@ pub mod keepalive;
 pub mod key;
 pub mod policy;
 pub mod proxy;
+pub mod rules;
 pub mod server;
 pub mod shutdown;
 pub mod store;

@@ -38,6 +38,7 @@ mod range;
 mod regression;
 mod request_directives;
 mod routing;
+mod rules;
 mod stale;
 mod status;
 mod streaming;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use seawall::config::Settings;
-use seawall::proxy::{HostPattern, Route};
+use seawall::key::HostPattern;
+use seawall::proxy::Route;
 use seawall::upstream;
 
 use crate::support::*;

@@ -46,7 +46,7 @@ impl Started {
 /// Decides what to do with the answer to `plan`, asking again where it can't be used.
 pub(super) async fn conclude<S: Origin>(
     cache: &mut Cache<S>,
-    job: &Job,
+    job: &mut Job,
     mut plan: Plan,
     mut answer: Answer,
     mut started: Started,
@@ -54,6 +54,7 @@ pub(super) async fn conclude<S: Origin>(
 ) -> Concluded {
     let shared = Arc::clone(&cache.shared);
     loop {
+        settle(job, &plan, &answer);
         let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
         match conclusion.judge(answer) {
             Verdict::Done(concluded) => return *concluded,
@@ -63,6 +64,16 @@ pub(super) async fn conclude<S: Origin>(
                 answer = cache.origin.call(job.refetch()).await;
             }
         }
+    }
+}
+
+/// An error and a 304 are followed by what is stored, if anything is.
+fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
+    let came = answer.as_ref().ok();
+    match (came.filter(|response| response.status() != StatusCode::NOT_MODIFIED), &plan.stored) {
+        (Some(response), _) => job.settle_for(response.status(), response.headers()),
+        (None, Some(stored)) => job.settle(&stored.head),
+        (None, None) => {}
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the cache is told.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
 
 use crate::policy::Overrides;
 
@@ -25,6 +28,12 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes that a body too large to store may buffer for its readers.
     pub window: usize,
+}
+
+/// Settings that also depend on the response.
+pub trait ByResponse: Send + Sync + std::fmt::Debug {
+    /// The settings for a response.
+    fn settings(&self, status: StatusCode, headers: &HeaderMap) -> Arc<Config>;
 }
 
 impl Default for Config {

@@ -33,7 +33,7 @@ impl<S: Origin> Cache<S> {
         let started = self.shared.start(&job, &mut plan);
         let fetch = Fetch { interims, ..job.fetch(&plan) };
         let answer = self.origin.call(fetch).await;
-        let concluded = conclude(&mut self, &job, plan, answer, started, None).await;
+        let concluded = conclude(&mut self, &mut job, plan, answer, started, None).await;
         if let Some(pump) = concluded.pump {
             self.shared.background.spawn(pump.run());
         }
@@ -96,7 +96,7 @@ impl<S: Origin> Cache<S> {
                 () = unwanted(&leader, client, grace) => return,
             },
         };
-        let concluded = conclude(&mut self, &job, plan, answer, started, Some(leader)).await;
+        let concluded = conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await;
         let Concluded { response, pump } = concluded;
         let refreshes = client.is_none();
         match client {
@@ -183,6 +183,7 @@ impl Job {
             request: self.request.with_head(head),
             target: self.target.clone(),
             config: Arc::clone(&self.config),
+            by_response: self.by_response.clone(),
             upstream: self.upstream,
             trusted: self.trusted,
         }

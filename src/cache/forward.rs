@@ -23,7 +23,7 @@ const MOST_FLIGHTS: usize = 3;
 /// Gets an answer to what memory could not answer.
 pub(super) async fn forward<S: Origin>(
     cache: Cache<S>,
-    job: Job,
+    mut job: Job,
     mut plan: Plan,
 ) -> Result<Response, ProxyError> {
     // RFC 9111 §5.2.1.7, whatever else the request says.
@@ -44,6 +44,7 @@ pub(super) async fn forward<S: Origin>(
                 // What the last leader stored may have come in between.
                 match lookup::decide(&cache.shared, &job, came) {
                     Decision::Use(stored, grant) => {
+                        job.settle(&stored.head);
                         return Ok(cache.collapsed(&stored, grant, &job, &plan));
                     }
                     Decision::Forward(mut new) => {
@@ -67,13 +68,13 @@ pub(super) async fn forward<S: Origin>(
                     // Waiting longer, or asking a silent origin once more for each who waits, is
                     // no better than what a failure allows.
                     let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
-                    if let Some(stale) = cache.stale_after(&job, &plan, failed) {
+                    if let Some(stale) = cache.stale_after(&mut job, &plan, failed) {
                         return Ok(stale);
                     }
                     plan.reason = Reason::WaitBound;
                     break;
                 };
-                match cache.followed(&job, &mut plan, outcome, came, &mut failures) {
+                match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
                     Followed::Answer(response) => return response,
                     Followed::Again => {}
                     Followed::Alone => break,
@@ -116,7 +117,7 @@ impl<S: Origin> Cache<S> {
     /// What a follower makes of its leader's outcome.
     fn followed(
         &self,
-        job: &Job,
+        job: &mut Job,
         plan: &mut Plan,
         outcome: FetchOutcome,
         came: Timestamp,
@@ -126,6 +127,7 @@ impl<S: Origin> Cache<S> {
             FlightOutcome::Shared(fill) => self.follow(job, plan, &fill, came),
             FlightOutcome::Settled => match lookup::decide(&self.shared, job, came) {
                 Decision::Use(stored, grant) => {
+                    job.settle(&stored.head);
                     Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
                 }
                 Decision::Forward(new) => {
@@ -154,17 +156,18 @@ impl<S: Origin> Cache<S> {
     }
 
     /// What a follower may be served of what is stored, its leader's fetch having failed.
-    fn stale_after(&self, job: &Job, plan: &Plan, failed: Failed) -> Option<Response> {
+    fn stale_after(&self, job: &mut Job, plan: &Plan, failed: Failed) -> Option<Response> {
         let stored = plan.stored.as_ref()?;
         let now = self.shared.clock.now();
         let grant = self.shared.grant_on_failure(job, stored, failed, now)?;
+        job.settle(&stored.head);
         Some(self.collapsed(stored, Some(grant), job, plan))
     }
 
     /// Follows a fill that is under way, if its response may answer this request too.
     fn follow(
         &self,
-        job: &Job,
+        job: &mut Job,
         plan: &mut Plan,
         fill: &Arc<Fill<Filling>>,
         came: Timestamp,
@@ -188,6 +191,7 @@ impl<S: Origin> Cache<S> {
             plan.variant = variant;
             return if known { Followed::Alone } else { Followed::Again };
         }
+        job.settle(head);
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
         response.map_or(Followed::Alone, |response| Followed::Answer(Ok(response)))

@@ -120,10 +120,9 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
 
 /// Decides among what is stored under the request's key.
 fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timestamp) -> Decision {
-    let overrides = &job.config.policy;
     let responses = variants.as_slice();
     let heads = responses.iter().map(|response| &response.head);
-    let Some(chosen) = policy::select(heads, job.headers(), overrides) else {
+    let Some(chosen) = policy::select(heads, job.headers(), &job.config.policy) else {
         let variant = fingerprint(responses.first(), job);
         let plan = Plan::new(Forwarded::VaryMiss, Reason::VaryMismatch);
         return Decision::Forward(Plan { variant, ..plan });
@@ -146,7 +145,8 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
         let plan = Plan::new(Forwarded::Partial, Reason::PartialMiss);
         return Decision::Forward(plan.with(job, Arc::clone(stored), variant));
     }
-    let directives = job.directives();
+    let config = job.config_for(&stored.head);
+    let (directives, overrides) = (job.directives(), &config.policy);
     match policy::reuse(&stored.head, &job.facts(), &directives, overrides, validity, now) {
         Reuse::Fresh => Decision::Use(Arc::clone(stored), None),
         Reuse::Stale(grant) => Decision::Use(Arc::clone(stored), Some(grant)),

@@ -17,6 +17,7 @@ mod partial;
 mod pump;
 mod respond;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-pub use config::Config;
+pub use config::{ByResponse, Config};
 use fill::Fill;
 use lookup::Decision;
 use marks::{Marks, Setback};
@@ -48,8 +49,10 @@ pub struct Job {
     pub request: Request,
     /// Its effective URI, in normal form.
     pub target: Target,
-    /// How its route caches.
+    /// How its route and the rules cache, as far as that is known.
     pub config: Arc<Config>,
+    /// Rules that wait for a response, if there are any.
+    pub by_response: Option<Arc<dyn ByResponse>>,
     /// Index of the upstream.
     pub upstream: usize,
     /// Whether the peer is trusted to drive the cache by request directives.
@@ -216,7 +219,8 @@ fn failure_grant(
         Failed::NoResponse(_) => Failure::NoResponse,
         Failed::Status(status) => Failure::Status(status),
     };
-    let policy = &job.config.policy;
+    let config = job.config_for(&stored.head);
+    let policy = &config.policy;
     let directives = job.directives().effective(policy.request_directives, job.trusted);
     on_failure(&stored.head, &directives, policy, failure, now)
 }
@@ -256,10 +260,11 @@ impl<S: Origin> Service<Job> for Cache<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, job: Job) -> CacheFuture {
+    fn call(&mut self, mut job: Job) -> CacheFuture {
         let now = self.shared.clock.now();
         match lookup::decide(&self.shared, &job, now) {
             Decision::Use(stored, grant) => {
+                job.settle(&stored.head);
                 CacheFuture::Ready(Some(self.serve(&stored, grant, &job)))
             }
             Decision::Forward(plan) => {
@@ -310,6 +315,28 @@ impl From<Job> for Fetch {
 }
 
 impl Job {
+    /// The settings for a stored response.
+    fn config_for(&self, head: &StoredHead) -> Cow<'_, Arc<Config>> {
+        match &self.by_response {
+            None => Cow::Borrowed(&self.config),
+            Some(rules) => Cow::Owned(rules.settings(head.status(), &head.header_map())),
+        }
+    }
+
+    /// Keeps to the settings for a stored response.
+    fn settle(&mut self, head: &StoredHead) {
+        if let Cow::Owned(config) = self.config_for(head) {
+            self.config = config;
+        }
+    }
+
+    /// Keeps to the settings for a response that came.
+    fn settle_for(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(rules) = &self.by_response {
+            self.config = rules.settings(status, headers);
+        }
+    }
+
     fn method(&self) -> &Method {
         &self.request.head.method
     }

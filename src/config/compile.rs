@@ -2,6 +2,7 @@
 
 mod entrances;
 mod origins;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use super::schema::{Key, did_you_mean, fill};
 use super::sections::{admin, cache, home_of, logs, server};
 use crate::{proxy, telemetry};
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "server",
     "listener",
     "limits",
@@ -25,6 +26,7 @@ const SECTIONS: [&str; 12] = [
     "upstream_defaults",
     "upstream",
     "route",
+    "rule",
     "cache",
     "purge",
     "admin",
@@ -44,7 +46,8 @@ pub(super) fn compile(
         // What a broken file means is a guess: nothing else is reported about it.
         return Err(errors.iter().map(|error| syntax(error, text.len())).collect());
     }
-    let mut compiler = Compiler { root: root.get_ref(), around, overrides, faults: Vec::new() };
+    let mut compiler =
+        Compiler { text, root: root.get_ref(), around, overrides, faults: Vec::new() };
     let settings = compiler.settings();
     if compiler.faults.is_empty() { Ok(settings) } else { Err(compiler.faults) }
 }
@@ -54,6 +57,7 @@ fn syntax(error: &toml::de::Error, end: usize) -> Fault {
 }
 
 struct Compiler<'a> {
+    text: &'a str,
     root: &'a DeTable<'a>,
     around: Surroundings<'a>,
     overrides: &'a CliOverrides,
@@ -70,6 +74,7 @@ impl<'a> Compiler<'a> {
         let trust = self.trust();
         let cache = self.cache(!trust.proxies.is_empty());
         let (upstreams, routes) = self.upstreams_and_routes(&cache, !trust.proxies.is_empty());
+        let rules = Arc::new(self.rules(&cache));
         let admin = self.admin(&server.config.listeners);
         let purge = self.section("purge", &[admin::PURGE], proxy::Purge::default());
         self.one_token("purge");
@@ -77,6 +82,7 @@ impl<'a> Compiler<'a> {
             trusted_proxies: trust.proxies,
             limits: limits.proxy,
             routes: routes.into_iter().map(Arc::new).collect(),
+            rules,
             purge,
             error_pages: self.error_pages(),
             name: server.name,

@@ -71,10 +71,25 @@ pub fn load(sources: &Sources) -> Result<Settings, Faults> {
         Some(Ok(text)) => text,
         Some(Err(fault)) => return Err(Faults::new(file, String::new(), vec![fault])),
     };
+    understand(file, text, &sources.overrides)
+}
+
+/// Checks a configuration that is in no file; relative paths in it start at the working directory.
+///
+/// # Errors
+/// [`Faults`], with all that is wrong.
+pub fn parse(text: &str, overrides: &CliOverrides) -> Result<Settings, Faults> {
+    understand(None, text.to_owned(), overrides)
+}
+
+fn understand(
+    file: Option<&Path>,
+    text: String,
+    overrides: &CliOverrides,
+) -> Result<Settings, Faults> {
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let around = Surroundings { directory, variable: |name| std::env::var(name).ok() };
-    compile::compile(&text, around, &sources.overrides)
-        .map_err(|faults| Faults::new(file, text, faults))
+    compile::compile(&text, around, overrides).map_err(|faults| Faults::new(file, text, faults))
 }
 
 fn read(path: &Path) -> Result<String, Fault> {

@@ -231,6 +231,24 @@ impl<'a> Value<'a> {
         collect(array.iter().map(|node| parse(Value::new(node, self.around))))
     }
 
+    /// One value, or every member of a list that is not empty.
+    pub(super) fn one_or_more<T>(
+        &self,
+        parse: impl Fn(Value<'a>) -> Checked<T>,
+    ) -> Checked<Vec<T>> {
+        if self.node.get_ref().as_array().is_none() {
+            return parse(*self).map(|one| vec![one]);
+        }
+        let list = self.list("write a list", parse)?;
+        if list.is_empty() {
+            return Err(self
+                .fault("an empty list matches nothing")
+                .help("leave the key out")
+                .into());
+        }
+        Ok(list)
+    }
+
     /// The path of a file that can be read; relative ones start at the configuration file.
     pub(super) fn readable_file(&self) -> Checked<PathBuf> {
         let path = self.path()?;

@@ -18,6 +18,10 @@ const HEAD: &str = "\
 
 const WIDTH: usize = 96;
 
+/// Sections without which something else is meant than with their defaults.
+const OPTIONAL: [&str; 5] =
+    ["listener.tls", "rule", "rule.match", "rule.match_response", "rule.key"];
+
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
 ///
 /// The file means the same as `serve --origin http://127.0.0.1:9000` without any file.
@@ -25,21 +29,21 @@ const WIDTH: usize = 96;
 pub fn default_file() -> String {
     let mut file = HEAD.to_owned();
     for section in sections::all() {
-        let tls = section.name == "listener.tls";
+        let unset = OPTIONAL.contains(&section.name);
         file.push('\n');
         comment(&mut file, section.about);
         let header = match section.name {
-            "listener" | "route" => format!("[[{}]]", section.name),
+            "listener" | "route" | "rule" => format!("[[{}]]", section.name),
             "upstream.NAME" => "[upstream.origin]".to_owned(),
             name => format!("[{name}]"),
         };
-        let _ = writeln!(file, "{}{header}", if tls { "# " } else { "" });
+        let _ = writeln!(file, "{}{header}", if unset { "# " } else { "" });
         for (index, key) in section.keys.iter().enumerate() {
             if index > 0 {
                 file.push('\n');
             }
             comment(&mut file, key.meaning);
-            let active = matches!(key.absent, Absent::Default(_) | Absent::Required(_)) && !tls;
+            let active = matches!(key.absent, Absent::Default(_) | Absent::Required(_)) && !unset;
             let _ = writeln!(
                 file,
                 "{}{} = {}",

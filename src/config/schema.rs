@@ -4,6 +4,7 @@
 //! `config/seawall.toml` and `docs/configuration.md`) and the function that reads it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -28,7 +29,15 @@ pub(super) struct Key<T: 'static> {
     pub(super) absent: Absent,
     pub(super) meaning: &'static str,
     pub(super) set: fn(&mut T, &Value<'_>) -> Checked<()>,
+    /// Reads it to be applied later, and again and again: keys that a `[[rule]]` may set.
+    pub(super) read: Option<Read<T>>,
 }
+
+/// Reads a value once.
+pub(super) type Read<T> = fn(&Value<'_>) -> Checked<Apply<T>>;
+
+/// What a value that was read sets.
+pub(super) type Apply<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
 
 /// One row a key: `name = absent, "meaning" => |draft, value| …;`
 macro_rules! keys {
@@ -38,10 +47,33 @@ macro_rules! keys {
             absent: $crate::config::schema::Absent::$absent($text),
             meaning: $meaning,
             set: $set,
+            read: None,
         },)*]
     };
 }
 pub(super) use keys;
+
+/// One row a key that is one assignment, so that rules may make it too:
+/// `name = absent, "meaning" => |draft, value| draft.field = read;`
+macro_rules! settings {
+    ($($name:literal = $absent:ident($text:literal), $meaning:literal
+        => |$draft:ident, $value:ident| $from:ident $(.$field:ident)+ = $read:expr;)*) => {
+        &[$($crate::config::schema::Key {
+            name: $name,
+            absent: $crate::config::schema::Absent::$absent($text),
+            meaning: $meaning,
+            set: |$draft, $value| {
+                $from$(.$field)+ = $read;
+                Ok(())
+            },
+            read: Some(|$value| {
+                let read = $read;
+                Ok(std::sync::Arc::new(move |$draft| $from$(.$field)+ = read.clone()))
+            }),
+        },)*]
+    };
+}
+pub(super) use settings;
 
 /// What the documentation and the hints need of a key, whatever its draft.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::compile::compile;
 use super::*;
-use crate::proxy::HostPattern;
+use crate::key::HostPattern;
 
 const ORIGIN: &str = "[upstream.origin]\nurl = \"http://127.0.0.1:9000\"\n";
 
@@ -333,4 +333,40 @@ proptest::proptest! {
             let _ = faults.render(true);
         }
     }
+}
+
+#[test]
+fn faulty_rules_are_placed_and_explained() {
+    let cases = [
+        ("[[rule]]\nmatch = { path = \"/a\" }", 1, "sets nothing", "default_lifetime"),
+        ("[[rule]]\ncache = { kep = \"1h\" }", 2, "no key `kep`", "did you mean `keep`?"),
+        ("[[rule]]\ncache = { memory = \"1GiB\" }", 2, "no key `memory`", "keys are"),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.pth = \"/\"", 3, "no key `pth`", "`path`"),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.path = \"/a{\"", 3, "not a pattern", "\\"),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.path = \"a/*\"", 3, "slash", "\"/a/*\""),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.path = \"/a?b\"", 3, "query", "query"),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.path_regex = \"(\"", 3, "unclosed group", ""),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.method = \"get\"", 3, "not a method", "GET"),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.header = { \"a b\" = true }", 3, "field name", ""),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch.any = []", 3, "matches nothing", ""),
+        (
+            "[[rule]]\ncache.keep = \"1h\"\nmatch_response.status = 700",
+            3,
+            "700 is out of range",
+            "100 to 599",
+        ),
+        (
+            "[[rule]]\nmatch_response.status = 404\ncache.enabled = false",
+            3,
+            "before there is a response",
+            "without match_response",
+        ),
+    ];
+    for (text, line, title, advice) in cases {
+        let below = ORIGIN.lines().count();
+        only_fault(&format!("{ORIGIN}{text}\n"), below + line, title, advice);
+    }
+    let deep = format!("{}{{ method = \"GET\" }}{}", "{ not = ".repeat(9), " }".repeat(9));
+    let text = format!("{ORIGIN}[[rule]]\ncache.keep = \"1h\"\nmatch = {deep}");
+    only_fault(&text, 5, "too deep", "");
 }

@@ -4,6 +4,7 @@
 //! What is keyed is what the origin gets: both are built from [`Target`].
 
 mod host;
+mod host_pattern;
 mod path;
 
 use std::borrow::{Borrow, Cow};
@@ -16,6 +17,7 @@ use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use smallvec::SmallVec;
 
 pub use host::normalize_host;
+pub use host_pattern::HostPattern;
 pub use path::normalize_path;
 
 /// What is wrong with a target.
@@ -75,6 +77,23 @@ impl Target {
         let path = normalize_path(&rest[end..])?.into_owned();
         let authority = authority(&rest.as_bytes()[..end], secure)?;
         Ok(Self { secure, authority, path_and_query: path_from(path)? })
+    }
+
+    /// The same target with what `change` leaves of its query; nothing of it if that is `None`.
+    #[must_use]
+    pub fn with_query(self, change: impl for<'q> FnOnce(&'q str) -> Option<Cow<'q, str>>) -> Self {
+        let Some(query) = self.path_and_query.query() else { return self };
+        let path = self.path_and_query.path();
+        let changed = match change(query) {
+            Some(Cow::Borrowed(same)) if same.len() == query.len() => return self,
+            Some(left) => format!("{path}?{left}"),
+            None => path.to_owned(),
+        };
+        // Invariant: what is left of a normal query is one, so the old one never stays.
+        match path_from(changed) {
+            Ok(path_and_query) => Self { path_and_query, ..self },
+            Err(_) => self,
+        }
     }
 
     /// The absolute URI, sharing this target's bytes.

@@ -25,7 +25,7 @@ mod storability;
 mod stored_head;
 mod targeted;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validation;
 mod validators;
 mod vary;

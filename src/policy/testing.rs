@@ -15,7 +15,7 @@ pub(super) const NOW: Timestamp = Timestamp::from_secs(784_111_777);
 /// [`NOW`] as a field value.
 pub(super) const NOW_DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-pub(super) fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+pub(crate) fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

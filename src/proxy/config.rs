@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::rules::Rules;
 use crate::cache;
+use crate::key::HostPattern;
 
 /// Settings of the proxy stack.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where requests go, first match wins.
     pub routes: Vec<Arc<Route>>,
+    /// What is set for some requests only.
+    pub rules: Arc<Rules>,
     /// Who may purge by the `PURGE` method.
     pub purge: Purge,
     /// Files that replace the built-in error pages, by status.
@@ -52,15 +56,6 @@ pub struct Route {
     pub upstream: usize,
     /// How its responses are cached.
     pub cache: cache::Config,
-}
-
-/// Which hosts a route serves. Names are normal: lower case, no trailing dot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This name, on any port.
-    Exact(String),
-    /// Every name below this one (`*.example.com` holds `example.com`).
-    Below(String),
 }
 
 /// Who may purge by method.

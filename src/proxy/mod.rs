@@ -13,6 +13,7 @@ mod origin;
 mod purge;
 mod rescue;
 mod route;
+mod rules;
 mod stack;
 mod status;
 mod tunnel;
@@ -21,11 +22,12 @@ use std::future::Ready;
 
 use futures_util::future::Either;
 
-pub use config::{Config, HostPattern, Limits, Purge, Route};
+pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
 pub use observe::{Observed, Observer};
 pub use origin::OriginService;
 pub use purge::PurgeAccess;
+pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;
 

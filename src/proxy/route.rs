@@ -7,11 +7,13 @@ use futures_util::future::Either;
 use tower::Service;
 
 use super::normalize::Normal;
-use super::{Early, HostPattern, Route, now};
-use crate::cache::{self, Job};
+use super::rules::{Ruled, Rules};
+use super::{Early, Route, now};
+use crate::cache::Job;
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::Target;
+use crate::rules;
 
 /// All routes, as requests are matched against them.
 #[derive(Debug)]
@@ -20,16 +22,16 @@ pub(super) struct Routes(Vec<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     route: Arc<Route>,
-    cache: Arc<cache::Config>,
+    ruled: Ruled,
 }
 
 impl Routes {
     /// In the order of the configuration: the first match wins.
     #[must_use]
-    pub(super) fn new(routes: &[Arc<Route>]) -> Self {
+    pub(super) fn new(routes: &[Arc<Route>], rules: &Arc<Rules>) -> Self {
         let compile = |route: &Arc<Route>| Compiled {
             route: Arc::clone(route),
-            cache: Arc::new(route.cache.clone()),
+            ruled: Ruled::new(rules, route),
         };
         Self(routes.iter().map(compile).collect())
     }
@@ -41,17 +43,6 @@ impl Routes {
             route.host.as_ref().is_none_or(|pattern| pattern.matches(host))
                 && under(path, &route.path)
         })
-    }
-}
-
-impl HostPattern {
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => host == name,
-            Self::Below(name) => {
-                host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
-            }
-        }
     }
 }
 
@@ -92,14 +83,26 @@ where
         let Some(found) = self.routes.find(&target) else {
             return now(Err(ErrorKind::NoRoute.into()));
         };
-        let (config, upstream) = (Arc::clone(&found.cache), found.route.upstream);
-        Either::Right(self.inner.call(Job { request, target, config, upstream, trusted }))
+        let ruling = found.ruled.ruling(&rules::Request {
+            method: &request.head.method,
+            target: &target,
+            headers: &request.head.headers,
+            client: request.client,
+        });
+        let terms = ruling.terms();
+        let target = target.with_query(|query| terms.query.apply(query));
+        let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
+        let by_response = ruling.by_response();
+        let job = Job { request, target, config, by_response, upstream, trusted };
+        Either::Right(self.inner.call(job))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache;
+    use crate::key::HostPattern;
 
     fn route(host: Option<HostPattern>, path: &str, upstream: usize) -> Arc<Route> {
         let (name, path) = (path.to_owned(), path.to_owned());
@@ -108,12 +111,15 @@ mod tests {
 
     #[test]
     fn the_first_route_that_matches_host_and_path_wins() {
-        let routes = Routes::new(&[
-            route(Some(HostPattern::Exact("a.example".to_owned())), "/api", 0),
-            route(Some(HostPattern::Below("a.example".to_owned())), "/", 1),
-            route(None, "/static/", 2),
-            route(Some(HostPattern::Exact("a.example".to_owned())), "/", 3),
-        ]);
+        let routes = Routes::new(
+            &[
+                route(Some(HostPattern::Exact("a.example".to_owned())), "/api", 0),
+                route(Some(HostPattern::Below("a.example".to_owned())), "/", 1),
+                route(None, "/static/", 2),
+                route(Some(HostPattern::Exact("a.example".to_owned())), "/", 3),
+            ],
+            &Arc::default(),
+        );
         for (url, expected) in [
             ("http://a.example/api", Some(0)),
             ("http://a.example:8080/api/x?y", Some(0)),

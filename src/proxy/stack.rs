@@ -45,7 +45,7 @@ pub fn stack(parts: &Parts) -> Proxy {
     let trusted = Arc::from(config.trusted_proxies.as_slice());
     let limits = Arc::new(config.limits.clone());
     let access = Arc::new(PurgeAccess::new(&config.purge));
-    let routes = Arc::new(Routes::new(&config.routes));
+    let routes = Arc::new(Routes::new(&config.routes, &config.rules));
     let Parts { observer, pages, cache, origin, shutdown, .. } = parts;
     ServiceBuilder::new()
         // Sees every request and every answer, whoever gives it.

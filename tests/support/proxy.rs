@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall::app::{App, Running};
 use seawall::budget::Budget;
 use seawall::clock::{Clock, ManualClock};
-use seawall::config::Settings;
+use seawall::config::{self, CliOverrides, Settings};
 use seawall::{admin, cache, proxy, server, store, telemetry, upstream};
 use tokio::task::JoinHandle;
 
@@ -66,6 +66,14 @@ impl Proxy {
             running: Some(running),
             clock: origin.clock.clone(),
         }
+    }
+
+    /// In front of `origin`, with the rules of this part of a configuration file.
+    pub async fn ruled(origin: &Origin, text: &str) -> Self {
+        let file = format!("[upstream.origin]\nurl = \"http://{}\"\n{text}", origin.address);
+        let read = config::parse(&file, &CliOverrides::default());
+        let read = read.unwrap_or_else(|faults| panic!("{faults}"));
+        Self::with(origin, |settings| settings.proxy.rules = read.proxy.rules).await
     }
 
     /// Moves the time of the proxy and its origin.
@@ -220,6 +228,7 @@ fn settings(origin: &Origin) -> Settings {
             trusted_proxies: Vec::new(),
             limits: proxy::Limits::default(),
             routes: vec![Arc::new(route)],
+            rules: Arc::default(),
             purge: proxy::Purge::default(),
             error_pages: std::collections::BTreeMap::new(),
             name: "seawall".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cache::Config;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::{Value, collect};
-use crate::config::schema::{Key, keys};
+use crate::config::schema::{Key, keys, settings};
 use crate::config::units::LONGEST;
 use crate::policy::{Heuristic, RequestDirectivesPolicy};
 use crate::store;
@@ -39,6 +39,17 @@ impl Draft {
         config
     }
 
+    /// The same node's settings, over those of a route.
+    pub(in crate::config) fn over(&self, base: &Config) -> Self {
+        Self {
+            memory: self.memory.clone(),
+            rules: base.clone(),
+            max_object_size: Some(base.max_object_size),
+            heuristic: base.policy.heuristic.unwrap_or(self.heuristic),
+            heuristic_on: base.policy.heuristic.is_some(),
+        }
+    }
+
     fn quarter_of_memory(&self) -> u64 {
         self.memory.memory as u64 / 4
     }
@@ -57,127 +68,40 @@ pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
 };
 
 /// What a route may override.
-pub(in crate::config) const RULES: &[Key<Draft>] = keys! {
-    "enabled" = Default("true"), "Whether responses are cached at all." => |draft, value| {
-        draft.rules.enabled = value.boolean()?;
-        Ok(())
-    };
-    "max_object_size" = Default("\"16MiB\""), "Larger bodies stream through unstored. At most a quarter of `memory`, and where nothing is set no more than that." => |draft, value| {
-        draft.max_object_size = Some(value.size(0..=64 * TIB)?);
-        Ok(())
-    };
-    "default_lifetime" = Default("\"0s\""), "How long a response is fresh where the origin says nothing. Never for errors that a client can provoke, responses with `Set-Cookie`, or requests with `Cookie` or `Authorization`." => |draft, value| {
-        draft.rules.policy.default_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "min_lifetime" = Default("\"0s\""), "A shorter lifetime is raised to this; `no-cache` and `no-store` still hold." => |draft, value| {
-        draft.rules.policy.min_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "max_lifetime" = Default("\"365d\""), "A longer lifetime is cut to this, whoever gave it." => |draft, value| {
-        draft.rules.policy.max_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "heuristic" = Default("false"), "Whether a response with `Last-Modified` and no lifetime is given one (RFC 9111 §4.2.2)." => |draft, value| {
-        draft.heuristic_on = value.boolean()?;
-        Ok(())
-    };
-    "heuristic_fraction" = Default("0.1"), "That lifetime's share of the time since `Last-Modified`." => |draft, value| {
-        draft.heuristic.fraction = value.fraction()?;
-        Ok(())
-    };
-    "heuristic_max" = Default("\"1d\""), "That lifetime's upper bound." => |draft, value| {
-        draft.heuristic.max = value.duration(SECOND..=LONGEST)?;
-        Ok(())
-    };
-    "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 414 and 501, which a client can provoke." => |draft, value| {
-        draft.heuristic.error_statuses = value.boolean()?;
-        Ok(())
-    };
-    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, of any error status: `{ \"404\" = \"10s\" }`." => |draft, value| {
-        draft.rules.policy.negative = negative(value)?;
-        Ok(())
-    };
-    "stale_while_revalidate" = Default("\"0s\""), "How long a stale response is still served while one refresh runs, where the origin grants no window of its own (RFC 5861)." => |draft, value| {
-        draft.rules.policy.stale_while_revalidate = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "stale_if_error" = Default("\"0s\""), "How long a stale response is served instead of an error, where the origin grants no window of its own (RFC 5861)." => |draft, value| {
-        draft.rules.policy.stale_if_error = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "stale_when_disconnected" = Default("\"60s\""), "How long a stale response is served while the origin gives no response at all (RFC 9111 §4.2.4)." => |draft, value| {
-        draft.rules.policy.stale_when_disconnected = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "keep" = Default("\"1h\""), "How long past all that a response with a validator is kept, to be revalidated instead of fetched." => |draft, value| {
-        draft.rules.policy.keep = value.duration(Duration::ZERO..=LONGEST)?;
-        Ok(())
-    };
-    "hit_for_miss" = Default("\"10s\""), "How long a URL whose answer could not be shared is fetched by everybody at once, without waiting." => |draft, value| {
-        draft.rules.hit_for_miss = value.duration(Duration::ZERO..=HOUR)?;
-        Ok(())
-    };
-    "collapse" = Default("true"), "Whether concurrent requests for one object share a fetch." => |draft, value| {
-        draft.rules.collapse = value.boolean()?;
-        Ok(())
-    };
-    "wait" = Default("\"30s\""), "How long a request waits for another's response header section before it fetches by itself." => |draft, value| {
-        draft.rules.wait = value.duration(Duration::ZERO..=HOUR)?;
-        Ok(())
-    };
-    "fill_grace" = Default("\"30s\""), "How long a body that is to be stored is still fetched when all its readers have left." => |draft, value| {
-        draft.rules.fill_grace = value.duration(Duration::ZERO..=HOUR)?;
-        Ok(())
-    };
-    "stall_timeout" = Default("\"30s\""), "How long the slowest reader of a shared body that is too large to store may stall before it is cut." => |draft, value| {
-        draft.rules.stall_timeout = value.duration(SECOND..=HOUR)?;
-        Ok(())
-    };
-    "window" = Default("\"1MiB\""), "What such a body may buffer for its readers." => |draft, value| {
-        draft.rules.window = value.memory(64 * KIB..=1024 * MIB)?;
-        Ok(())
-    };
-    "request_directives" = Default("\"ignore\""), "Whether clients' `no-cache`, `max-age`, `min-fresh` and `max-stale` count: `\"ignore\"`, `\"honour\"`, or `\"trusted\"` (peers in `[trust]` only). `no-store` and `only-if-cached` always do." => |draft, value| {
-        draft.rules.policy.request_directives = value.one_of(&[
+pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
+    "enabled" = Default("true"), "Whether responses are cached at all." => |draft, value| draft.rules.enabled = value.boolean()?;
+    "max_object_size" = Default("\"16MiB\""), "Larger bodies stream through unstored. At most a quarter of `memory`, and where nothing is set no more than that." => |draft, value| draft.max_object_size = Some(value.size(0..=64 * TIB)?);
+    "default_lifetime" = Default("\"0s\""), "How long a response is fresh where the origin says nothing. Never for errors that a client can provoke, responses with `Set-Cookie`, or requests with `Cookie` or `Authorization`." => |draft, value| draft.rules.policy.default_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+    "min_lifetime" = Default("\"0s\""), "A shorter lifetime is raised to this; `no-cache` and `no-store` still hold." => |draft, value| draft.rules.policy.min_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+    "max_lifetime" = Default("\"365d\""), "A longer lifetime is cut to this, whoever gave it." => |draft, value| draft.rules.policy.max_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+    "heuristic" = Default("false"), "Whether a response with `Last-Modified` and no lifetime is given one (RFC 9111 §4.2.2)." => |draft, value| draft.heuristic_on = value.boolean()?;
+    "heuristic_fraction" = Default("0.1"), "That lifetime's share of the time since `Last-Modified`." => |draft, value| draft.heuristic.fraction = value.fraction()?;
+    "heuristic_max" = Default("\"1d\""), "That lifetime's upper bound." => |draft, value| draft.heuristic.max = value.duration(SECOND..=LONGEST)?;
+    "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 414 and 501, which a client can provoke." => |draft, value| draft.heuristic.error_statuses = value.boolean()?;
+    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, of any error status: `{ \"404\" = \"10s\" }`." => |draft, value| draft.rules.policy.negative = negative(value)?;
+    "stale_while_revalidate" = Default("\"0s\""), "How long a stale response is still served while one refresh runs, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_while_revalidate = value.duration(Duration::ZERO..=LONGEST)?;
+    "stale_if_error" = Default("\"0s\""), "How long a stale response is served instead of an error, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_if_error = value.duration(Duration::ZERO..=LONGEST)?;
+    "stale_when_disconnected" = Default("\"60s\""), "How long a stale response is served while the origin gives no response at all (RFC 9111 §4.2.4)." => |draft, value| draft.rules.policy.stale_when_disconnected = value.duration(Duration::ZERO..=LONGEST)?;
+    "keep" = Default("\"1h\""), "How long past all that a response with a validator is kept, to be revalidated instead of fetched." => |draft, value| draft.rules.policy.keep = value.duration(Duration::ZERO..=LONGEST)?;
+    "hit_for_miss" = Default("\"10s\""), "How long a URL whose answer could not be shared is fetched by everybody at once, without waiting." => |draft, value| draft.rules.hit_for_miss = value.duration(Duration::ZERO..=HOUR)?;
+    "collapse" = Default("true"), "Whether concurrent requests for one object share a fetch." => |draft, value| draft.rules.collapse = value.boolean()?;
+    "wait" = Default("\"30s\""), "How long a request waits for another's response header section before it fetches by itself." => |draft, value| draft.rules.wait = value.duration(Duration::ZERO..=HOUR)?;
+    "fill_grace" = Default("\"30s\""), "How long a body that is to be stored is still fetched when all its readers have left." => |draft, value| draft.rules.fill_grace = value.duration(Duration::ZERO..=HOUR)?;
+    "stall_timeout" = Default("\"30s\""), "How long the slowest reader of a shared body that is too large to store may stall before it is cut." => |draft, value| draft.rules.stall_timeout = value.duration(SECOND..=HOUR)?;
+    "window" = Default("\"1MiB\""), "What such a body may buffer for its readers." => |draft, value| draft.rules.window = value.memory(64 * KIB..=1024 * MIB)?;
+    "request_directives" = Default("\"ignore\""), "Whether clients' `no-cache`, `max-age`, `min-fresh` and `max-stale` count: `\"ignore\"`, `\"honour\"`, or `\"trusted\"` (peers in `[trust]` only). `no-store` and `only-if-cached` always do." => |draft, value| draft.rules.policy.request_directives = value.one_of(&[
             ("ignore", RequestDirectivesPolicy::Ignore),
             ("honour", RequestDirectivesPolicy::Honour),
             ("trusted", RequestDirectivesPolicy::Trusted),
         ])?;
-        Ok(())
-    };
-    "targeted" = Default("true"), "Whether `Seawall-Cache-Control` and `CDN-Cache-Control` come before `Cache-Control` (RFC 9213)." => |draft, value| {
-        draft.rules.policy.targeted = value.boolean()?;
-        Ok(())
-    };
-    "surrogate_control" = Default("false"), "Whether `Surrogate-Control` comes before `Cache-Control`." => |draft, value| {
-        draft.rules.policy.surrogate_control = value.boolean()?;
-        Ok(())
-    };
-    "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| {
-        draft.rules.policy.x_accel_expires = value.boolean()?;
-        Ok(())
-    };
-    "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| {
-        draft.rules.policy.store_set_cookie = value.boolean()?;
-        Ok(())
-    };
-    "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| {
-        draft.rules.policy.accept_short_partial = value.boolean()?;
-        Ok(())
-    };
-    "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| {
-        draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
-        Ok(())
-    };
-    "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| {
-        draft.rules.policy.complete_partial_without_validator = value.boolean()?;
-        Ok(())
-    };
-    "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| {
-        draft.rules.policy.normalize_accept_language = value.boolean()?;
-        Ok(())
-    };
+    "targeted" = Default("true"), "Whether `Seawall-Cache-Control` and `CDN-Cache-Control` come before `Cache-Control` (RFC 9213)." => |draft, value| draft.rules.policy.targeted = value.boolean()?;
+    "surrogate_control" = Default("false"), "Whether `Surrogate-Control` comes before `Cache-Control`." => |draft, value| draft.rules.policy.surrogate_control = value.boolean()?;
+    "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| draft.rules.policy.x_accel_expires = value.boolean()?;
+    "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| draft.rules.policy.store_set_cookie = value.boolean()?;
+    "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| draft.rules.policy.accept_short_partial = value.boolean()?;
+    "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
+    "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;
+    "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| draft.rules.policy.normalize_accept_language = value.boolean()?;
 };
 
 /// `{ "404" = "10s", "503" = "1s" }`

@@ -5,6 +5,7 @@ pub(super) mod cache;
 pub(super) mod listener;
 pub(super) mod logs;
 pub(super) mod route;
+pub(super) mod rule;
 pub(super) mod server;
 pub(super) mod upstream;
 
@@ -54,6 +55,26 @@ pub(super) fn all() -> Vec<Section> {
             "cache",
             "What is stored and for how long. Routes may override all but the first two keys.",
             describe(cache::MEMORY).chain(describe(cache::RULES)).collect(),
+        ),
+        section(
+            "rule",
+            "What is set for some requests only. Repeat it: every setting is decided separately, and the last rule that matches and sets it wins over `[route.cache]` and `[cache]`.",
+            describe(rule::RULE).collect(),
+        ),
+        section(
+            "rule.match",
+            "Which requests the rule above is for.",
+            describe(rule::MATCH).collect(),
+        ),
+        section(
+            "rule.match_response",
+            "Which responses the rule above is for.",
+            describe(rule::RESPONSE).collect(),
+        ),
+        section(
+            "rule.key",
+            "What makes two requests ask for the same thing. Each key is decided separately, like those of `cache`.",
+            describe(rule::KEY).collect(),
         ),
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),

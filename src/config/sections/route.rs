@@ -7,7 +7,8 @@ use super::upstream::host_name;
 use crate::config::fault::{Checked, Fault};
 use crate::config::schema::{Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
-use crate::proxy::{HostPattern, Route};
+use crate::key::HostPattern;
+use crate::proxy::Route;
 
 /// What one `[[route]]` says, before upstreams have numbers.
 #[derive(Clone, Debug)]
@@ -110,12 +111,9 @@ pub(in crate::config) const ROUTE: &[Key<Draft>] = keys! {
     };
 };
 
-fn host_pattern(text: &str) -> Result<HostPattern, Refused> {
+pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Refused> {
     if text == "*" {
-        return Err(Refused::new(
-            "every host is what a route without host serves",
-            "leave host out",
-        ));
+        return Err(Refused::new("every host is what is meant without host", "leave host out"));
     }
     if text.contains("://") || text.contains('/') {
         return Err(Refused::new(
@@ -125,7 +123,7 @@ fn host_pattern(text: &str) -> Result<HostPattern, Refused> {
     }
     if text.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']')) {
         return Err(Refused::new(
-            "a route serves a host on any port",
+            "a host is matched on any port",
             "write the name without its port",
         ));
     }

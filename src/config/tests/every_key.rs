@@ -64,6 +64,47 @@ const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[[rule]]\ncache = { keep = \"7s\" }",
+        &["name = \"a\"", "match = { path = \"/a\" }", "match_response = { status = 404 }"],
+    ),
+    (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.match]",
+        &[
+            "host = \"a.test\"",
+            "path = \"/b\"",
+            "path_regex = \"b\"",
+            "method = \"PUT\"",
+            "scheme = \"http\"",
+            "header = { x-a = \"a*\" }",
+            "cookie = { a = false }",
+            "query = { a = [\"b\", \"c\"] }",
+            "client = \"192.0.2.7\"",
+            "all = [{ method = \"GET\" }]",
+            "any = [{ method = \"GET\" }]",
+            "not = { method = \"GET\" }",
+        ],
+    ),
+    (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.match_response]",
+        &[
+            "status = [201, \"300-399\"]",
+            "content_type = \"image/*\"",
+            "header = { x-a = { regex = \"a+\" } }",
+            "min_size = \"7KiB\"",
+            "max_size = \"7KiB\"",
+        ],
+    ),
+    (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.key]",
+        &[
+            "ignore_query = true",
+            "keep_query = [\"a\"]",
+            "drop_query = [\"b\"]",
+            "drop_tracking = true",
+            "sort_query = true",
+        ],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
@@ -121,7 +162,7 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] = &["tls", "upstream"];
+const ELSEWHERE: &[&str] = &["tls", "upstream", "key"];
 
 #[test]
 fn every_key_changes_something_of_its_own() {
@@ -148,9 +189,13 @@ fn no_key_is_forgotten() {
         if matches!(section.name, "listener.tls" | "upstream.NAME") {
             continue;
         }
+        let table = |header: &str| {
+            let last = header.lines().rfind(|line| line.starts_with('['));
+            last.map(|line| line.trim_matches(['[', ']']).to_owned())
+        };
         let (header, lines) = CHANGES
             .iter()
-            .find(|(header, _)| header.split(']').next().unwrap().trim_matches('[') == section.name)
+            .find(|(header, _)| table(header).as_deref() == Some(section.name))
             .unwrap_or_else(|| panic!("[{}]", section.name));
         for key in section.keys.iter().filter(|key| !ELSEWHERE.contains(&key.name)) {
             let mut lines = lines.iter().copied().chain(header.lines());

@@ -1,0 +1,181 @@
+//! `[[rule]]`: which requests and responses it speaks of, and what it sets.
+
+mod key;
+mod matching;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::cache;
+use crate::config::fault::{Checked, Fault};
+use crate::config::raw::{Value, collect};
+use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
+use crate::config::units::Refused;
+use crate::proxy;
+use crate::rules::{Condition, QueryRules, ResponseCondition};
+
+pub(in crate::config) use key::KEY;
+use matching::Matcher;
+pub(in crate::config) use matching::{MATCH, RESPONSE};
+
+/// What one `[[rule]]` says.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Draft {
+    name: Option<String>,
+    conditions: Vec<Condition>,
+    response: Option<ResponseCondition>,
+    pub(in crate::config) settings: Vec<Setting>,
+}
+
+/// What rules set, while it is merged.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Terms {
+    cache: cache::Draft,
+    query: QueryRules,
+}
+
+impl Terms {
+    /// What a route says alone.
+    pub(in crate::config) fn new(cache: cache::Draft) -> Self {
+        Self { cache, query: QueryRules::default() }
+    }
+
+    pub(in crate::config) fn finish(self) -> proxy::Terms {
+        proxy::Terms { cache: Arc::new(self.cache.finish()), query: self.query }
+    }
+}
+
+/// One thing that a rule sets.
+pub(in crate::config) struct Setting {
+    /// The key, as it stands in the documentation: `cache.keep`.
+    key: String,
+    /// Where its value stands in the file.
+    span: Range<usize>,
+    pub(in crate::config) apply: Apply<Terms>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Draft {
+    /// The rule as the proxy knows it, its condition, and how its settings are made.
+    pub(in crate::config) fn finish(
+        self,
+        text: &str,
+        line: usize,
+    ) -> (proxy::Rule, Condition, Vec<Apply<Terms>>) {
+        let (mut written, mut apply) = (Vec::new(), Vec::new());
+        for setting in self.settings {
+            let value = text.get(setting.span).unwrap_or_default().to_owned();
+            written.push(proxy::Setting { key: setting.key, value });
+            apply.push(setting.apply);
+        }
+        let rule =
+            proxy::Rule { name: self.name, line, response: self.response, settings: written };
+        (rule, Condition::All(self.conditions.into()), apply)
+    }
+}
+
+pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
+    "name" = Example("\"images\""), "A name for logs and explanations; else a rule is known by its line." => |draft, value| {
+        draft.name = Some(value.parsed(rule_name)?);
+        Ok(())
+    };
+    "match" = Example("{ path = \"/images/**\" }"), "Which requests it is for; everything in it has to hold. Left out: all of them." => |draft, value| {
+        let mut matcher = Matcher::default();
+        let table = value.table("write match = { path = \"/images/**\" }")?;
+        fill("rule.match", &[MATCH], table, value.around(), &mut matcher)?;
+        draft.conditions = matcher.conditions;
+        Ok(())
+    };
+    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `collapse`, `wait`, `request_directives`) can't depend on one." => |draft, value| {
+        let mut response = ResponseCondition::default();
+        let table = value.table("write match_response = { status = [200, 404] }")?;
+        fill("rule.match_response", &[RESPONSE], table, value.around(), &mut response)?;
+        draft.response = Some(response);
+        Ok(())
+    };
+    "cache" = Example("{ default_lifetime = \"1h\" }"), "Keys of `[cache]`, but `memory` and `max_variants`. Each of them is decided separately: the last rule that matches and sets it wins." => |draft, value| {
+        draft.settings.extend(cache_settings(value)?);
+        Ok(())
+    };
+    "key" = Example("{ drop_tracking = true }"), "What makes two requests ask for the same thing; see `[rule.key]`." => |draft, value| {
+        let within = |apply: Apply<QueryRules>| -> Apply<Terms> {
+            Arc::new(move |terms: &mut Terms| apply(&mut terms.query))
+        };
+        draft.settings.extend(settings("key", KEY, value, within)?);
+        Ok(())
+    };
+};
+
+/// Keys that are read before there is a response.
+const BEFORE_RESPONSE: [&str; 4] = ["enabled", "collapse", "wait", "request_directives"];
+
+fn cache_settings(value: &Value<'_>) -> Checked<Vec<Setting>> {
+    settings("cache", cache::RULES, value, |apply| {
+        Arc::new(move |terms: &mut Terms| apply(&mut terms.cache))
+    })
+}
+
+/// The keys of one table of a rule; `within` finds what they set among the terms.
+fn settings<T>(
+    section: &str,
+    rows: &'static [Key<T>],
+    value: &Value<'_>,
+    within: impl Fn(Apply<T>) -> Apply<Terms>,
+) -> Checked<Vec<Setting>> {
+    let table = value.table(&format!("write [rule.{section}] below the rule"))?;
+    collect(table.iter().map(|(name, node)| {
+        let key = name.get_ref();
+        let row = rows.iter().find(|row| row.name == key.as_ref());
+        let Some(read) = row.and_then(|row| row.read) else {
+            let names: Vec<_> = rows.iter().map(|row| row.name).collect();
+            let help = did_you_mean(key, &names)
+                .unwrap_or_else(|| format!("its keys are: {}", names.join(", ")));
+            let title = format!("[rule.{section}] has no key `{key}`");
+            return Err(Fault::at(name.span(), title).label("unknown key").help(help).into());
+        };
+        let value = Value::new(node, value.around());
+        let apply = within(read(&value)?);
+        Ok(Setting { key: format!("{section}.{key}"), span: value.span(), apply })
+    }))
+}
+
+/// What only the whole of a rule shows.
+pub(in crate::config) fn contradictions(value: &Value<'_>, draft: &Draft) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if draft.settings.is_empty() {
+        faults.push(
+            Fault::at(value.span(), "this rule sets nothing")
+                .help("write below it what it sets, like cache = { default_lifetime = \"1h\" }"),
+        );
+    }
+    if draft.response.is_some() {
+        for setting in &draft.settings {
+            let key = setting.key.strip_prefix("cache.");
+            if key.is_none_or(|key| BEFORE_RESPONSE.contains(&key)) {
+                let title =
+                    format!("`{}` is decided before there is a response to match", setting.key);
+                faults.push(
+                    Fault::at(setting.span.clone(), title)
+                        .help("move it to a rule without match_response"),
+                );
+            }
+        }
+    }
+    faults
+}
+
+fn rule_name(text: &str) -> Result<String, Refused> {
+    let well_named = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.len() > 64 || !text.bytes().all(well_named) {
+        return Err(Refused::new(
+            "this is not a name for a rule",
+            "write letters, digits, `-`, `_` and `.`; 64 at most",
+        ));
+    }
+    Ok(text.to_owned())
+}
