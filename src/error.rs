@@ -148,6 +148,8 @@ error_kinds! {
     BodyTruncated => "body-truncated", Origin, 502, Some("http_response_incomplete");
     /// The response is not valid HTTP.
     BadResponse => "bad-response", Origin, 502, Some("http_protocol_error");
+    /// The origin leaves HTTP without being asked to, or for a protocol that was not asked for.
+    UpgradeFailed => "upgrade-failed", Origin, 502, Some("http_upgrade_failed");
     /// The origin answers with server errors, twice in a row for those who waited together.
     OriginFailing => "origin-failing", Origin, 503, Some("destination_unavailable");
     /// The response uses a transfer coding that Seawall does not know.

@@ -1,11 +1,12 @@
 //! Field names and list syntax that several rooms need (RFC 9110 §5, §7.6.1).
 
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, DATE, ETAG, EXPIRES, FORWARDED, HOST, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
-    VARY, VIA,
+    ACCEPT_RANGES, AGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT, EXPIRES, FORWARDED,
+    HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, LOCATION, MAX_FORWARDS, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
+    RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA, WARNING,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -61,16 +62,31 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from a request's trailers what is for one connection, and what a reader that merges
-/// them with the head would act on: framing, routing, credentials, conditions (RFC 9110 §6.5.1).
-pub fn strip_from_trailers(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
-    let acted_on: SmallVec<[HeaderName; 4]> = trailers
-        .keys()
-        .filter(|name| is_kept(name) || name.as_str().contains('"'))
-        .cloned()
-        .collect();
-    for name in acted_on {
+/// Removes from trailers what has no place there: fields that frame, route, authenticate or
+/// control a message, or say what its content is (RFC 9110 §6.5.1). A recipient that merges
+/// trailers into the header section must not get any of these from us.
+pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
+    const FORBIDDEN: [HeaderName; 9] = [
+        ACCEPT_RANGES,
+        ALLOW,
+        EXPECT,
+        LOCATION,
+        MAX_FORWARDS,
+        RETRY_AFTER,
+        TRAILER,
+        WARNING,
+        WWW_AUTHENTICATE,
+    ];
+    let is_forbidden = |name: &&HeaderName| {
+        is_hop_by_hop(name)
+            || (is_kept(name) && **name != ETAG)
+            || FORBIDDEN.contains(name)
+            // The `http` crate takes a quote for part of a name; nobody else does.
+            || name.as_str().contains('"')
+    };
+    let forbidden: SmallVec<[HeaderName; 4]> =
+        trailers.keys().filter(is_forbidden).cloned().collect();
+    for name in forbidden {
         trailers.remove(name);
     }
 }

@@ -41,6 +41,7 @@ mod http2_faults;
 mod interim;
 mod invalidation;
 mod memory;
+mod origins;
 mod poisoning;
 mod preconditions;
 mod privacy;

@@ -111,8 +111,7 @@ async fn no_name_that_an_origin_may_take_for_another_passes() {
             "X_Forwarded_Host",
             "X-Forwarded_Host",
             "x_original_url",
-            "Content_Length",
-            "Transfer_Encoding",
+            // Those that frame a request are refused altogether (`framing`).
             "X.Forwarded.For",
             "Cache_Control",
         ];

@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::context::{Detail, Outcome, Response};
-use crate::error::{Fault, ProxyError};
+use crate::error::{ErrorKind, Fault, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::{
     self, HeadVerdict, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant, Storability,
@@ -101,12 +101,21 @@ impl Conclusion<'_> {
         let (mut head, body) = response.into_parts();
         self.receive(&mut head);
         let stored = self.plan.stored.clone();
+        if head.status == StatusCode::NOT_MODIFIED
+            && self.plan.ask != Ask::Validation
+            && !respond::is_conditional(self.job)
+        {
+            // RFC 9110 §15.4.5: it answers a condition, and nobody has set one.
+            return done(self.failed(ErrorKind::BadResponse.into()));
+        }
         let failed = Failed::Status(head.status);
         if head.status.is_server_error()
             && let Some(stored) = &stored
-            && let Some(grant) = self.grant(stored, failed)
         {
-            return done(self.stale(stored, failed, grant));
+            self.remember(failed);
+            if let Some(grant) = self.grant(stored, failed) {
+                return done(self.stale(stored, failed, grant));
+            }
         }
         match stored {
             Some(stored)
@@ -164,14 +173,24 @@ impl Conclusion<'_> {
         self.shared.grant_on_failure(self.job, stored, failed, self.shared.clock.now())
     }
 
-    /// No response came.
+    /// Before the flight ends: whoever comes next must not ask the same again at once. A request
+    /// that goes alone may have brought the failure upon itself.
+    fn remember(&self, failed: Failed) {
+        if self.leader.is_some() {
+            self.shared.remember_failure(&self.job.target.key(), failed, self.started.at);
+        }
+    }
+
+    /// No response came, or none that can be used.
     fn failed(mut self, error: ProxyError) -> Concluded {
         let failed = Failed::NoResponse(error.kind);
         if (error.kind.fault() == Fault::Origin || error.kind.is_shed())
             && let Some(stored) = self.plan.stored.clone()
-            && let Some(grant) = self.grant(&stored, failed)
         {
-            return self.stale(&stored, failed, grant);
+            self.remember(failed);
+            if let Some(grant) = self.grant(&stored, failed) {
+                return self.stale(&stored, failed, grant);
+            }
         }
         self.announce(FlightOutcome::Failed(failed));
         Concluded { response: Err(error), pump: None }
@@ -209,7 +228,7 @@ impl Conclusion<'_> {
             (Storability::Store, Some(updated)) if self.shared.memory.insert(&key, &updated) => {
                 match self.unshareable(&head) {
                     None => {
-                        self.shared.marks.clear(&key);
+                        self.shared.forget_trouble(&key);
                         self.announce(FlightOutcome::Settled);
                     }
                     Some(reason) => self.release(&key, reason),

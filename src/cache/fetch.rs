@@ -59,10 +59,16 @@ impl<S: Origin> Cache<S> {
         receiver.await.unwrap_or_else(|_| Err(ErrorKind::FetchAbandoned.into()))
     }
 
-    /// Validates a stored response in the background, unless somebody already does.
+    /// Validates a stored response in the background, unless somebody already does, or somebody
+    /// has just tried in vain.
     pub(super) fn refresh(&self, job: &Job, stored: &Arc<StoredResponse>) {
+        let (key, now) = (job.target.key(), self.shared.clock.now());
+        let setback = self.shared.setbacks.get(key.as_str(), now);
+        if setback.is_some_and(|setback| setback.is_quiet(now)) {
+            return;
+        }
         let variant = lookup::fingerprint(Some(stored), job);
-        let key = FlightKey { key: job.target.key(), variant, range: None, after: 0 };
+        let key = FlightKey { key, variant, range: None, after: 0 };
         // Under load what is stale stays so a little longer.
         let Some(place) = self.shared.waiting.enter() else { return };
         if let Some(leader) = self.shared.flights.lead(&key) {
@@ -101,8 +107,6 @@ impl<S: Origin> Cache<S> {
             None => drop(response),
         }
         if let Some(pump) = pump {
-            // Nobody reads a refresh: it is for whoever comes next, and the origin's timeouts
-            // bound it.
             let pump = if refreshes { pump.unread() } else { pump };
             pump.run().await;
         }

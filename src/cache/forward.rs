@@ -67,6 +67,12 @@ pub(super) async fn forward<S: Origin>(
             Role::Follower(follower) => {
                 let outcome = timeout(job.config.wait, follower.outcome()).await;
                 let Ok(outcome) = outcome else {
+                    // Waiting longer, or asking a silent origin once more for each who waits, is
+                    // no better than what a failure allows.
+                    let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
+                    if let Some(stale) = cache.stale_after(&mut job, &plan, failed) {
+                        return Ok(stale);
+                    }
                     plan.reason = Reason::WaitBound;
                     break;
                 };
@@ -119,7 +125,6 @@ impl<S: Origin> Cache<S> {
         came: Timestamp,
         failures: &mut usize,
     ) -> Followed {
-        let now = self.shared.clock.now();
         match outcome {
             FlightOutcome::Shared(fill) => self.follow(job, plan, &fill, came),
             FlightOutcome::Settled => match lookup::decide(&self.shared, job, came) {
@@ -137,13 +142,8 @@ impl<S: Origin> Cache<S> {
                 Followed::Alone
             }
             FlightOutcome::Failed(failed) => {
-                if let Some(stored) = &plan.stored {
-                    job.settle(&stored.head);
-                }
-                if let Some(stored) = &plan.stored
-                    && let Some(grant) = self.shared.grant_on_failure(job, stored, failed, now)
-                {
-                    return Followed::Answer(Ok(self.collapsed(stored, Some(grant), job, plan)));
+                if let Some(stale) = self.stale_after(job, plan, failed) {
+                    return Followed::Answer(Ok(stale));
                 }
                 // One more try, shared like the first; then the error, so that a failing origin
                 // is not asked by everybody who waits.
@@ -155,6 +155,15 @@ impl<S: Origin> Cache<S> {
             }
             FlightOutcome::Abandoned => Followed::Again,
         }
+    }
+
+    /// What a follower may be served of what is stored, its leader's fetch having failed.
+    fn stale_after(&self, job: &mut Job, plan: &Plan, failed: Failed) -> Option<Response> {
+        let stored = plan.stored.as_ref()?;
+        let now = self.shared.clock.now();
+        let grant = self.shared.grant_on_failure(job, stored, failed, now)?;
+        job.settle(&stored.head);
+        Some(self.collapsed(stored, Some(grant), job, plan))
     }
 
     /// Follows a fill that is under way, if its response may answer this request too.

@@ -55,12 +55,14 @@ impl Conclusion<'_> {
         // Before it is announced: this request's reader keeps the fill wanted.
         let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
         let key = job.target.key();
+        let replaces = self.plan.stored.is_some() && self.leader.is_some();
+        let replaces_since = replaces.then_some(self.started.at);
         let mut fresh_for = None;
         if let Some(reason) = self.unshareable(&stored_head) {
             self.release(&key, reason);
             self.leader = None;
         } else {
-            self.shared.marks.clear(&key);
+            self.shared.forget_trouble(&key);
             fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
             // What is combined with stored parts is whole only once it is stored: its followers
             // wait for that.
@@ -72,7 +74,7 @@ impl Conclusion<'_> {
         }
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
-        let deposit = Deposit { shared, key, head: stored_head, sequence, partial };
+        let deposit = Deposit { shared, key, head: stored_head, sequence, replaces_since, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };

@@ -155,6 +155,13 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
             Decision::Forward(Plan { variant, ..Plan::new(Forwarded::UriMiss, Reason::Miss) })
         }
         Reuse::Validate(reason) => {
+            // What has just failed after a while would do so again: nobody has to wait for that.
+            let expected = shared.setbacks.get(key, now).and_then(|it| it.expected(now));
+            if let Some(failed) = expected
+                && let Some(grant) = super::failure_grant(job, stored, failed, now)
+            {
+                return Decision::Use(Arc::clone(stored), Some(grant));
+            }
             let forwarded = match reason {
                 Reason::RequestNoCache | Reason::RequestMaxAge | Reason::RequestMinFresh => {
                     Forwarded::Request

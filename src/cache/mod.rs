@@ -16,6 +16,7 @@ mod multipart;
 mod partial;
 mod pump;
 mod respond;
+mod setback;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -33,6 +34,7 @@ pub use config::{ByResponse, Config};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;
+use setback::{Setback, Setbacks};
 
 use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
@@ -88,7 +90,10 @@ pub struct Cache<S> {
 pub struct Shared {
     memory: Memory,
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
+    /// Keys whose answers could not be shared: nobody waits for the next (hit-for-miss).
     marks: Marks,
+    /// Keys whose last fetch failed while something was stored.
+    setbacks: Setbacks,
     clock: Clock,
     /// Requests that wait for an origin's answer.
     waiting: Limit,
@@ -158,9 +163,16 @@ impl Shared {
     /// client, `waiting` bounds those that memory cannot answer.
     #[must_use]
     pub fn new(memory: Memory, clock: Clock, background: TaskTracker, waiting: Limit) -> Self {
-        let (flights, marks) = (Flights::new(), Marks::new());
-        let graces = Arc::new(Semaphore::new(MOST_GRACES));
-        Self { memory, flights, marks, clock, waiting, background, graces }
+        Self {
+            memory,
+            flights: Flights::new(),
+            marks: Marks::new(),
+            setbacks: Setbacks::new(),
+            clock,
+            waiting,
+            background,
+            graces: Arc::new(Semaphore::new(MOST_GRACES)),
+        }
     }
 
     /// The store.
@@ -193,16 +205,20 @@ impl Shared {
         if self.is_gone(job, stored) || !lookup::covers(stored, job) {
             return None;
         }
-        let failure = match failed {
-            // The origin is there, and was spared: this is no disconnection (RFC 9111 §4.2.4).
-            Failed::NoResponse(kind) if kind.is_shed() => Failure::Status(kind.status()),
-            Failed::NoResponse(_) => Failure::NoResponse,
-            Failed::Status(status) => Failure::Status(status),
-        };
-        let config = job.config_for(&stored.head);
-        let policy = &config.policy;
-        let directives = job.directives().effective(policy.request_directives, job.trusted);
-        on_failure(&stored.head, &directives, policy, failure, now)
+        failure_grant(job, stored, failed, now)
+    }
+
+    /// Remembers that the fetch of a key failed, if it was to replace something stored.
+    fn remember_failure(&self, key: &CacheKey, failed: Failed, began: Timestamp) {
+        let now = self.clock.now();
+        let setback = Setback::new(failed, now.since(began), now);
+        self.setbacks.set(key, setback, now);
+    }
+
+    /// A fetch of the key succeeded, and its answer may be shared.
+    fn forget_trouble(&self, key: &CacheKey) {
+        self.marks.clear(key);
+        self.setbacks.clear(key);
     }
 
     /// Requests that wait for an origin's answer.
@@ -216,6 +232,25 @@ impl Shared {
     pub fn flights(&self) -> usize {
         self.flights.len()
     }
+}
+
+/// What a failed fetch allows for what is stored, all else being right.
+fn failure_grant(
+    job: &Job,
+    stored: &StoredResponse,
+    failed: Failed,
+    now: Timestamp,
+) -> Option<StaleGrant> {
+    let failure = match failed {
+        // The origin is there, and was spared: this is no disconnection (RFC 9111 §4.2.4).
+        Failed::NoResponse(kind) if kind.is_shed() => Failure::Status(kind.status()),
+        Failed::NoResponse(_) => Failure::NoResponse,
+        Failed::Status(status) => Failure::Status(status),
+    };
+    let config = job.config_for(&stored.head);
+    let policy = &config.policy;
+    let directives = job.directives().effective(policy.request_directives, job.trusted);
+    on_failure(&stored.head, &directives, policy, failure, now)
 }
 
 impl<S> Cache<S> {
@@ -234,7 +269,8 @@ impl<S: Origin> Cache<S> {
         grant: Option<StaleGrant>,
         job: &Job,
     ) -> Response {
-        if grant == Some(StaleGrant::WhileRevalidate) {
+        // What a client accepts of its own accord is not the origin's concern.
+        if grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
             self.refresh(job, stored);
         }
         let now = self.shared.clock.now();

@@ -14,6 +14,7 @@ use super::partial::PartialDeposit;
 use super::{Failed, FetchOutcome, Filling, FlightLeader, Shared};
 use crate::body::{Blocks, Body};
 use crate::budget::Charge;
+use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
@@ -43,14 +44,17 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// The purge sequence at which the fetch began.
     pub(super) sequence: u64,
+    /// Where others share the fetch, and something was stored before: when it began.
+    pub(super) replaces_since: Option<Timestamp>,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,
 }
 
 impl Pump {
-    /// The same for a fill that goes on although nobody reads it.
+    /// The same for a refresh, which nobody reads: it is for whoever comes next. One that drips
+    /// must not hold its flight for ever.
     pub(super) fn unread(self) -> Self {
-        Self { grace: LONGEST_FLIGHT, graces: None, ..self }
+        Self { grace: self.grace.max(LONGEST_REFRESH), graces: None, ..self }
     }
 
     /// Runs until the body has ended, failed, or is wanted no more.
@@ -76,8 +80,10 @@ impl Pump {
                 let frame = match frame {
                     Some(Ok(frame)) => frame,
                     Some(Err(error)) => {
+                        let failed = Failed::NoResponse(error.kind);
+                        deposit.failed(failed);
                         writer.fail(error.kind);
-                        tell(leader, FlightOutcome::Failed(Failed::NoResponse(error.kind)));
+                        tell(leader, FlightOutcome::Failed(failed));
                         return;
                     }
                     None => break,
@@ -113,6 +119,9 @@ fn for_all(mut trailers: HeaderMap) -> HeaderMap {
 /// How long others may join a flight at most, however long its response is fresh.
 const LONGEST_FLIGHT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a refresh may take that nobody reads.
+const LONGEST_REFRESH: Duration = Duration::from_secs(5 * 60);
+
 fn tell(leader: Option<FlightLeader>, outcome: FetchOutcome) {
     if let Some(mut leader) = leader {
         leader.announce(outcome);
@@ -120,6 +129,13 @@ fn tell(leader: Option<FlightLeader>, outcome: FetchOutcome) {
 }
 
 impl Deposit {
+    /// The body did not come whole: what is stored stays.
+    fn failed(&self, failed: Failed) {
+        if let Some(began) = self.replaces_since {
+            self.shared.remember_failure(&self.key, failed, began);
+        }
+    }
+
     /// Stores the body; `false` where it is not what was announced, or a purge forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
         let content = match self.partial {
@@ -144,5 +160,61 @@ impl Shared {
         let cost = StoredResponse::cost(&head, key.as_str().len());
         let charge = self.memory.charge(cost)?;
         Some(Arc::new(StoredResponse::new(head, content, Stamp::new(sequence), charge)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http::{HeaderMap, Method, StatusCode};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::time::{Instant, interval};
+    use tokio_util::task::TaskTracker;
+
+    use super::super::fill::{Fill, Limits};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::error::ProxyError;
+    use crate::limit::Limit;
+    use crate::policy::{Overrides, RequestFacts, ResponseTimes};
+    use crate::store::{self, Memory};
+
+    /// A pump whose body brings a byte each second, for ever.
+    fn dripping(grace: Duration) -> Pump {
+        let drops = stream::unfold(interval(Duration::from_secs(1)), |mut pace| async {
+            pace.tick().await;
+            Some((Ok::<_, ProxyError>(Frame::data(Bytes::from_static(b"x"))), pace))
+        });
+        let memory = Memory::new(&store::Config::default());
+        let charge = memory.charge(0).expect("room for nothing");
+        let shared =
+            Arc::new(Shared::new(memory, Clock::System, TaskTracker::new(), Limit::new(9)));
+        let fields = HeaderMap::new();
+        let facts = RequestFacts { method: &Method::GET, headers: &fields, trusted: false };
+        let now = shared.clock.now();
+        let times = ResponseTimes { request_at: now, response_at: now };
+        let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
+        let limits = Limits { max_object_size: 1 << 20, window: 1 << 16, stall_timeout: grace };
+        let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
+        let (_fill, writer) = Fill::new(filling, None, limits);
+        let key = crate::key::Target::parse("http://h/").expect("a URL").key();
+        let deposit =
+            Deposit { shared, key, head, sequence: 0, replaces_since: None, partial: None };
+        let body = Body::stream(StreamBody::new(drops));
+        Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_and_that_nobody_reads_comes_to_an_end() {
+        let grace = Duration::from_secs(10);
+        for (pump, expected) in
+            [(dripping(grace), grace), (dripping(grace).unread(), LONGEST_REFRESH)]
+        {
+            let before = Instant::now();
+            pump.run().await;
+            assert_eq!(before.elapsed().as_secs(), expected.as_secs());
+        }
     }
 }

@@ -85,7 +85,7 @@ where
         Poll::Ready(Some(match frame {
             Ok(mut frame) => {
                 if let Some(trailers) = frame.trailers_mut() {
-                    headers::strip_from_trailers(trailers);
+                    headers::strip_forbidden_trailers(trailers);
                 }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.received += length;

@@ -17,11 +17,13 @@ use super::pool::{Http1, StreamGuard, Upstream};
 use super::queue::Place;
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers;
 
 /// The body of an origin's response, with its timeouts.
 ///
 /// Its end is an end: what is cut short fails with `BodyTruncated` (RFC 9112 §8). Dropping it
-/// early closes the HTTP/1 connection or resets the HTTP/2 stream. Trailers are passed.
+/// early closes the HTTP/1 connection or resets the HTTP/2 stream. Trailers are passed, but for
+/// those that may not be any.
 #[derive(Debug)]
 pub struct OriginBody {
     incoming: Incoming,
@@ -154,8 +156,15 @@ impl HttpBody for OriginBody {
             return this.fail(ErrorKind::TotalTimeout.into());
         }
         match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 this.waiting_since = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_forbidden_trailers(trailers);
+                    if trailers.is_empty() {
+                        // The end follows.
+                        return self.poll_frame(cx);
+                    }
+                }
                 if this.incoming.is_end_stream() {
                     this.complete();
                 }

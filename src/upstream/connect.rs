@@ -1,16 +1,18 @@
 //! Making a connection: addresses in turn, TCP, TLS, and what they ended in.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,6 +32,9 @@ const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// `ENFILE` and `EMFILE`: the system, or this process, has as many files open as it may. The
 /// numbers are the same on every Unix; the standard library has no name for them yet.
 const OUT_OF_FILES: [i32; 2] = [23, 24];
+/// Interim responses (RFC 9110 §15.2) taken before one final response: an origin that sends more
+/// is not about to come to an end.
+const MOST_INTERIM: u32 = 128;
 
 /// A connection to an origin, before HTTP.
 pub(super) struct Dialled {
@@ -183,18 +188,51 @@ pub(super) struct Meter {
     beginning: AtomicBool,
     received: AtomicBool,
     written: AtomicU64,
+    interim: AtomicU32,
+    /// The exchange, to be told of too many interim responses.
+    waiting: AtomicWaker,
 }
 
 impl Meter {
     fn new() -> Self {
-        let (beginning, received) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { start: Instant::now(), beginning, received, written: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            beginning: AtomicBool::new(false),
+            received: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            interim: AtomicU32::new(0),
+            waiting: AtomicWaker::new(),
+        }
     }
 
-    /// From here on, [`Meter::received`] is about a new exchange.
+    /// From here on, [`Meter::received`] and [`Meter::count_interim`] are about a new exchange.
     pub(super) fn begin(&self) {
         self.received.store(false, Ordering::Release);
         self.beginning.store(true, Ordering::Release);
+        self.interim.store(0, Ordering::Release);
+    }
+
+    /// Counts an interim response; which one it is, from 1.
+    pub(super) fn count_interim(&self) -> u32 {
+        let count = self.interim.fetch_add(1, Ordering::AcqRel) + 1;
+        if count > MOST_INTERIM {
+            self.waiting.wake();
+        }
+        count
+    }
+
+    /// Resolves when more interim responses have come than anybody has a use for.
+    pub(super) async fn too_many_interim(&self) {
+        poll_fn(|cx| {
+            // Registered before the count is read: a change between the two wakes.
+            self.waiting.register(cx.waker());
+            if self.interim.load(Ordering::Acquire) > MOST_INTERIM {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Whether a byte came since [`Meter::begin`].

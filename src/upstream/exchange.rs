@@ -1,7 +1,7 @@
 //! One attempt: a request goes out on a connection, and the final response's head comes back.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -20,8 +20,8 @@ use super::upload::{Upload, UploadBody};
 use crate::context::Interims;
 use crate::error::{ErrorKind, ProxyError};
 
-/// Interim responses passed on for one request; an origin that sends more is not worth more.
-const MAX_INTERIM: u8 = 16;
+/// Interim responses passed on for one request: more are not worth a client's reading.
+const MOST_PASSED: u32 = 16;
 
 /// A connection with a turn on it.
 pub(super) enum Connection {
@@ -104,8 +104,8 @@ async fn on_http1(
     let (mut head, body) = request.into_parts();
     job.plan.http1(&mut head);
     let mut request = Request::from_parts(head, body);
-    listen_to_interim(&mut request, job.interim.clone(), upload.clone());
     let meter = Arc::clone(&connection.meter);
+    listen_to_interim(&mut request, Arc::clone(&meter), job.interim.clone(), upload.clone());
     meter.begin();
     let sending = connection.sender.try_send_request(request);
     let wait = Wait { job, upload: upload.as_deref(), meter: Some(&meter) };
@@ -165,30 +165,27 @@ fn check(
     received: Response<Incoming>,
 ) -> Result<(http::response::Parts, Incoming), ErrorKind> {
     let (mut head, incoming) = received.into_parts();
-    response::check_upgrade(&head, job.plan.upgrade())?;
+    response::check_status(&head, job.plan.upgrade())?;
     response::check_framing(&mut head, job.upstream.config.unknown_transfer_coding)?;
     Ok((head, incoming))
 }
 
-/// Opens the gate of the upload on 100, and passes other interim responses on.
+/// Counts interim responses, opens the gate of the upload on 100, and passes others on.
 fn listen_to_interim(
     request: &mut Request<UploadBody>,
+    meter: Arc<Meter>,
     sink: Option<Interims>,
     upload: Option<Arc<Upload>>,
 ) {
-    if sink.is_none() && upload.is_none() {
-        return;
-    }
-    let passed = AtomicU8::new(0);
     hyper::ext::on_informational(request, move |interim| {
+        let count = meter.count_interim();
         if interim.status() == StatusCode::CONTINUE {
             if let Some(upload) = &upload {
                 upload.proceed();
             }
         } else if let Some(sink) = &sink
-            && passed.load(Ordering::Relaxed) < MAX_INTERIM
+            && count <= MOST_PASSED
         {
-            passed.fetch_add(1, Ordering::Relaxed);
             sink.send(interim.status(), interim.headers());
         }
     });
@@ -213,10 +210,18 @@ impl Wait<'_> {
         };
         let timer = sleep_until(until(first_byte));
         pin!(timer);
+        let flooded = async {
+            match self.meter {
+                Some(meter) => meter.too_many_interim().await,
+                None => pending().await,
+            }
+        };
+        pin!(flooded);
         loop {
             tokio::select! {
                 biased;
                 received = &mut sending => return Ok(received),
+                () = &mut flooded => return Err(Failure::verdict(ErrorKind::BadResponse)),
                 () = &mut timer => {}
             }
             let now = Instant::now();

@@ -39,6 +39,8 @@ struct Name {
     port: u16,
     interval: Duration,
     known: Mutex<Option<Known>>,
+    /// When the last lookup failed.
+    failed_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ impl Resolver {
             port: config.port,
             interval: config.resolve_interval,
             known: Mutex::new(literal),
+            failed_at: Mutex::new(None),
         };
         Self { name: Arc::new(name), turn: Arc::new(Semaphore::new(1)) }
     }
@@ -98,12 +101,18 @@ impl Resolver {
     }
 
     async fn first(&self, lookup: impl Lookup) -> Result<Addresses, ProxyError> {
+        let came = Instant::now();
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         // Whoever had the turn before may have found it already.
         if let Some(known) = &*self.name.known() {
             return Ok(Arc::clone(&known.addresses));
         }
         let failed = |error| ProxyError::with_source(ErrorKind::DnsFailed, error);
+        if self.name.has_failed_since(came) {
+            // One failure is enough for all who waited for it: asked one after the other, the last
+            // of many would time out.
+            return Err(failed(io::Error::other("the lookup that was waited for failed")));
+        }
         let turn = turn.map_err(io::Error::other).map_err(failed)?;
         let asked = self.ask(turn, lookup).await;
         asked.unwrap_or_else(|ended| Err(ended.into())).map_err(failed)
@@ -129,6 +138,10 @@ impl Resolver {
         let name = Arc::clone(&self.name);
         tokio::spawn(async move {
             let found = lookup.await.map(|addresses| name.learn(addresses));
+            if found.is_err() {
+                *name.failed_at.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Instant::now());
+            }
             drop(turn);
             found
         })
@@ -148,6 +161,11 @@ impl Name {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
         Ok(addresses)
+    }
+
+    fn has_failed_since(&self, came: Instant) -> bool {
+        let failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_at.is_some_and(|failed_at| failed_at >= came)
     }
 
     fn learn(&self, addresses: Vec<SocketAddr>) -> Addresses {
@@ -233,6 +251,23 @@ mod tests {
         answer.send(vec![address(2)]).expect("still looking it up");
         let second = async { panic!("one lookup at a time") };
         assert_eq!(*resolver.first(second).await.expect("found"), [address(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_lookup_that_fails_does_not_begin_another() {
+        let resolver = Resolver::new(&Config::new("o", false, "slow.invalid", 80));
+        let (answer, answered) = oneshot::channel::<()>();
+        let fails = async { answered.await.map(|()| Vec::new()).map_err(io::Error::other) };
+        let first = resolver.first(fails);
+        let second = resolver.first(async { panic!("one failure is enough") });
+        let fail = async { drop(answer) };
+        let (first, second, ()) = tokio::join!(first, second, fail);
+        for outcome in [first, second] {
+            assert_eq!(outcome.expect_err("it failed").kind, ErrorKind::DnsFailed);
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let found = resolver.first(async { Ok(vec![address(2)]) }).await;
+        assert_eq!(*found.expect("asked anew"), [address(2)]);
     }
 
     #[tokio::test]

@@ -69,20 +69,24 @@ fn is_chunked_alone(headers: &HeaderMap) -> bool {
     first && values.next().is_none()
 }
 
-/// Refuses a 101 that was not asked for, or that names a protocol that was not (RFC 9110 §7.8,
-/// §15.2.2).
+/// Refuses a status that is none (RFC 9110 §15: it counts as a server's error), and a 101 that was
+/// not asked for, or that names a protocol that was not (RFC 9110 §7.8, §15.2.2); `asked` is the
+/// request's `Upgrade`.
 ///
 /// # Errors
-/// `BadResponse`.
-pub(super) fn check_upgrade(head: &Parts, asked: Option<&HeaderValue>) -> Result<(), ErrorKind> {
+/// `BadResponse`, `UpgradeFailed`.
+pub(super) fn check_status(head: &Parts, asked: Option<&HeaderValue>) -> Result<(), ErrorKind> {
+    if head.status.as_u16() >= 600 {
+        return Err(ErrorKind::BadResponse);
+    }
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    let asked = asked.ok_or(ErrorKind::BadResponse)?;
+    let asked = asked.ok_or(ErrorKind::UpgradeFailed)?;
     let mut named = head.headers.get_all(UPGRADE).iter().flat_map(protocols).peekable();
     let granted = named.peek().is_some()
         && named.all(|name| protocols(asked).any(|asked| asked.eq_ignore_ascii_case(name)));
-    granted.then_some(()).ok_or(ErrorKind::BadResponse)
+    granted.then_some(()).ok_or(ErrorKind::UpgradeFailed)
 }
 
 fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_protocol_that_was_asked_for_may_be_switched_to() {
+    fn only_a_status_is_one_and_only_a_protocol_that_was_asked_for_may_be_switched_to() {
         for (status, named, asked, granted) in [
             (101, Some("websocket"), Some("websocket"), true),
             (101, Some("WebSocket"), Some("h2c, websocket"), true),
@@ -213,10 +217,13 @@ mod tests {
             (101, None, Some("websocket"), false),
             (101, Some("websocket"), None, false),
             (200, Some("h2c"), None, true),
+            (599, None, None, true),
+            (600, None, None, false),
+            (999, None, None, false),
         ] {
             let fields: Vec<_> = named.map(|named| ("upgrade", named)).into_iter().collect();
             let asked = asked.map(HeaderValue::from_static);
-            let checked = check_upgrade(&head(status, &fields), asked.as_ref());
+            let checked = check_status(&head(status, &fields), asked.as_ref());
             assert_eq!(checked.is_ok(), granted, "{status} {named:?} {asked:?}");
         }
     }

@@ -103,6 +103,18 @@ impl Conn {
         while !self.some().await.is_empty() {}
     }
 
+    /// Ends the sending side (FIN), and waits for the other.
+    pub async fn finish(mut self) {
+        if self.wire.finish().await.is_ok() {
+            self.ended().await;
+        }
+    }
+
+    /// Ends the connection at once (RST).
+    pub fn reset(self) {
+        self.wire.reset();
+    }
+
     /// Follows an answer's script; the connection, if it can serve another request.
     pub async fn answer(mut self, request: &Seen, answer: &Answer) -> Option<Self> {
         if let Some(gate) = &answer.head_gate {

@@ -39,8 +39,9 @@ impl H2Client {
         Self { sender, scheme }
     }
 
+    /// The response; not complete where the stream was reset, even before its head.
     pub async fn exchange(&mut self, request: &Request) -> Response {
-        let response = self.begin(request).await;
+        let Ok(response) = self.try_begin(request).await else { return Response::default() };
         let (parts, mut body) = response.into_parts();
         let mut read = Response {
             status: parts.status.as_u16(),
@@ -67,6 +68,10 @@ impl H2Client {
 
     /// A response's head, with the body still to be read.
     pub async fn begin(&mut self, request: &Request) -> http::Response<Incoming> {
+        self.try_begin(request).await.expect("a response")
+    }
+
+    async fn try_begin(&mut self, request: &Request) -> hyper::Result<http::Response<Incoming>> {
         let uri = format!("{}://example.test{}", self.scheme, request.target);
         let mut builder = http::Request::builder().method(&*request.method).uri(uri);
         for (name, value) in &request.fields {
@@ -74,7 +79,7 @@ impl H2Client {
         }
         let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
         let request = builder.body(body).expect("a valid request");
-        within("a response", self.sender.send_request(request)).await.expect("a response")
+        within("a response", self.sender.send_request(request)).await
     }
 }
 

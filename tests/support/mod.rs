@@ -16,6 +16,7 @@ mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
 pub use client::{Client, Request, Response, delete, get, head, post, put, request};
+pub use conn::Conn;
 pub use gate::Gate;
 pub use http2::{H2Client, h2_origin};
 pub use message::{Fault as Unreadable, Framing, Io, Wire as Reader, find, framing};

@@ -144,6 +144,11 @@ impl Proxy {
         self.running.as_ref().expect("it runs").cache()
     }
 
+    /// Fetches under way that others may join.
+    pub fn flights(&self) -> usize {
+        self.running.as_ref().expect("it runs").cache().flights()
+    }
+
     pub fn budget(&self) -> Budget {
         self.running.as_ref().expect("it runs").budget()
     }

@@ -24,6 +24,7 @@ async fn outcome(config: impl FnOnce(&mut Config), script: &str) -> Result<Strin
 async fn what_an_origin_may_answer_wrongly_has_a_name() {
     use ErrorKind::{
         BadResponse, BodyTruncated, ConnectionLost, ResponseHeadTooLarge, UnknownTransferCoding,
+        UpgradeFailed,
     };
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(200));
@@ -51,7 +52,7 @@ async fn what_an_origin_may_answer_wrongly_has_a_name() {
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
-            BadResponse,
+            UpgradeFailed,
         ),
         (&long, ResponseHeadTooLarge),
         (&many, ResponseHeadTooLarge),

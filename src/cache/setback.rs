@@ -1,0 +1,135 @@
+//! Failed fetches, remembered for a short while: so that a broken origin is left alone, and nobody
+//! waits for it who may be served stale.
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache as Map;
+
+use super::Failed;
+use crate::clock::Timestamp;
+use crate::key::CacheKey;
+
+/// Setbacks remembered; about 100 bytes each. Only what is stored has any.
+const MOST: u64 = 10_000;
+
+/// The last setback of keys, by their hash. What it says is no more than a hint on how to fetch:
+/// two keys may share a hash.
+#[derive(Debug)]
+pub(super) struct Setbacks {
+    setbacks: Map<u64, Setback, RandomState>,
+    hasher: RandomState,
+}
+
+impl Setbacks {
+    pub(super) fn new() -> Self {
+        let setbacks = Map::builder()
+            .max_capacity(MOST)
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(RandomState::default());
+        Self { setbacks, hasher: RandomState::default() }
+    }
+
+    /// What went wrong with `key` lately.
+    pub(super) fn get(&self, key: &str, now: Timestamp) -> Option<Setback> {
+        self.setbacks.get(&self.hash(key)).filter(|setback| now < setback.until())
+    }
+
+    pub(super) fn set(&self, key: &CacheKey, setback: Setback, now: Timestamp) {
+        if now < setback.until() {
+            self.setbacks.insert(self.hash(key.as_str()), setback);
+        }
+    }
+
+    pub(super) fn clear(&self, key: &CacheKey) {
+        self.setbacks.invalidate(&self.hash(key.as_str()));
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}
+
+/// A fetch that failed while something was stored for its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setback {
+    failed: Failed,
+    /// Until then nobody waits for the origin who may be served stale.
+    patient_until: Timestamp,
+    /// Until then no refresh in the background begins.
+    quiet_until: Timestamp,
+}
+
+/// Bounds of the time for which the origin is left alone after a failure.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// For how many times as long as a failure took to show, beyond the pause, clients are served
+/// stale at once: long enough for a try in the background to fail in the same way.
+const PATIENCE: u32 = 3;
+
+impl Setback {
+    /// Of a fetch that failed at `now` after it had taken that long. The origin gets a pause as
+    /// long as that, so that it is asked half of the time at most; a failure that shows at once
+    /// keeps nobody waiting, and the next client may as well ask again.
+    pub(super) fn new(failed: Failed, took: Duration, now: Timestamp) -> Self {
+        let pause = took.min(LONGEST_PAUSE);
+        let patience = pause.saturating_add(took.saturating_mul(PATIENCE));
+        Self {
+            failed,
+            patient_until: now.plus(patience),
+            quiet_until: now.plus(pause.max(SHORTEST_PAUSE)),
+        }
+    }
+
+    /// Until when this is worth remembering.
+    fn until(&self) -> Timestamp {
+        self.patient_until.max(self.quiet_until)
+    }
+
+    /// How the fetch failed, for as long as another one can be expected to fail likewise.
+    pub(super) fn expected(&self, now: Timestamp) -> Option<Failed> {
+        (now < self.patient_until).then_some(self.failed)
+    }
+
+    /// Whether the origin is to be left alone.
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        now < self.quiet_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn key() -> CacheKey {
+        crate::key::Target::parse("http://h/").expect("a URL").key()
+    }
+
+    #[test]
+    fn a_setback_is_remembered_until_its_time_is_up_or_a_fetch_succeeds() {
+        let (setbacks, start, key) = (Setbacks::new(), Timestamp::from_secs(7), key());
+        let setback =
+            Setback::new(Failed::NoResponse(ErrorKind::Internal), Duration::from_secs(1), start);
+        setbacks.set(&key, setback, start);
+        assert!(setbacks.get(key.as_str(), start.plus(Duration::from_secs(3))).is_some());
+        assert!(setbacks.get(key.as_str(), start.plus(Duration::from_secs(4))).is_none());
+        setbacks.clear(&key);
+        assert!(setbacks.get(key.as_str(), start).is_none());
+    }
+
+    #[test]
+    fn the_pause_is_as_long_as_the_failure_took_within_bounds() {
+        let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
+        for (took, quiet, patient) in
+            [(0, 100, 0), (50, 100, 200), (2_000, 2_000, 8_000), (60_000, 10_000, 190_000)]
+        {
+            let setback = Setback::new(failed, Duration::from_millis(took), Timestamp::EPOCH);
+            assert_eq!(setback.quiet_until, Timestamp::from_millis(quiet), "{took}");
+            assert_eq!(setback.patient_until, Timestamp::from_millis(patient), "{took}");
+        }
+    }
+}
