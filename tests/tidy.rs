@@ -279,23 +279,27 @@ fn documents() -> Vec<PathBuf> {
         .collect()
 }
 
-/// `theme::test_name` in ARCHITECTURE.md is a promise.
+/// `theme::test_name` in these documents is a promise.
 #[test]
-fn tests_named_by_the_architecture_exist() {
-    let text = read("ARCHITECTURE.md");
+fn tests_named_by_the_documents_exist() {
+    let code: String =
+        ["tests", "src"].into_iter().flat_map(rust_files).map(|(_, it)| it).collect();
     let mut faults = Vec::new();
-    let mut found = 0;
-    for name in text.split('`').skip(1).step_by(2) {
-        let Some((theme, function)) = name.split_once("::") else { continue };
-        let file = root().join("tests").join(format!("{theme}.rs"));
-        if !file.exists() {
-            continue;
+    for (document, least) in [("ARCHITECTURE.md", 10), ("docs/security.md", 100)] {
+        let (text, mut found) = (read(document), 0);
+        for name in text.split('`').skip(1).step_by(2) {
+            let Some((theme, function)) = name.rsplit_once("::") else { continue };
+            let is_test = function.len() > 12 || theme == "corpus";
+            if !is_test || name.contains(|c: char| !(c.is_alphanumeric() || "_:".contains(c))) {
+                continue;
+            }
+            found += 1;
+            let corpus = theme == "corpus" && root().join("fuzz/corpus").join(function).is_dir();
+            if !corpus && !code.contains(&format!("fn {function}(")) {
+                faults.push(format!("{document}: {name}"));
+            }
         }
-        found += 1;
-        if !read(file).contains(&format!("fn {function}()")) {
-            faults.push(name.to_owned());
-        }
+        assert!(found >= least, "{document} names tests");
     }
-    assert_none(&faults, "tests that ARCHITECTURE.md names exist");
-    assert!(found >= 10, "the invariants name their tests");
+    assert_none(&faults, "tests that documents name exist");
 }
