@@ -71,7 +71,8 @@ impl Conclusion<'_> {
             }
         }
         let shared = Arc::clone(self.shared);
-        let deposit = Deposit { shared, key, head: stored_head, sequence, partial };
+        let useless_at = stored_head.expires_from_store_at(&job.config.policy);
+        let deposit = Deposit { shared, key, head: stored_head, sequence, useless_at, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, deposit };

@@ -11,10 +11,11 @@ use super::partial::PartialDeposit;
 use super::{Failed, FetchOutcome, Filling, FlightLeader, Shared};
 use crate::body::{Blocks, Body};
 use crate::budget::Charge;
+use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
-use crate::store::{Content, Stamp, StoredResponse};
+use crate::store::{Content, Insertion, Stamp, StoredResponse};
 
 /// Everything that a fill needs to go on by itself.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// The purge sequence at which the fetch began.
     pub(super) sequence: u64,
+    /// When the response is of no use any more.
+    pub(super) useless_at: Timestamp,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,
 }
@@ -90,12 +93,12 @@ impl Pump {
                 }
             }
         }
-        let stored = match writer.finish(trailers, charge) {
+        let settled = match writer.finish(trailers, charge) {
             Finished::Whole(blocks) => deposit.store(blocks),
             Finished::Passed => false,
         };
         // Only now: who comes next finds either the flight or the stored response.
-        tell(leader, if stored { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
+        tell(leader, if settled { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
     }
 }
 
@@ -109,15 +112,20 @@ fn tell(leader: Option<FlightLeader>, outcome: FetchOutcome) {
 }
 
 impl Deposit {
-    /// Stores the body; `false` where it is not what was announced, or a purge forbids it.
+    /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
+    /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let content = match self.partial {
+        let Self { shared, key, head, sequence, useless_at, partial } = self;
+        let content = match partial {
             None => Some(Content::Whole(blocks)),
-            Some(partial) => partial.combine(&self.head, blocks),
+            Some(partial) => partial.combine(&head, blocks),
         };
-        let stored = content
-            .and_then(|content| self.shared.seal(&self.key, self.head, content, self.sequence));
-        stored.is_some_and(|stored| self.shared.memory.insert(&self.key, &stored))
+        let sealed =
+            content.and_then(|content| shared.seal(&key, head, content, sequence, useless_at));
+        sealed.is_some_and(|sealed| {
+            let now = shared.clock.now();
+            shared.memory.insert(&key, &sealed, now) != Insertion::Purged
+        })
     }
 }
 
@@ -129,9 +137,11 @@ impl Shared {
         head: StoredHead,
         content: Content,
         sequence: u64,
+        useless_at: Timestamp,
     ) -> Option<Arc<StoredResponse>> {
         let cost = StoredResponse::cost(&head, key.as_str().len());
         let charge = self.memory.charge(cost)?;
-        Some(Arc::new(StoredResponse::new(head, content, Stamp::new(sequence), charge)))
+        let stamp = Stamp::new(sequence);
+        Some(Arc::new(StoredResponse::new(head, content, stamp, useless_at, charge)))
     }
 }
