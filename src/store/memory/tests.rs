@@ -154,7 +154,7 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
     match random.u32(..1000) {
         0..500 => drop(memory.get(key.as_str())),
         500..900 => {
-            let variant = (number % 3 == 0).then(|| random.u64(..6));
+            let variant = number.is_multiple_of(3).then(|| random.u64(..6));
             // A full budget is an answer too.
             if let Some(response) = response(memory, random.usize(..30_000), variant) {
                 memory.insert(&key, &response, NOW);
