@@ -31,9 +31,6 @@ use crate::key::CacheKey;
 /// The share of the budget that is kept for fills and for bodies still being sent: one eighth.
 const RESERVE_DIVISOR: usize = 8;
 
-/// How much an object's size counts against it.
-const SIZE_EXPONENT: f64 = 1.0;
-
 /// How often the map is asked to let go of what was removed, before a charge is refused. What was
 /// removed is free after the second time, unless another thread is just reading the map.
 const RELEASE_ATTEMPTS: usize = 4;
@@ -75,8 +72,8 @@ impl Memory {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let evictor = Arc::new(Evictor::new(&evict::Config {
-            capacity: (config.memory - config.memory / RESERVE_DIVISOR) as u64,
-            size_exponent: SIZE_EXPONENT,
+            capacity: capacity(config.memory),
+            size_exponent: config.optimise.size_exponent(),
             seed: quality::RandomState::default().hash_one(0),
         }));
         let releasing = Arc::clone(&evictor);
@@ -265,6 +262,12 @@ impl Memory {
         }
         self.settle();
     }
+}
+
+/// What all residents may weigh together, in bytes, where everything may take `memory`.
+fn capacity(memory: usize) -> u64 {
+    let rest = memory - memory / RESERVE_DIVISOR;
+    rest.saturating_sub(evict::fixed_bytes(rest as u64)) as u64
 }
 
 /// Bytes that `variants` take under `key`.

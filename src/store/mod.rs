@@ -6,7 +6,7 @@ pub mod memory;
 pub mod response;
 pub mod stamps;
 
-pub use config::Config;
+pub use config::{Config, Optimise};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
 pub use stamps::{Mode, Scope, Stamp, Standing};

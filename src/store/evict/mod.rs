@@ -9,10 +9,10 @@
 //! goes is the lowest of a random sample, which needs no ordered list, so a hit writes two numbers
 //! and takes no lock.
 //!
-//! Admission has two tests. A newcomer must be expected to bring more hits than all those together
-//! that would go for it; otherwise one huge object flushes the cache. And one that was never seen
-//! before counts for as many uses as such ones have turned out to have ([`Novelty`]): in a burst
-//! they are let in, while the keys of a scan displace each other and nothing else.
+//! Admission has two tests. A newcomer must be worth more than all those together that would go for
+//! it; otherwise one huge object flushes the store. And one that was never seen before counts for
+//! as many uses as such ones have turned out to have ([`Novelty`]): in a burst they are let in,
+//! while the keys of a scan displace each other and nothing else.
 
 mod choose;
 mod door;
@@ -26,7 +26,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use choose::{Choice, Chosen, MOST_VICTIMS};
+use choose::{Choice, Chosen, MOST_VICTIMS, Pool};
 use door::Door;
 use novelty::Novelty;
 use residents::{Resident, Residents};
@@ -35,12 +35,10 @@ use slots::Slots;
 
 use crate::clock::Timestamp;
 
-/// Requests, as a multiple of the number of residents, after which what is known of uses counts
-/// half: long enough to tell residents from each other, short enough to forget fashions.
+/// How far back uses are known, in requests, as a multiple of the number of residents: after so
+/// many the sketch counts half, and after so many strangers the door forgets one. Long enough to
+/// tell residents from each other, short enough to forget fashions.
 const HISTORY: usize = 30;
-
-/// Those seen once are remembered until so many others have come, as a multiple of the residents.
-const VISITS: usize = 8;
 
 /// Residents that are assumed for that when there are fewer.
 const FEW: usize = 64;
@@ -51,7 +49,7 @@ pub struct Config {
     /// What all residents may weigh together, in bytes.
     pub capacity: u64,
     /// How much its size counts against an object: from 0, not at all, for most bytes served from
-    /// memory, to 1, fully, for most requests.
+    /// the store, to 1, fully, for most requests.
     pub size_exponent: f64,
     /// Seed of the samples.
     pub seed: u64,
@@ -112,6 +110,7 @@ struct Ledger<K> {
     residents: Residents<K>,
     door: Door,
     novelty: Novelty,
+    pool: Pool,
     random: fastrand::Rng,
     capacity: u64,
 }
@@ -125,6 +124,7 @@ impl<K: Clone> Evictor<K> {
             residents: Residents::new(),
             door: Door::new(sketch.counters()),
             novelty: Novelty::new(),
+            pool: Pool::new(),
             random: fastrand::Rng::with_seed(config.seed),
             capacity: config.capacity,
         };
@@ -157,7 +157,7 @@ impl<K: Clone> Evictor<K> {
         }
         let reward = self.reward(size);
         let priority = self.floor() + uses * reward;
-        let began_at = known.is_none().then_some(priority);
+        let began_at = if known.is_none() { priority } else { f64::INFINITY };
         let ticket = ledger.residents.insert(Resident::new(key, size, useless_at, began_at));
         if let Some(slot) = self.slots.get_or_make(ticket.slot) {
             slot.occupy(hash, reward, priority);
@@ -241,32 +241,40 @@ impl<K: Clone> Evictor<K> {
     /// was never seen before. Notes this time.
     fn known_uses(&self, ledger: &mut Ledger<K>, hash: u64) -> Option<f64> {
         let residents = ledger.residents.len().max(FEW);
-        self.sketch.age(HISTORY * residents);
-        let before = self.sketch.get(hash);
-        let known = ledger.door.enter(hash, VISITS * residents) || before > 0;
-        if !known {
+        let history = HISTORY * residents;
+        self.sketch.age(history);
+        // The sketch knows some strangers by mistake, too many to be asked here.
+        if !ledger.door.enter(hash, history) {
             ledger.novelty.came(residents);
             return None;
         }
-        if before == 0 {
+        self.sketch.note();
+        let uses = self.sketch.add(hash);
+        if uses == 1 {
             ledger.novelty.again();
         }
-        self.sketch.note();
-        Some(f64::from(self.sketch.add(hash)) + 1.0)
+        Some(f64::from(uses) + 1.0)
     }
 
     /// Evicts those who are worth less together than one of `size` bytes that is expected to be
     /// used `uses` times, if that makes room for it.
+    ///
+    /// What is maximised is the sum of uses times `size^(1-b)`: requests where b is 1, bytes where
+    /// it is 0. A priority above the floor is that worth by byte.
     fn make_room(&self, ledger: &mut Ledger<K>, size: u64, uses: f64, now: Timestamp) -> Room<K> {
         if size > ledger.capacity {
             return Room { enough: false, victims: Vec::new() };
         }
         let needed = (ledger.residents.weight() + size).saturating_sub(ledger.capacity);
-        let Choice { chosen, enough } = self.choose(ledger, needed, uses, now);
+        let worth = uses * self.reward(size) * size as f64;
+        let Choice { chosen, enough } = self.choose(ledger, needed, worth, now);
         // What is too much to be judged at once goes, so that the newcomer gets in another time.
         if enough || chosen.len() >= MOST_VICTIMS {
             return Room { enough, victims: self.evict(ledger, &chosen) };
         }
+        // One that goes at once ages the others like any that goes, by its share of the store.
+        let rise = worth / ledger.capacity as f64;
+        self.floor.store((self.floor() + rise).to_bits(), Ordering::Relaxed);
         ledger.residents.spare(chosen.iter().map(|choice| choice.ticket));
         Room { enough, victims: Vec::new() }
     }
@@ -285,13 +293,18 @@ impl<K: Clone> Evictor<K> {
 
     fn remove(&self, ledger: &mut Ledger<K>, ticket: Ticket) -> Option<K> {
         let resident = ledger.residents.remove(ticket)?;
-        if let (Some(began_at), Some(slot)) = (resident.began_at, self.slots.get(ticket.slot))
-            && slot.priority() > began_at
-        {
+        if self.slots.get(ticket.slot).is_some_and(|slot| slot.priority() > resident.began_at) {
             ledger.novelty.again();
         }
         Some(resident.key)
     }
+}
+
+/// What the policy itself takes beside what grows with the residents, in bytes.
+#[must_use]
+pub fn fixed_bytes(capacity: u64) -> usize {
+    // The sketch, and the door's two filters of the same size.
+    3 * Sketch::counters_for(capacity)
 }
 
 /// Room for a newcomer, and who has gone for it.

@@ -2,7 +2,7 @@
 
 /// Newcomers after which what is known counts half, as a share of the residents: a scan should be
 /// seen through before it has displaced many of them.
-const MEMORY_DIVISOR: usize = 4;
+const MEMORY_DIVISOR: usize = 16;
 
 /// That many at least, or chance would decide.
 const LEAST_MEMORY: usize = 64;
@@ -34,9 +34,10 @@ impl Novelty {
         self.again += 1.0;
     }
 
-    /// Uses that may be expected of one, at most 1.
+    /// Uses that may be expected of one, at most 1: by Good and Turing, what was seen once is seen
+    /// again at twice the rate of those seen twice to those seen once.
     pub(super) fn worth(&self) -> f64 {
-        (self.again / self.came).min(1.0)
+        (2.0 * self.again / self.came).min(1.0)
     }
 }
 

@@ -11,10 +11,6 @@ pub(super) struct Residents<K> {
     /// The slots that are occupied, in no order.
     occupied: Vec<u32>,
     weight: u64,
-    /// Counts those that were taken in.
-    arrivals: u64,
-    /// Those that came before this many were taken in are outdated.
-    outdated: u64,
 }
 
 /// A slot's part that only decisions see.
@@ -31,33 +27,24 @@ pub(super) struct Resident<K> {
     pub(super) key: K,
     pub(super) size: u64,
     pub(super) useless_at: Timestamp,
-    /// For one that was never seen before: the priority that it began with, which only a hit
-    /// changes.
-    pub(super) began_at: Option<f64>,
+    /// The priority that it began with if it had never been seen before, which only a hit raises;
+    /// else infinite.
+    pub(super) began_at: f64,
     /// Chosen to go by the decision under way.
     pub(super) chosen: bool,
     /// Its index among the occupied slots.
     place: u32,
-    /// How many were taken in before it.
-    pub(super) arrival: u64,
 }
 
 impl<K> Resident<K> {
-    pub(super) fn new(key: K, size: u64, useless_at: Timestamp, began_at: Option<f64>) -> Self {
-        Self { key, size, useless_at, began_at, chosen: false, place: 0, arrival: 0 }
+    pub(super) fn new(key: K, size: u64, useless_at: Timestamp, began_at: f64) -> Self {
+        Self { key, size, useless_at, began_at, chosen: false, place: 0 }
     }
 }
 
 impl<K> Residents<K> {
     pub(super) fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            vacant: Vec::new(),
-            occupied: Vec::new(),
-            weight: 0,
-            arrivals: 0,
-            outdated: 0,
-        }
+        Self { rows: Vec::new(), vacant: Vec::new(), occupied: Vec::new(), weight: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,16 +54,6 @@ impl<K> Residents<K> {
     /// What all weigh together.
     pub(super) fn weight(&self) -> u64 {
         self.weight
-    }
-
-    /// All that are there are outdated from now on.
-    pub(super) fn outdate(&mut self) {
-        self.outdated = self.arrivals;
-    }
-
-    /// Those that arrived before this are outdated.
-    pub(super) fn outdated(&self) -> u64 {
-        self.outdated
     }
 
     /// The `index`th in no order, with its ticket.
@@ -121,9 +98,8 @@ impl<K> Residents<K> {
         let mut generation = 0;
         if let Some(row) = self.rows.get_mut(slot as usize) {
             generation = row.generation;
-            row.resident = Some(Resident { place, arrival: self.arrivals, ..resident });
+            row.resident = Some(Resident { place, ..resident });
         }
-        self.arrivals += 1;
         Ticket { slot, generation }
     }
 
@@ -152,6 +128,15 @@ impl<K> Residents<K> {
             moved.place = resident.place;
         }
         Some(resident)
+    }
+}
+
+impl<K> Residents<K> {
+    /// All that are there are useless from now on.
+    pub(super) fn outdate(&mut self) {
+        for resident in self.rows.iter_mut().filter_map(|row| row.resident.as_mut()) {
+            resident.useless_at = Timestamp::from_millis(i64::MIN);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Counters at least, so that a small store remembers enough.
-const LEAST_COUNTERS: usize = 1 << 16;
+const LEAST_COUNTERS: usize = 1 << 14;
 
 /// Bytes of capacity for each counter: what is stored is larger than that with all it costs, so
 /// there are more counters than residents.
@@ -36,13 +36,18 @@ pub(super) struct Sketch {
 impl Sketch {
     /// Of a size that suits a store of `capacity` bytes.
     pub(super) fn for_capacity(capacity: u64) -> Self {
-        let wanted = usize::try_from(capacity / BYTES_PER_COUNTER).unwrap_or(LEAST_COUNTERS);
-        let counters = wanted.next_power_of_two().max(LEAST_COUNTERS);
+        let counters = std::iter::repeat_with(AtomicU8::default);
         Self {
-            counters: std::iter::repeat_with(AtomicU8::default).take(counters).collect(),
+            counters: counters.take(Self::counters_for(capacity)).collect(),
             added: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
         }
+    }
+
+    /// How many counters suit a store of `capacity` bytes.
+    pub(super) fn counters_for(capacity: u64) -> usize {
+        let wanted = usize::try_from(capacity / BYTES_PER_COUNTER).unwrap_or(LEAST_COUNTERS);
+        wanted.next_power_of_two().max(LEAST_COUNTERS)
     }
 
     /// How many counters there are, each a byte: a power of two.
@@ -119,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_never_underestimated_and_seldom_overestimated() {
-        let sketch = Sketch::for_capacity(0);
+        let sketch = Sketch::for_capacity(1 << 25);
         let mut wrong = 0;
         for key in 0..5000 {
             for _ in 0..key % 7 {
@@ -136,14 +141,14 @@ mod tests {
 
     #[test]
     fn counters_stop_at_their_end() {
-        let sketch = Sketch::for_capacity(0);
+        let sketch = Sketch::for_capacity(1 << 25);
         let uses = (0..1000).map(|_| sketch.add(7)).max();
         assert_eq!(uses, Some(u8::MAX));
     }
 
     #[test]
     fn every_counter_is_halved_once_a_period() {
-        let sketch = Sketch::for_capacity(0);
+        let sketch = Sketch::for_capacity(1 << 25);
         let period = 1000;
         for key in 0..1000 {
             (0..8).for_each(|_| {

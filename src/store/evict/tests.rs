@@ -68,11 +68,12 @@ fn one_huge_object_does_not_flush_what_is_used() {
     }
     for _ in 0..20 {
         assert!(!cache.ask(1000, 90_000));
+        cache.ask_all(0..20, 4500);
     }
     assert_eq!(cache.holds(0..20), 20);
-    // Asked for more often than all of them, it gets its place.
+    // When they are asked for no more, it gets its place.
     let asked = (0..400).take_while(|_| !cache.ask(1000, 90_000)).count();
-    assert!((20..100).contains(&asked), "{asked}");
+    assert!((5..100).contains(&asked), "{asked}");
 }
 
 #[test]

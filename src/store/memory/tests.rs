@@ -45,7 +45,7 @@ fn store(memory: &Memory, number: u64, size: usize) -> Insertion {
 }
 
 fn small() -> Memory {
-    Memory::new(&Config { memory: 1 << 20, max_variants: 4 })
+    Memory::new(&Config { memory: 1 << 20, max_variants: 4, ..Config::default() })
 }
 
 /// Whether the map and the evictor know the same.
@@ -68,7 +68,7 @@ fn what_the_store_holds_is_what_the_evictor_counts_and_the_budget_is_charged_wit
     for number in 0..2000 {
         // Each is asked for again, so that newcomers are worth something.
         store(&memory, number / 2, 1000 + number as usize % 7000);
-        assert!(memory.evictor.weight() <= (1 << 20) - (1 << 17));
+        assert!(memory.evictor.weight() <= capacity(1 << 20));
         assert!(memory.budget().used() <= memory.budget().limit());
     }
     assert!(agree(&memory));
