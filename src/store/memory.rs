@@ -46,6 +46,7 @@ pub struct Memory {
     budget: Budget,
     stamps: Arc<Stamps>,
     evictions: Arc<AtomicU64>,
+    turned_away: Arc<AtomicU64>,
     max_variants: usize,
 }
 
@@ -90,7 +91,8 @@ impl Memory {
             hasher: quality::RandomState::default(),
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
-            evictions: Arc::new(AtomicU64::new(0)),
+            evictions: Arc::default(),
+            turned_away: Arc::default(),
             max_variants: config.max_variants,
         }
     }
@@ -159,6 +161,9 @@ impl Memory {
             Op::Put(Held { variants, ticket })
         });
         self.evict(victims);
+        if insertion == Insertion::TurnedAway {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
         // A purge that came in between found nothing to drop.
         if self.stamps.admit(key.as_str(), &response.stamp) == Standing::Hard {
             self.remove(key, response);
@@ -213,6 +218,12 @@ impl Memory {
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
+    }
+
+    /// Responses not stored since the start, because what would have gone for them was worth more.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// The budget that everything is charged to.
