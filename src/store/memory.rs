@@ -271,7 +271,12 @@ impl Memory {
                 _ => Op::Nop,
             });
         }
-        self.settle();
+        // The map frees them when it gets to it; at once only where fills need the room, since
+        // all threads wait for each other there.
+        let limit = self.budget.limit();
+        if limit - self.budget.used().min(limit) < limit / RESERVE_DIVISOR / 2 {
+            self.settle();
+        }
     }
 }
 

@@ -163,7 +163,7 @@ mod tests {
         for (key, before) in (0..1000).zip(before) {
             assert_eq!(sketch.get(hash(key)), before / 2);
         }
-        (0..1_000_000).for_each(|_| sketch.age(period));
+        (0..1000).for_each(|_| sketch.age(period));
         assert!((0..1000).all(|key| sketch.get(hash(key)) <= 1), "all is answered, and no more");
     }
 }
