@@ -3,6 +3,7 @@
 //! `cargo bench` measures; `cargo bench -- --test` only checks that everything runs.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 
+use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use foldhash::{fast, quality};
 use futures_util::FutureExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use seawall::body::Body;
 use seawall::cache::{self, Cache, Fetch, Job};
-use seawall::clock::Clock;
+use seawall::clock::{Clock, Timestamp};
 use seawall::context::{Connection, Hop, Outcome, Protocol, Request, RequestBody, RequestId};
 use seawall::key::Target;
 use seawall::limit::Limit;
@@ -25,6 +27,7 @@ use seawall::policy::{
 };
 use seawall::proxy::{self, ErrorPages, Observer, OriginService, Route};
 use seawall::shutdown::Shutdown;
+use seawall::store::evict::{self, Evictor, Newcomer};
 use seawall::store::{self, Memory};
 use seawall::telemetry::Metrics;
 use seawall::telemetry::access_log::AccessLog;
@@ -39,7 +42,7 @@ const BODY: usize = 1024;
 /// Keys stored beside the one that is asked for.
 const OTHERS: usize = 10_000;
 
-criterion_group!(benches, key, memory, policy, head, cache_status, stack);
+criterion_group!(benches, key, memory, eviction, policy, head, cache_status, stack);
 criterion_main!(benches);
 
 fn key(criterion: &mut Criterion) {
@@ -61,6 +64,40 @@ fn memory(criterion: &mut Criterion) {
     });
     criterion.bench_function("memory/miss", |bencher| {
         bencher.iter(|| shared.memory().get(black_box("http://www.example.com/absent")));
+    });
+}
+
+/// What Seawall's own eviction adds to a hit of plain moka, and what a decision costs.
+fn eviction(criterion: &mut Criterion) {
+    const RESIDENTS: u64 = 100_000;
+    let hasher = quality::RandomState::default();
+    let newcomer = |key: u64| Newcomer {
+        key,
+        hash: hasher.hash_one(key),
+        size: 10_000,
+        useless_at: Timestamp::from_secs(1),
+    };
+    let config = evict::Config { capacity: RESIDENTS * 10_000, size_exponent: 0.75, seed: 1 };
+    let evictor = Evictor::new(&config);
+    let plain = moka::sync::Cache::builder()
+        .max_capacity(RESIDENTS)
+        .build_with_hasher(fast::RandomState::default());
+    let map = moka::sync::Cache::builder().build_with_hasher(fast::RandomState::default());
+    for key in 0..RESIDENTS {
+        plain.insert(key, ());
+        map.insert(key, evictor.admit(newcomer(key), Timestamp::EPOCH).ticket);
+    }
+    let mut keys = (0..RESIDENTS).cycle().step_by(7919);
+    criterion.bench_function("evict/hit/plain_moka", |bencher| {
+        bencher.iter(|| plain.get(&keys.next()?));
+    });
+    criterion.bench_function("evict/hit/seawall", |bencher| {
+        bencher.iter(|| map.get(&keys.next()?)?.map(|ticket| evictor.touch(ticket)));
+    });
+    // Each key comes twice, so that newcomers are worth letting in.
+    let mut newcomers = (2 * RESIDENTS..).map(|number| newcomer(number / 2));
+    criterion.bench_function("evict/decision", |bencher| {
+        bencher.iter(|| newcomers.next().map(|it| evictor.admit(it, Timestamp::EPOCH)));
     });
 }
 

@@ -247,6 +247,10 @@ fn register(
         shared.memory().evictions()
     });
     let shared = Arc::clone(cache);
+    metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
+        shared.memory().turned_away()
+    });
+    let shared = Arc::clone(cache);
     metrics
         .gauge("seawall_flights", "Fetches that others may join", move || shared.flights() as f64);
     let background = shutdown.background().clone();

@@ -18,6 +18,31 @@ async fn stored_bytes_stay_within_the_budget_however_many_objects_there_are() {
     proxy.settled().await;
 }
 
+// Whoever asks for ever new URLs gets them, and nobody else notices.
+#[tokio::test]
+async fn a_storm_of_unique_urls_leaves_what_others_use_in_memory() {
+    let origin = Origin::answering(ok(vec![b'x'; 20_000]).fresh(600)).await;
+    let proxy = Proxy::with(&origin, |s| s.store.memory = 4 * MIB).await;
+    let mut client = proxy.client().await;
+    for _ in 0..3 {
+        for number in 0..40 {
+            client.exchange(&get(&format!("/used/{number}"))).await;
+        }
+    }
+    for number in 0..800 {
+        let response = client.exchange(&get(&format!("/?{number}"))).await;
+        assert_eq!((response.body.len(), response.complete), (20_000, true));
+        assert!(proxy.budget().used() <= proxy.budget().limit());
+    }
+    let mut hits = 0;
+    for number in 0..40 {
+        let response = client.exchange(&get(&format!("/used/{number}"))).await;
+        hits += usize::from(response.is_hit());
+    }
+    assert!(hits >= 38, "{hits} of 40");
+    proxy.settled().await;
+}
+
 #[tokio::test]
 async fn what_is_stored_is_charged_with_its_head_and_key() {
     let (_origin, proxy) = stage(ok("x").fresh(600).with("X-Long", "y".repeat(4000))).await;

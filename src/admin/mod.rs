@@ -169,6 +169,7 @@ impl State {
             "memory_limit_bytes": memory.budget().limit(),
             "keys": memory.keys(),
             "evictions": memory.evictions(),
+            "turned_away": memory.turned_away(),
             "purge_sequence": memory.sequence(),
             "flights": self.cache.flights(),
             "background_tasks": self.shutdown.background().len(),

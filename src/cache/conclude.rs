@@ -19,7 +19,7 @@ use crate::policy::{
     self, HeadVerdict, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant, Storability,
     StoredHead, Validity, reuse,
 };
-use crate::store::StoredResponse;
+use crate::store::{Insertion, StoredResponse};
 
 /// The origin's answer, or why there is none.
 pub(super) type Answer = Result<http::Response<Body>, ProxyError>;
@@ -223,9 +223,13 @@ impl Conclusion<'_> {
         let verdict = head.storable(&job.facts(), policy);
         let content = stored.content.clone();
         let sequence = self.started.sequence;
-        let updated = self.shared.seal(&key, head.clone(), content.clone(), sequence);
+        let useless_at = head.expires_from_store_at(policy);
+        let updated = self.shared.seal(&key, head.clone(), content.clone(), sequence, useless_at);
+        let now = self.shared.clock.now();
         let kept = match (verdict, updated) {
-            (Storability::Store, Some(updated)) if self.shared.memory.insert(&key, &updated) => {
+            (Storability::Store, Some(updated))
+                if self.shared.memory.insert(&key, &updated, now) == Insertion::Stored =>
+            {
                 match self.unshareable(&head) {
                     None => {
                         self.shared.forget_trouble(&key);
@@ -248,7 +252,6 @@ impl Conclusion<'_> {
                 false
             }
         };
-        let now = self.shared.clock.now();
         let outcome = Outcome {
             stored: kept,
             ttl: Some(head.ttl(policy, now)),

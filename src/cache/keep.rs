@@ -74,7 +74,9 @@ impl Conclusion<'_> {
         }
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
-        let deposit = Deposit { shared, key, head: stored_head, sequence, replaces_since, partial };
+        let useless_at = stored_head.expires_from_store_at(&job.config.policy);
+        let head = stored_head;
+        let deposit = Deposit { shared, key, head, sequence, replaces_since, useless_at, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
-use crate::store::{Content, Stamp, StoredResponse};
+use crate::store::{Content, Insertion, Stamp, StoredResponse};
 
 /// Everything that a fill needs to go on by itself.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Deposit {
     pub(super) sequence: u64,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
+    /// When the response is of no use any more.
+    pub(super) useless_at: Timestamp,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,
 }
@@ -101,12 +103,12 @@ impl Pump {
                 }
             }
         }
-        let stored = match writer.finish(trailers, charge) {
+        let settled = match writer.finish(trailers, charge) {
             Finished::Whole(blocks) => deposit.store(blocks),
             Finished::Passed => false,
         };
         // Only now: who comes next finds either the flight or the stored response.
-        tell(leader, if stored { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
+        tell(leader, if settled { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
     }
 }
 
@@ -136,15 +138,20 @@ impl Deposit {
         }
     }
 
-    /// Stores the body; `false` where it is not what was announced, or a purge forbids it.
+    /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
+    /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let content = match self.partial {
+        let Self { shared, key, head, sequence, useless_at, partial, .. } = self;
+        let content = match partial {
             None => Some(Content::Whole(blocks)),
-            Some(partial) => partial.combine(&self.head, blocks),
+            Some(partial) => partial.combine(&head, blocks),
         };
-        let stored = content
-            .and_then(|content| self.shared.seal(&self.key, self.head, content, self.sequence));
-        stored.is_some_and(|stored| self.shared.memory.insert(&self.key, &stored))
+        let sealed =
+            content.and_then(|content| shared.seal(&key, head, content, sequence, useless_at));
+        sealed.is_some_and(|sealed| {
+            let now = shared.clock.now();
+            shared.memory.insert(&key, &sealed, now) != Insertion::Purged
+        })
     }
 }
 
@@ -156,10 +163,12 @@ impl Shared {
         head: StoredHead,
         content: Content,
         sequence: u64,
+        useless_at: Timestamp,
     ) -> Option<Arc<StoredResponse>> {
         let cost = StoredResponse::cost(&head, key.as_str().len());
         let charge = self.memory.charge(cost)?;
-        Some(Arc::new(StoredResponse::new(head, content, Stamp::new(sequence), charge)))
+        let stamp = Stamp::new(sequence);
+        Some(Arc::new(StoredResponse::new(head, content, stamp, useless_at, charge)))
     }
 }
 
@@ -200,8 +209,9 @@ mod tests {
         let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
         let (_fill, writer) = Fill::new(filling, None, limits);
         let key = crate::key::Target::parse("http://h/").expect("a URL").key();
+        let (replaces_since, useless_at) = (None, now);
         let deposit =
-            Deposit { shared, key, head, sequence: 0, replaces_since: None, partial: None };
+            Deposit { shared, key, head, sequence: 0, replaces_since, useless_at, partial: None };
         let body = Body::stream(StreamBody::new(drops));
         Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }
     }

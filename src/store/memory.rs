@@ -1,69 +1,108 @@
-//! The memory tier: moka as the concurrent map, the budget as the limit that holds.
+//! The memory tier: moka as the concurrent map, the evictor as its policy, the budget as the limit
+//! that holds.
 //!
-//! moka evicts by weight, but some time after the fact, and it knows nothing of bodies that are
-//! being filled or still being sent. The [`Budget`] knows all of them: what does not fit into it
-//! is not stored. A part of it is kept from the map, so that a full store leaves room for fills.
+//! moka is told no capacity: what is let in and what has to go is the [`Evictor`]'s decision. That
+//! knows nothing of bodies that are being filled or still being sent; the [`Budget`] knows all of
+//! them, and what does not fit into it is not stored. A part of it is kept from the residents, so
+//! that a full store leaves room for fills.
+//!
+//! Whoever changes an entry tells the evictor under the map's lock for that key, and an entry that
+//! the map drops by itself is released by its listener: so the two agree whenever nothing is under
+//! way. Victims leave the evictor first and the map a moment later; their tickets tell them from
+//! whatever has been stored under the same key meanwhile.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use foldhash::fast::RandomState;
+use foldhash::{fast, quality};
+use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Map;
 
 use super::Config;
+use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
 use super::response::{StoredResponse, Variants};
 use super::stamps::{Mode, Scope, Stamp, Stamps, Standing};
 use crate::budget::{Budget, Charge};
+use crate::clock::Timestamp;
 use crate::key::CacheKey;
 
 /// The share of the budget that is kept for fills and for bodies still being sent: one eighth.
 const RESERVE_DIVISOR: usize = 8;
 
+/// How often the map is asked to let go of what was removed, before a charge is refused. What was
+/// removed is free after the second time, unless another thread is just reading the map.
+const RELEASE_ATTEMPTS: usize = 4;
+
 /// Stored responses by key.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    map: Map<CacheKey, Variants, RandomState>,
+    map: Map<CacheKey, Held, fast::RandomState>,
+    evictor: Arc<Evictor<CacheKey>>,
+    /// For the evictor: its sketch needs all bits of a hash, and a secret, so that no client can
+    /// aim at the counters of somebody else's key.
+    hasher: quality::RandomState,
     budget: Budget,
     stamps: Arc<Stamps>,
     evictions: Arc<AtomicU64>,
+    turned_away: Arc<AtomicU64>,
     max_variants: usize,
+}
+
+/// What the map holds of a key.
+#[derive(Clone, Debug)]
+struct Held {
+    variants: Variants,
+    ticket: Ticket,
+}
+
+/// What became of a response that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is stored.
+    Stored,
+    /// What would have to go for it is worth more.
+    TurnedAway,
+    /// A purge forbids it.
+    Purged,
 }
 
 impl Memory {
     /// An empty store.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let evictions = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&evictions);
+        let evictor = Arc::new(Evictor::new(&evict::Config {
+            capacity: capacity(config.memory),
+            size_exponent: config.optimise.size_exponent(),
+            seed: quality::RandomState::default().hash_one(0),
+        }));
+        let releasing = Arc::clone(&evictor);
         let map = Map::builder()
-            .max_capacity((config.memory - config.memory / RESERVE_DIVISOR) as u64)
-            .weigher(|key: &CacheKey, variants: &Variants| {
-                let weight = variants.weight() + key.as_str().len() as u64;
-                u32::try_from(weight).unwrap_or(u32::MAX)
-            })
-            // Recency, as in the caches that operators know.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, _, cause| {
-                if cause.was_evicted() {
-                    counter.fetch_add(1, Ordering::Relaxed);
+            .eviction_listener(move |_, held: Held, cause| {
+                if cause != RemovalCause::Replaced {
+                    releasing.release(held.ticket);
                 }
             })
-            .build_with_hasher(RandomState::default());
+            .build_with_hasher(fast::RandomState::default());
         Self {
             map,
+            evictor,
+            hasher: quality::RandomState::default(),
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
-            evictions,
+            evictions: Arc::default(),
+            turned_away: Arc::default(),
             max_variants: config.max_variants,
         }
     }
 
-    /// Everything stored under `key`.
+    /// Everything stored under `key`. Counts as a use.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Variants> {
-        self.map.get(key)
+        let held = self.map.get(key)?;
+        self.evictor.touch(held.ticket);
+        Some(held.variants)
     }
 
     /// Where a response stored under `key` stands with regard to purges.
@@ -85,41 +124,68 @@ impl Memory {
         self.stamps.sequence()
     }
 
-    /// Charges `bytes`, evicting what is due first if they do not fit.
+    /// Charges `bytes`; `None` if they do not fit beside what is stored and under way.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Option<Charge> {
-        self.budget.try_charge(bytes).or_else(|| {
-            self.map.run_pending_tasks();
-            self.budget.try_charge(bytes)
+        let attempt = || self.budget.try_charge(bytes);
+        attempt().or_else(|| {
+            (0..RELEASE_ATTEMPTS).find_map(|_| {
+                self.settle();
+                attempt()
+            })
         })
     }
 
-    /// Stores `response` beside the other variants of `key`. `false` where a purge forbids it.
-    pub fn insert(&self, key: &CacheKey, response: &Arc<StoredResponse>) -> bool {
+    /// Stores `response` beside the other variants of `key`, if it is worth its memory.
+    pub fn insert(
+        &self,
+        key: &CacheKey,
+        response: &Arc<StoredResponse>,
+        now: Timestamp,
+    ) -> Insertion {
         if self.stamps.admit(key.as_str(), &response.stamp) == Standing::Hard {
-            return false;
+            return Insertion::Purged;
         }
-        self.map.entry_by_ref(key).and_upsert_with(|old| match old {
-            Some(old) => old.value().with(Arc::clone(response), self.max_variants),
-            None => Variants::One(Arc::clone(response)),
+        let mut victims = Vec::new();
+        let mut insertion = Insertion::TurnedAway;
+        self.map.entry_by_ref(key).and_compute_with(|entry| {
+            let old = entry.map(moka::Entry::into_value);
+            let variants = match &old {
+                Some(old) => old.variants.with(Arc::clone(response), self.max_variants),
+                None => Variants::One(Arc::clone(response)),
+            };
+            let admission = self.admit(key, old.map(|old| old.ticket), &variants, now);
+            victims = admission.victims;
+            let Some(ticket) = admission.ticket else { return Op::Nop };
+            insertion = Insertion::Stored;
+            Op::Put(Held { variants, ticket })
         });
-        // A purge that came in between found nothing to drop.
-        let stands = self.stamps.admit(key.as_str(), &response.stamp) != Standing::Hard;
-        if !stands {
-            self.remove(key, response);
+        self.evict(victims);
+        if insertion == Insertion::TurnedAway {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
-        stands
+        // A purge that came in between found nothing to drop.
+        if self.stamps.admit(key.as_str(), &response.stamp) == Standing::Hard {
+            self.remove(key, response);
+            return Insertion::Purged;
+        }
+        insertion
     }
 
     /// Drops the one response `old` of `key`, if it is still there.
     pub fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
+        let mut victims = Vec::new();
         self.map.entry_by_ref(key).and_compute_with(|entry| {
-            let Some(variants) = entry.map(moka::Entry::into_value) else { return Op::Nop };
-            match variants.without(old) {
-                Some(rest) => Op::Put(rest),
-                None => Op::Remove,
-            }
+            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+            let Some(variants) = held.variants.without(old) else { return Op::Remove };
+            let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
+            // Lighter than before, so that nobody has to go for it; a ticket that means nothing
+            // is the one of a victim, which is about to be dropped.
+            let lighter = self.evictor.update(held.ticket, weight, useless_at, Timestamp::EPOCH);
+            victims = lighter.unwrap_or_default();
+            Op::Put(Held { variants, ..held })
         });
+        self.evict(victims);
     }
 
     /// Purges, and returns the purge's sequence number.
@@ -135,6 +201,8 @@ impl Memory {
         if let Some(url) = gone {
             self.map.invalidate(url.as_str());
         } else if everything {
+            // The map drops its entries bit by bit; meanwhile they are in nobody's way.
+            self.evictor.outdate();
             self.map.invalidate_all();
         }
         sequence
@@ -152,14 +220,76 @@ impl Memory {
         self.evictions.load(Ordering::Relaxed)
     }
 
+    /// Responses not stored since the start, because what would have gone for them was worth more.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
     /// The budget that everything is charged to.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Does what is pending: evictions, drops. For tests and shutdown.
+    /// Does what is pending, so that what was removed is freed. Costs some microseconds.
     pub fn settle(&self) {
         self.map.run_pending_tasks();
+        // moka frees what it removed when no thread reads the map any more, which it finds out as
+        // it goes on; an idle store would keep bodies in memory until it is used again.
+        crossbeam_epoch::pin().flush();
+    }
+
+    /// A place for `variants` under `key`, which has `old` already if it is stored.
+    fn admit(
+        &self,
+        key: &CacheKey,
+        old: Option<Ticket>,
+        variants: &Variants,
+        now: Timestamp,
+    ) -> Admission<CacheKey> {
+        let (size, useless_at) = (weight(key, variants), variants.useless_at());
+        let update = |ticket| {
+            let victims = self.evictor.update(ticket, size, useless_at, now)?;
+            Some(Admission { ticket: Some(ticket), victims })
+        };
+        old.and_then(update).unwrap_or_else(|| {
+            let hash = self.hasher.hash_one(key);
+            self.evictor.admit(Newcomer { key: key.clone(), hash, size, useless_at }, now)
+        })
+    }
+
+    /// Drops what the evictor has decided to. Not to be called under the map's lock of a key.
+    fn evict(&self, victims: Vec<Victim<CacheKey>>) {
+        if victims.is_empty() {
+            return;
+        }
+        self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
+        for victim in victims {
+            self.map.entry_by_ref(&victim.key).and_compute_with(|entry| match entry {
+                Some(entry) if entry.value().ticket == victim.ticket => Op::Remove,
+                _ => Op::Nop,
+            });
+        }
+        // The map frees them when it gets to it; at once only where fills need the room, since
+        // all threads wait for each other there.
+        let limit = self.budget.limit();
+        if limit - self.budget.used().min(limit) < limit / RESERVE_DIVISOR / 2 {
+            self.settle();
+        }
     }
 }
+
+/// What all residents may weigh together, in bytes, where everything may take `memory`.
+fn capacity(memory: usize) -> u64 {
+    let rest = memory - memory / RESERVE_DIVISOR;
+    rest.saturating_sub(evict::fixed_bytes(rest as u64)) as u64
+}
+
+/// Bytes that `variants` take under `key`.
+fn weight(key: &CacheKey, variants: &Variants) -> u64 {
+    variants.weight() + key.as_str().len() as u64
+}
+
+#[cfg(test)]
+mod tests;

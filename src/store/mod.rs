@@ -1,11 +1,12 @@
 //! The memory tier: what is stored, what it may cost, and what purges have made of it.
 
 mod config;
+pub mod evict;
 pub mod memory;
 pub mod response;
 pub mod stamps;
 
-pub use config::Config;
-pub use memory::Memory;
+pub use config::{Config, Optimise};
+pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
 pub use stamps::{Mode, Scope, Stamp, Standing};

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 use super::stamps::Stamp;
 use crate::body::Blocks;
 use crate::budget::Charge;
+use crate::clock::Timestamp;
 use crate::policy::{ByteRange, StoredHead};
 
 /// Bytes that a stored response costs beside its head's and its body's heap: the structs
-/// themselves, the map's entry and the allocator's slack. Measured as the process's growth over
-/// 200,000 small objects (docs/benchmarks.md), rounded.
-pub const ENTRY_OVERHEAD: usize = 900;
+/// themselves, the map's entry, the evictor's row and the allocator's slack. Measured as the
+/// process's growth over 200,000 small objects (docs/benchmarks.md), rounded.
+pub const ENTRY_OVERHEAD: usize = 1024;
 
 /// A response as it is stored: immutable; what changes (a 304) makes a new one that shares the
 /// body.
@@ -25,6 +26,8 @@ pub struct StoredResponse {
     pub content: Content,
     /// For purges.
     pub stamp: Stamp,
+    /// When it is of no use any more, not even to be validated.
+    pub useless_at: Timestamp,
     /// For everything but the body, which has its own.
     charge: Charge,
 }
@@ -67,8 +70,14 @@ impl Content {
 impl StoredResponse {
     /// A response to store; `charge` covers [`StoredResponse::cost`].
     #[must_use]
-    pub fn new(head: StoredHead, content: Content, stamp: Stamp, charge: Charge) -> Self {
-        Self { head, content, stamp, charge }
+    pub fn new(
+        head: StoredHead,
+        content: Content,
+        stamp: Stamp,
+        useless_at: Timestamp,
+        charge: Charge,
+    ) -> Self {
+        Self { head, content, stamp, useless_at, charge }
     }
 
     /// What storing `head` under a key of `key` bytes costs, in bytes, beside the body.
@@ -170,5 +179,12 @@ impl Variants {
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.as_slice().iter().map(|response| response.weight()).sum()
+    }
+
+    /// When the last of them is of no use any more.
+    #[must_use]
+    pub fn useless_at(&self) -> Timestamp {
+        let all = self.as_slice().iter().map(|response| response.useless_at);
+        all.max().unwrap_or(Timestamp::EPOCH)
     }
 }

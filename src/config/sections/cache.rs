@@ -63,6 +63,14 @@ pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
         draft.memory.memory = value.memory(MIB..=64 * TIB)?;
         Ok(())
     };
+    "optimise" = Default("\"both\""), "What is kept when not everything can be: `\"requests\"` serves most requests from memory, `\"bytes\"` most bytes, `\"both\"` nearly as many requests and more bytes." => |draft, value| {
+        draft.memory.optimise = value.one_of(&[
+            ("requests", store::Optimise::Requests),
+            ("bytes", store::Optimise::Bytes),
+            ("both", store::Optimise::Both),
+        ])?;
+        Ok(())
+    };
     "max_variants" = Default("64"), "Stored variants (`Vary`) of one URL; the oldest goes when there are more." => |draft, value| {
         draft.memory.max_variants = value.count(1..=4096)?;
         Ok(())

@@ -114,6 +114,7 @@ const CHANGES: &[(&str, &[&str])] = &[
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
+            "optimise = \"bytes\"",
             "max_variants = 7",
             "enabled = false",
             "max_object_size = \"7MiB\"",

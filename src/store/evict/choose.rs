@@ -1,0 +1,122 @@
+//! Who goes: the lowest of a random sample.
+
+use smallvec::SmallVec;
+
+use super::residents::Resident;
+use super::slots::Slot;
+use super::{Evictor, Ledger, Ticket};
+use crate::clock::Timestamp;
+
+/// Residents drawn at random to find one that goes.
+const SAMPLES: usize = 16;
+
+/// The lowest that were drawn before and are still there are looked at too: so few draws find
+/// nearly the lowest of all.
+const POOL: usize = 16;
+
+/// Chosen at once at most: a decision ends, however much its newcomer weighs.
+pub(super) const MOST_VICTIMS: usize = 4096;
+
+/// Who would have to go, lowest first by and large, and whether that is enough.
+pub(super) struct Choice {
+    pub(super) chosen: Vec<Chosen>,
+    pub(super) enough: bool,
+}
+
+/// One of them.
+pub(super) struct Chosen {
+    pub(super) ticket: Ticket,
+    pub(super) priority: f64,
+}
+
+/// The lowest of those that were drawn lately, lowest first.
+pub(super) type Pool = SmallVec<[Candidate; POOL]>;
+
+/// One that was drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    ticket: Ticket,
+    /// Lower than all others for what is useless.
+    priority: f64,
+}
+
+impl<K: Clone> Evictor<K> {
+    /// Chooses those that would have to go so that `needed` bytes are free, as long as they are
+    /// not worth more than `worth` together. They are marked as chosen.
+    pub(super) fn choose(
+        &self,
+        ledger: &mut Ledger<K>,
+        needed: u64,
+        worth: f64,
+        now: Timestamp,
+    ) -> Choice {
+        let (mut chosen, mut freed, mut lost) = (Vec::new(), 0, 0.0);
+        while freed < needed && chosen.len() < MOST_VICTIMS {
+            let Some(lowest) = self.lowest(ledger, now) else { break };
+            let priority = self.judge(lowest);
+            let Some(resident) = ledger.residents.get_mut(lowest.ticket) else { break };
+            lost += (priority - self.floor()).max(0.0) * resident.size as f64;
+            if lost > worth {
+                break;
+            }
+            resident.chosen = true;
+            freed += resident.size;
+            chosen.push(Chosen { ticket: lowest.ticket, priority });
+        }
+        Choice { chosen, enough: freed >= needed }
+    }
+
+    /// The lowest of those that are not chosen yet, as far as samples tell; of few, the lowest.
+    fn lowest(&self, ledger: &mut Ledger<K>, now: Timestamp) -> Option<Candidate> {
+        let mut pool = std::mem::take(&mut ledger.pool);
+        pool.retain(|candidate| {
+            let resident = ledger.residents.get_mut(candidate.ticket);
+            let priority = resident.and_then(|it| self.priority(candidate.ticket, it, now));
+            candidate.priority = priority.unwrap_or(f64::INFINITY);
+            priority.is_some()
+        });
+        pool.sort_unstable_by(|one, other| one.priority.total_cmp(&other.priority));
+        let all = ledger.residents.len();
+        for draw in 0..all.min(SAMPLES) {
+            let index = if all <= SAMPLES { draw } else { ledger.random.usize(..all) };
+            let Some((ticket, resident)) = ledger.residents.nth_mut(index) else { continue };
+            let slot = self.slots.get(ticket.slot);
+            if slot.is_some_and(|slot| slot.priority() > resident.began_at) {
+                resident.began_at = f64::INFINITY;
+                ledger.novelty.again();
+            }
+            let Some(priority) = self.priority(ticket, resident, now) else { continue };
+            let place = pool.partition_point(|other| other.priority <= priority);
+            if place < POOL && pool.iter().all(|other| other.ticket != ticket) {
+                pool.truncate(POOL - 1);
+                pool.insert(place, Candidate { ticket, priority });
+            }
+        }
+        let lowest = pool.first().copied();
+        ledger.pool = pool;
+        lowest
+    }
+
+    /// A resident's priority: lower than all others if it is useless; `None` if it is chosen.
+    fn priority(&self, ticket: Ticket, resident: &Resident<K>, now: Timestamp) -> Option<f64> {
+        if resident.chosen {
+            return None;
+        }
+        if resident.useless_at <= now {
+            return Some(f64::NEG_INFINITY);
+        }
+        self.slots.get(ticket.slot).map(Slot::priority)
+    }
+
+    /// A candidate's priority, which is never higher than by its uses of late: without this bound,
+    /// what was in fashion would stay for ever where nothing that comes is worth as much.
+    fn judge(&self, candidate: Candidate) -> f64 {
+        let Some(slot) = self.slots.get(candidate.ticket.slot) else { return candidate.priority };
+        let lately = f64::from(self.sketch.get(slot.hash())) + 1.0;
+        let highest = self.floor() + lately * slot.reward();
+        if candidate.priority > highest {
+            slot.set_priority(highest);
+        }
+        candidate.priority.min(highest)
+    }
+}

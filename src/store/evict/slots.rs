@@ -1,0 +1,98 @@
+//! What hits write: one slot a resident, at a place that never moves.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Slots in the first chunk; each further chunk has twice as many as the one before.
+const FIRST: u32 = 1024;
+
+/// Chunks that are enough for every `u32`.
+const CHUNKS: usize = 23;
+
+/// A resident's part that is shared with hits. Floating-point numbers are kept as their bits.
+#[derive(Debug, Default)]
+#[repr(align(32))]
+pub(super) struct Slot {
+    priority: AtomicU64,
+    reward: AtomicU64,
+    hash: AtomicU64,
+}
+
+impl Slot {
+    /// The resident's key's hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash.load(Ordering::Relaxed)
+    }
+
+    /// The lowest priority goes first.
+    pub(super) fn priority(&self) -> f64 {
+        f64::from_bits(self.priority.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_priority(&self, priority: f64) {
+        self.priority.store(priority.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What one use adds to the priority.
+    pub(super) fn reward(&self) -> f64 {
+        f64::from_bits(self.reward.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_reward(&self, reward: f64) {
+        self.reward.store(reward.to_bits(), Ordering::Relaxed);
+    }
+
+    /// A new resident moves in.
+    pub(super) fn occupy(&self, hash: u64, reward: f64, priority: f64) {
+        self.hash.store(hash, Ordering::Relaxed);
+        self.set_reward(reward);
+        self.set_priority(priority);
+    }
+}
+
+/// Slots by number, in chunks that are made when they are first needed.
+#[derive(Debug)]
+pub(super) struct Slots([OnceLock<Box<[Slot]>>; CHUNKS]);
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Self([const { OnceLock::new() }; CHUNKS])
+    }
+
+    /// The slot, if its chunk is there.
+    pub(super) fn get(&self, number: u32) -> Option<&Slot> {
+        let (chunk, index) = place(number);
+        self.0.get(chunk)?.get()?.get(index)
+    }
+
+    /// The slot, whose chunk is made if it is not there.
+    pub(super) fn get_or_make(&self, number: u32) -> Option<&Slot> {
+        let (chunk, index) = place(number);
+        let slots = || std::iter::repeat_with(Slot::default).take((FIRST as usize) << chunk);
+        self.0.get(chunk)?.get_or_init(|| slots().collect()).get(index)
+    }
+}
+
+/// The chunk, and the index in it.
+fn place(number: u32) -> (usize, usize) {
+    let shifted = u64::from(number) + u64::from(FIRST);
+    let chunk = shifted.ilog2() - FIRST.ilog2();
+    (chunk as usize, (shifted - (u64::from(FIRST) << chunk)) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_places_without_gaps() {
+        let mut next = (0, 0);
+        for number in 0..100_000 {
+            let (chunk, index) = place(number);
+            assert!((chunk, index) == next || (chunk, index) == (next.0 + 1, 0));
+            assert!(index < (FIRST as usize) << chunk);
+            next = (chunk, index + 1);
+        }
+        assert!(place(u32::MAX).0 < CHUNKS);
+    }
+}

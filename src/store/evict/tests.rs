@@ -1,0 +1,214 @@
+//! The policy as a whole.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn evictor(capacity: u64) -> Evictor<u64> {
+    Evictor::new(&Config { capacity, size_exponent: 1.0, seed: 7 })
+}
+
+fn hash(key: u64) -> u64 {
+    let mixed = (key ^ (key >> 31)).wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+fn newcomer(key: u64, size: u64) -> Newcomer<u64> {
+    Newcomer { key, hash: hash(key), size, useless_at: Timestamp::from_secs(100) }
+}
+
+/// A cache of sizes: the evictor and the map that it needs beside it.
+struct Cache {
+    evictor: Evictor<u64>,
+    map: HashMap<u64, Ticket>,
+}
+
+impl Cache {
+    fn new(capacity: u64) -> Self {
+        Self { evictor: evictor(capacity), map: HashMap::new() }
+    }
+
+    /// Asks for a key; whether it was a hit.
+    fn ask(&mut self, key: u64, size: u64) -> bool {
+        if let Some(ticket) = self.map.get(&key) {
+            self.evictor.touch(*ticket);
+            return true;
+        }
+        let admission = self.evictor.admit(newcomer(key, size), Timestamp::EPOCH);
+        self.settle(key, admission);
+        false
+    }
+
+    fn ask_all(&mut self, keys: std::ops::Range<u64>, size: u64) {
+        for key in keys {
+            self.ask(key, size);
+        }
+    }
+
+    fn settle(&mut self, key: u64, admission: Admission<u64>) {
+        for victim in admission.victims {
+            assert_eq!(self.map.remove(&victim.key), Some(victim.ticket));
+        }
+        self.map.extend(admission.ticket.map(|ticket| (key, ticket)));
+    }
+
+    /// How many of `keys` are there.
+    fn holds(&self, keys: std::ops::Range<u64>) -> usize {
+        keys.filter(|key| self.map.contains_key(key)).count()
+    }
+}
+
+#[test]
+fn one_huge_object_does_not_flush_what_is_used() {
+    let mut cache = Cache::new(100_000);
+    for _ in 0..3 {
+        cache.ask_all(0..20, 4500);
+    }
+    for _ in 0..20 {
+        assert!(!cache.ask(1000, 90_000));
+        cache.ask_all(0..20, 4500);
+    }
+    assert_eq!(cache.holds(0..20), 20);
+    // When they are asked for no more, it gets its place.
+    let asked = (0..400).take_while(|_| !cache.ask(1000, 90_000)).count();
+    assert!((5..100).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_scan_of_one_off_keys_displaces_itself() {
+    let mut cache = Cache::new(1_000_000);
+    for _ in 0..4 {
+        cache.ask_all(0..500, 1000);
+    }
+    cache.ask_all(10_000..110_000, 1000);
+    assert!(cache.holds(0..500) >= 495, "{}", cache.holds(0..500));
+}
+
+#[test]
+fn what_is_in_fashion_takes_the_place_of_what_was() {
+    let mut cache = Cache::new(100_000);
+    for _ in 0..200 {
+        cache.ask_all(0..100, 1000);
+    }
+    for _ in 0..200 {
+        cache.ask_all(100..200, 1000);
+    }
+    assert!(cache.holds(100..200) > 90, "{}", cache.holds(100..200));
+}
+
+#[test]
+fn what_is_useless_goes_first_however_often_it_was_used() {
+    let mut cache = Cache::new(10_000);
+    for _ in 0..50 {
+        cache.ask_all(0..10, 1000);
+    }
+    let now = Timestamp::from_secs(100);
+    let late = Newcomer { useless_at: Timestamp::from_secs(200), ..newcomer(10, 4000) };
+    let admission = cache.evictor.admit(late, now);
+    assert_eq!((admission.ticket.is_some(), admission.victims.len()), (true, 4));
+}
+
+#[test]
+fn what_is_outdated_goes_first_and_what_comes_after_does_not() {
+    let mut cache = Cache::new(10_000);
+    for _ in 0..50 {
+        cache.ask_all(0..9, 1000);
+    }
+    cache.evictor.outdate();
+    cache.ask_all(9..19, 1000);
+    assert_eq!((cache.holds(0..9), cache.holds(9..19)), (0, 10));
+}
+
+#[test]
+fn a_resident_that_outgrows_the_store_goes_itself() {
+    let mut cache = Cache::new(1000);
+    cache.ask(1, 500);
+    let ticket = cache.map[&1];
+    let later = Timestamp::from_secs(100);
+    let victims = cache.evictor.update(ticket, 1001, later, Timestamp::EPOCH);
+    assert_eq!(victims, Some(vec![Victim { key: 1, ticket }]));
+    assert_eq!(cache.evictor.update(ticket, 1, later, Timestamp::EPOCH), None);
+    assert!(cache.evictor.is_empty());
+}
+
+#[test]
+fn what_is_larger_than_the_store_is_turned_away_at_no_cost_to_others() {
+    let mut cache = Cache::new(1000);
+    cache.ask(1, 1000);
+    let admission = cache.evictor.admit(newcomer(2, 1001), Timestamp::EPOCH);
+    assert_eq!(admission, Admission { ticket: None, victims: Vec::new() });
+}
+
+#[test]
+fn the_same_seed_decides_the_same() {
+    let run = || {
+        let mut cache = Cache::new(200_000);
+        let sizes = |key: u64| 1 + hash(key) % 5000;
+        let keys = (0..20_000_u64).map(|index| hash(index) % 1000 * (index % 3));
+        keys.map(|key| cache.ask(key, sizes(key))).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask(u64, u64),
+    Update(u64, u64),
+    Release(u64),
+    Outdate,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = 0..60_u64;
+    let size = prop_oneof![0..500_u64, 0..50_u64, 5000..12_000_u64];
+    let step = prop_oneof![
+        12 => (key.clone(), size.clone()).prop_map(|(key, size)| Step::Ask(key, size)),
+        2 => (key.clone(), size).prop_map(|(key, size)| Step::Update(key, size)),
+        1 => key.prop_map(Step::Release),
+        1 => Just(Step::Outdate),
+    ];
+    prop::collection::vec(step, 0..300)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_index_is_what_was_admitted_less_what_has_gone(steps in steps()) {
+        let mut cache = Cache::new(10_000);
+        let mut sizes = HashMap::new();
+        for step in steps {
+            match step {
+                Step::Ask(key, size) => {
+                    if !cache.ask(key, size) {
+                        sizes.insert(key, size);
+                    }
+                }
+                Step::Update(key, size) => {
+                    let Some(ticket) = cache.map.get(&key).copied() else { continue };
+                    let later = Timestamp::from_secs(100);
+                    let victims = cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
+                    sizes.insert(key, size);
+                    for victim in victims.expect("it is resident") {
+                        prop_assert_eq!(cache.map.remove(&victim.key), Some(victim.ticket));
+                    }
+                }
+                Step::Release(key) => {
+                    let Some(ticket) = cache.map.remove(&key) else { continue };
+                    cache.evictor.release(ticket);
+                    // Twice is once.
+                    cache.evictor.release(ticket);
+                }
+                Step::Outdate => cache.evictor.outdate(),
+            }
+            let residents = cache.evictor.residents();
+            prop_assert_eq!(residents.len(), cache.map.len());
+            for resident in &residents {
+                prop_assert_eq!(cache.map.get(&resident.key), Some(&resident.ticket));
+            }
+            let weight: u64 = cache.map.keys().map(|key| sizes[key]).sum();
+            prop_assert_eq!(cache.evictor.weight(), weight);
+            prop_assert!(weight <= 10_000);
+        }
+    }
+}

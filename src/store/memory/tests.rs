@@ -1,0 +1,175 @@
+//! The map, the evictor and the budget together.
+
+use std::collections::HashMap;
+use std::thread;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::*;
+use crate::body::Blocks;
+use crate::policy::{Overrides, RequestFacts, ResponseTimes, StoredHead};
+use crate::store::Content;
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+/// The key of the `number`th URL.
+fn key(number: u64) -> CacheKey {
+    let url = format!("http://example.com/{number}");
+    crate::key::Target::parse(&url).expect("a URL").key()
+}
+
+/// A response of `size` bytes; with a `variant`, one that varies. `None` if the budget is full.
+fn response(memory: &Memory, size: usize, variant: Option<u64>) -> Option<Arc<StoredResponse>> {
+    let mut request = HeaderMap::new();
+    let mut fields = HeaderMap::new();
+    if let Some(variant) = variant {
+        request.insert("accept-language", HeaderValue::from(variant));
+        fields.insert("vary", HeaderValue::from_static("accept-language"));
+    }
+    let facts = RequestFacts { method: &Method::GET, headers: &request, trusted: false };
+    let times = ResponseTimes { request_at: NOW, response_at: NOW };
+    let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
+    let charge = memory.charge(StoredResponse::cost(&head, 30))?;
+    let body = Bytes::from(vec![b'x'; size]);
+    let pieces = Some(body).filter(|body| !body.is_empty());
+    let blocks = Arc::new(Blocks::new(pieces, Some(memory.charge(size)?)));
+    let stamp = Stamp::new(memory.sequence());
+    let useless_at = NOW.plus(std::time::Duration::from_secs(60));
+    Some(Arc::new(StoredResponse::new(head, Content::Whole(blocks), stamp, useless_at, charge)))
+}
+
+fn store(memory: &Memory, number: u64, size: usize) -> Insertion {
+    let response = response(memory, size, None).expect("there is memory for one more");
+    memory.insert(&key(number), &response, NOW)
+}
+
+fn small() -> Memory {
+    Memory::new(&Config { memory: 1 << 20, max_variants: 4, ..Config::default() })
+}
+
+/// Whether the map and the evictor know the same.
+fn agree(memory: &Memory) -> bool {
+    memory.settle();
+    let residents = memory.evictor.residents().into_iter();
+    let known: HashMap<_, _> = residents.map(|it| (it.key, it.ticket)).collect();
+    let stored = memory.map.iter().map(|(key, held)| ((*key).clone(), held.ticket));
+    let stored: HashMap<_, _> = stored.collect();
+    known.len() == stored.len() && known.iter().all(|(key, it)| stored.get(key) == Some(it))
+}
+
+fn weight_of_all(memory: &Memory) -> u64 {
+    memory.map.iter().map(|(key, held)| weight(&key, &held.variants)).sum()
+}
+
+#[test]
+fn what_the_store_holds_is_what_the_evictor_counts_and_the_budget_is_charged_with() {
+    let memory = small();
+    for number in 0..2000 {
+        // Each is asked for again, so that newcomers are worth something.
+        store(&memory, number / 2, 1000 + number as usize % 7000);
+        assert!(memory.evictor.weight() <= capacity(1 << 20));
+        assert!(memory.budget().used() <= memory.budget().limit());
+    }
+    assert!(agree(&memory));
+    assert!(memory.evictions() > 0);
+    assert_eq!(memory.evictor.weight(), weight_of_all(&memory));
+    let (used, weight) = (memory.budget().used() as u64, memory.evictor.weight());
+    assert!(used.abs_diff(weight) < 100_000, "{used} charged for {weight}");
+}
+
+#[test]
+fn a_storm_of_unique_keys_leaves_what_is_used() {
+    let memory = small();
+    for number in 0..100 {
+        store(&memory, number, 2000);
+        (0..3).for_each(|_| assert!(memory.get(key(number).as_str()).is_some()));
+    }
+    for number in 1000..6000 {
+        store(&memory, number, 2000);
+    }
+    let left = (0..100).filter(|number| memory.get(key(*number).as_str()).is_some()).count();
+    assert!(left >= 95, "{left}");
+}
+
+#[test]
+fn variants_are_weighed_with_their_key_and_go_with_it() {
+    let memory = small();
+    for variant in 0..10 {
+        let response = response(&memory, 10_000, Some(variant)).expect("memory");
+        assert_eq!(memory.insert(&key(1), &response, NOW), Insertion::Stored);
+    }
+    assert_eq!(memory.evictor.len(), 1);
+    let variants = memory.get(key(1).as_str()).expect("it is stored");
+    assert_eq!(variants.as_slice().len(), 4);
+    assert_eq!(memory.evictor.weight(), weight(&key(1), &variants));
+    memory.remove(&key(1), &variants.as_slice()[0]);
+    let fewer = memory.get(key(1).as_str()).expect("three are left");
+    assert_eq!(memory.evictor.weight(), weight(&key(1), &fewer));
+    assert!(agree(&memory));
+}
+
+#[test]
+fn purges_leave_nothing_in_the_index() {
+    let memory = small();
+    for number in 0..100 {
+        store(&memory, number, 100);
+    }
+    let _ = memory.purge(Scope::Url(key(1).as_str().to_owned()), Mode::Hard);
+    assert_eq!(memory.evictor.len(), 99);
+    assert!(agree(&memory));
+    let _ = memory.purge(Scope::All, Mode::Hard);
+    assert!((0..100).any(|_| agree(&memory) && memory.evictor.is_empty()));
+    assert_eq!(memory.budget().used(), 0);
+}
+
+#[test]
+fn whatever_threads_do_map_and_evictor_agree_when_they_are_done() {
+    const THREADS: u64 = 4;
+    const KEYS: u64 = 300;
+    let memory = small();
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let memory = &memory;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..4000 {
+                    let number = random.u64(..KEYS);
+                    step(memory, &mut random, number);
+                    assert!(memory.budget().used() <= memory.budget().limit());
+                }
+            });
+        }
+    });
+    assert!((0..100).any(|_| agree(&memory)));
+    assert_eq!(memory.evictor.weight(), weight_of_all(&memory));
+    assert!(memory.evictions() > 100, "{}", memory.evictions());
+    let _ = memory.purge(Scope::All, Mode::Hard);
+    assert!((0..100).any(|_| agree(&memory) && memory.budget().used() == 0));
+}
+
+/// What one of many threads does to one of few keys.
+fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
+    let key = key(number);
+    match random.u32(..1000) {
+        0..500 => drop(memory.get(key.as_str())),
+        500..900 => {
+            let variant = number.is_multiple_of(3).then(|| random.u64(..6));
+            // A full budget is an answer too.
+            if let Some(response) = response(memory, random.usize(..30_000), variant) {
+                memory.insert(&key, &response, NOW);
+            }
+        }
+        900..980 => {
+            if let Some(variants) = memory.get(key.as_str()) {
+                memory.remove(&key, &variants.as_slice()[0]);
+            }
+        }
+        980..998 => {
+            let _ = memory.purge(Scope::Url(key.as_str().to_owned()), Mode::Hard);
+        }
+        _ => {
+            let _ = memory.purge(Scope::All, Mode::Hard);
+        }
+    }
+}
