@@ -177,7 +177,8 @@ impl Conclusion<'_> {
     /// that goes alone may have brought the failure upon itself.
     fn remember(&self, failed: Failed) {
         if self.leader.is_some() {
-            self.shared.remember_failure(&self.job.target.key(), failed, self.started.at);
+            let (key, variant) = (self.job.target.key(), self.plan.variant);
+            self.shared.remember_failure(&key, variant, failed, self.started.at);
         }
     }
 
@@ -228,7 +229,7 @@ impl Conclusion<'_> {
             (Storability::Store, Some(updated)) if self.shared.memory.insert(&key, &updated) => {
                 match self.unshareable(&head) {
                     None => {
-                        self.shared.forget_trouble(&key);
+                        self.shared.forget_trouble(&key, self.plan.variant);
                         self.announce(FlightOutcome::Settled);
                     }
                     Some(reason) => self.release(&key, reason),

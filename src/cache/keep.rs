@@ -62,7 +62,7 @@ impl Conclusion<'_> {
             self.release(&key, reason);
             self.leader = None;
         } else {
-            self.shared.forget_trouble(&key);
+            self.shared.forget_trouble(&key, self.plan.variant);
             fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
             // What is combined with stored parts is whole only once it is stored: its followers
             // wait for that.
@@ -74,7 +74,9 @@ impl Conclusion<'_> {
         }
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
-        let deposit = Deposit { shared, key, head: stored_head, sequence, replaces_since, partial };
+        let variant = self.plan.variant;
+        let deposit =
+            Deposit { shared, key, variant, head: stored_head, sequence, replaces_since, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
