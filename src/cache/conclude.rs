@@ -101,11 +101,8 @@ impl Conclusion<'_> {
         let (mut head, body) = response.into_parts();
         self.receive(&mut head);
         let stored = self.plan.stored.clone();
-        if head.status == StatusCode::NOT_MODIFIED
-            && self.plan.ask != Ask::Validation
-            && !respond::is_conditional(self.job)
-        {
-            // RFC 9110 §15.4.5: it answers a condition, and nobody has set one.
+        if head.status == StatusCode::NOT_MODIFIED && !self.has_asked_conditionally() {
+            // RFC 9110 §15.4.5: it answers a condition, and the origin was told of none.
             return done(self.failed(ErrorKind::BadResponse.into()));
         }
         let failed = Failed::Status(head.status);
@@ -148,6 +145,16 @@ impl Conclusion<'_> {
                 }
             }
             _ => done(self.replace(head, body)),
+        }
+    }
+
+    /// Whether the origin was sent a precondition that a 304 can answer.
+    fn has_asked_conditionally(&self) -> bool {
+        match self.plan.ask {
+            Ask::Validation | Ask::Rest => true,
+            Ask::AsIs => respond::is_conditional(self.job),
+            // The client's own were held back.
+            Ask::All => false,
         }
     }
 

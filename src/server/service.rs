@@ -89,8 +89,9 @@ where
         let (head, body) = request.into_parts();
         let (pass, received) = self.pulse.begin(!body.is_end_stream());
         let id = self.ids.next();
+        let delimited = head.version >= http::Version::HTTP_11;
         if let Some(interim) = &self.interim {
-            interim.begin(id, head.version >= http::Version::HTTP_11);
+            interim.begin(id, delimited);
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
@@ -104,7 +105,7 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass) }
+        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), delimited }
     }
 }
 
@@ -127,6 +128,8 @@ pin_project! {
         #[pin]
         answer: Begun<S>,
         pass: Option<Pass>,
+        // Whether the client knows of bodies that tell their own end: not in HTTP/1.0.
+        delimited: bool,
     }
 }
 
@@ -149,7 +152,8 @@ where
         {
             pass.switches();
         }
-        Poll::Ready(Ok(response.map(|body| Watched { body, _pass: pass })))
+        let delimited = *this.delimited;
+        Poll::Ready(Ok(response.map(|body| Watched { body, pass, delimited, failure: None })))
     }
 }
 
@@ -157,7 +161,29 @@ where
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
-    _pass: Option<Pass>,
+    pass: Option<Pass>,
+    delimited: bool,
+    failure: Option<ProxyError>,
+}
+
+impl<B> Watched<B> {
+    /// Holds a failure back for one turn: hyper drops what it has not written when a body fails, and
+    /// the client would not even get the head. What is cut shall be seen to be cut.
+    fn fail(
+        &mut self,
+        error: ProxyError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let Some(pass) = self.pass.as_ref().filter(|pass| !pass.is_stream()) else {
+            return Poll::Ready(Some(Err(error)));
+        };
+        if !self.delimited {
+            pass.cuts();
+        }
+        self.failure = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl<B> HttpBody for Watched<B>
@@ -171,10 +197,16 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         stream::wait_for_body();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         stream::wait_for_client();
-        Poll::Ready(frame)
+        match frame {
+            Some(Err(error)) => self.fail(error, cx),
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
