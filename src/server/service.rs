@@ -89,9 +89,9 @@ where
         let (head, body) = request.into_parts();
         let (pass, received) = self.pulse.begin(!body.is_end_stream());
         let id = self.ids.next();
-        let delimited = head.version >= http::Version::HTTP_11;
+        let told_of_ends = head.version >= http::Version::HTTP_11;
         if let Some(interim) = &self.interim {
-            interim.begin(id, delimited);
+            interim.begin(id, told_of_ends);
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
@@ -105,7 +105,11 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), delimited }
+        Answer {
+            begun: begin(&mut self.inner.borrow_mut(), request),
+            pass: Some(pass),
+            told_of_ends,
+        }
     }
 }
 
@@ -126,10 +130,10 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        answer: Begun<S>,
+        begun: Begun<S>,
         pass: Option<Pass>,
         // Whether the client knows of bodies that tell their own end: not in HTTP/1.0.
-        delimited: bool,
+        told_of_ends: bool,
     }
 }
 
@@ -141,7 +145,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.answer.poll(cx))?;
+        let mut response = ready!(this.begun.poll(cx))?;
         // The version is the sender's (RFC 9110 §2.5), whatever the origin spoke; hyper lowers it
         // for clients of HTTP/1.0.
         *response.version_mut() = http::Version::HTTP_11;
@@ -152,8 +156,8 @@ where
         {
             pass.switches();
         }
-        let delimited = *this.delimited;
-        Poll::Ready(Ok(response.map(|body| Watched { body, pass, delimited, failure: None })))
+        let told_of_ends = *this.told_of_ends;
+        Poll::Ready(Ok(response.map(|body| Watched { body, pass, told_of_ends, failure: None })))
     }
 }
 
@@ -162,7 +166,7 @@ where
 pub(super) struct Watched<B> {
     body: B,
     pass: Option<Pass>,
-    delimited: bool,
+    told_of_ends: bool,
     failure: Option<ProxyError>,
 }
 
@@ -177,7 +181,7 @@ impl<B> Watched<B> {
         let Some(pass) = self.pass.as_ref().filter(|pass| !pass.is_stream()) else {
             return Poll::Ready(Some(Err(error)));
         };
-        if !self.delimited {
+        if !self.told_of_ends {
             pass.cuts();
         }
         self.failure = Some(error);

@@ -44,9 +44,9 @@ async fn lies_about_time_are_survived_and_never_lengthen_a_life() {
     }
 }
 
-// The client's own condition was held back: a 304 from the origin answers nothing.
+// The client's own condition was held back: a 304 about something else answers nothing.
 #[tokio::test]
-async fn a_304_is_no_answer_where_the_condition_was_held_back() {
+async fn a_304_about_what_the_client_has_not_is_no_answer() {
     let unasked = status(304).with("ETag", "\"other\"");
     let (origin, proxy) = stages([unasked, ok("whole").fresh(600)]).await;
     let response = proxy.send(&get("/").with("If-None-Match", "\"mine\"")).await;
