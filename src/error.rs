@@ -132,6 +132,8 @@ error_kinds! {
     DnsFailed => "dns-failed", Origin, 502, Some("dns_error");
     /// No address of the origin accepted a connection.
     ConnectFailed => "connect-failed", Origin, 502, Some("connection_refused");
+    /// There is no way to any address of the origin: a network or host is unreachable.
+    Unroutable => "unroutable", Origin, 502, Some("destination_ip_unroutable");
     /// Connecting took longer than the connect timeout.
     ConnectTimeout => "connect-timeout", Origin, 504, Some("connection_timeout");
     /// The TLS handshake with the origin failed, or its certificate was refused.

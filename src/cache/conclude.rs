@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, DATE, SET_COOKIE};
+use http::header::{AUTHORIZATION, DATE, ETAG, SET_COOKIE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderValue, Method, StatusCode};
 
@@ -16,8 +16,8 @@ use crate::context::{Detail, Outcome, Response};
 use crate::error::{ErrorKind, Fault, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::{
-    self, HeadVerdict, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant, Storability,
-    StoredHead, Validity, reuse,
+    self, HeadVerdict, Precondition, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant,
+    Storability, StoredHead, Validity, reuse,
 };
 use crate::store::{Insertion, StoredResponse};
 
@@ -101,11 +101,8 @@ impl Conclusion<'_> {
         let (mut head, body) = response.into_parts();
         self.receive(&mut head);
         let stored = self.plan.stored.clone();
-        if head.status == StatusCode::NOT_MODIFIED
-            && self.plan.ask != Ask::Validation
-            && !respond::is_conditional(self.job)
-        {
-            // RFC 9110 §15.4.5: it answers a condition, and nobody has set one.
+        if head.status == StatusCode::NOT_MODIFIED && !self.answers_a_condition(&head) {
+            // RFC 9110 §15.4.5: it answers a condition, and the origin was told of none.
             return done(self.failed(ErrorKind::BadResponse.into()));
         }
         let failed = Failed::Status(head.status);
@@ -151,6 +148,24 @@ impl Conclusion<'_> {
         }
     }
 
+    /// Whether a 304 answers a condition: ours, or the client's own. Where that was held back, the
+    /// origin can't have meant it if it speaks of something else than the client has.
+    fn answers_a_condition(&self, not_modified: &ResponseHead) -> bool {
+        let job = self.job;
+        let conditional = || respond::is_conditional(job);
+        match self.plan.ask {
+            Ask::Validation | Ask::Rest => true,
+            Ask::AsIs => conditional(),
+            Ask::All if !not_modified.headers.contains_key(ETAG) => conditional(),
+            Ask::All => {
+                let (facts, policy) = (job.facts(), &job.config.policy);
+                let (status, fields) = (not_modified.status, &not_modified.headers);
+                let head = StoredHead::new(&facts, status, fields, self.times(), policy);
+                conditional() && respond::evaluate(job, &head) == Precondition::NotModified
+            }
+        }
+    }
+
     /// Fields that every response has from its receipt on.
     fn receive(&self, head: &mut ResponseHead) {
         if !head.headers.contains_key(DATE) {
@@ -177,7 +192,8 @@ impl Conclusion<'_> {
     /// that goes alone may have brought the failure upon itself.
     fn remember(&self, failed: Failed) {
         if self.leader.is_some() {
-            self.shared.remember_failure(&self.job.target.key(), failed, self.started.at);
+            let (key, variant) = (self.job.target.key(), self.plan.variant);
+            self.shared.remember_failure(&key, variant, failed, self.started.at);
         }
     }
 
@@ -232,7 +248,7 @@ impl Conclusion<'_> {
             {
                 match self.unshareable(&head) {
                     None => {
-                        self.shared.forget_trouble(&key);
+                        self.shared.forget_trouble(&key, self.plan.variant);
                         self.announce(FlightOutcome::Settled);
                     }
                     Some(reason) => self.release(&key, reason),

@@ -63,11 +63,11 @@ impl<S: Origin> Cache<S> {
     /// has just tried in vain.
     pub(super) fn refresh(&self, job: &Job, stored: &Arc<StoredResponse>) {
         let (key, now) = (job.target.key(), self.shared.clock.now());
-        let setback = self.shared.setbacks.get(key.as_str(), now);
+        let variant = lookup::fingerprint(Some(stored), job);
+        let setback = self.shared.setbacks.get(key.as_str(), variant, now);
         if setback.is_some_and(|setback| setback.is_quiet(now)) {
             return;
         }
-        let variant = lookup::fingerprint(Some(stored), job);
         let key = FlightKey { key, variant, range: None, after: 0 };
         // Under load what is stale stays so a little longer.
         let Some(place) = self.shared.waiting.enter() else { return };

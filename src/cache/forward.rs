@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::Method;
 use http::header::{AUTHORIZATION, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{Method, StatusCode};
 use tokio::time::timeout;
 
 use super::fill::Fill;
@@ -68,8 +68,9 @@ pub(super) async fn forward<S: Origin>(
                 let outcome = timeout(job.config.wait, follower.outcome()).await;
                 let Ok(outcome) = outcome else {
                     // Waiting longer, or asking a silent origin once more for each who waits, is
-                    // no better than what a failure allows.
-                    let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
+                    // no better than what a failure allows. It may answer yet: this is no
+                    // disconnection (RFC 9111 §4.2.4).
+                    let failed = Failed::Status(StatusCode::GATEWAY_TIMEOUT);
                     if let Some(stale) = cache.stale_after(&mut job, &plan, failed) {
                         return Ok(stale);
                     }

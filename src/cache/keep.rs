@@ -62,7 +62,7 @@ impl Conclusion<'_> {
             self.release(&key, reason);
             self.leader = None;
         } else {
-            self.shared.forget_trouble(&key);
+            self.shared.forget_trouble(&key, self.plan.variant);
             fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
             // What is combined with stored parts is whole only once it is stored: its followers
             // wait for that.
@@ -75,8 +75,9 @@ impl Conclusion<'_> {
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
         let useless_at = stored_head.expires_from_store_at(&job.config.policy);
-        let head = stored_head;
-        let deposit = Deposit { shared, key, head, sequence, replaces_since, useless_at, partial };
+        let (variant, head) = (self.plan.variant, stored_head);
+        let deposit =
+            Deposit { shared, key, variant, head, sequence, replaces_since, useless_at, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };

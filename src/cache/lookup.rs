@@ -156,7 +156,7 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
         }
         Reuse::Validate(reason) => {
             // What has just failed after a while would do so again: nobody has to wait for that.
-            let expected = shared.setbacks.get(key, now).and_then(|it| it.expected(now));
+            let expected = shared.setbacks.get(key, variant, now).and_then(|it| it.expected(now));
             if let Some(failed) = expected
                 && let Some(grant) = super::failure_grant(job, stored, failed, now)
             {

@@ -92,7 +92,7 @@ pub struct Shared {
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
     /// Keys whose answers could not be shared: nobody waits for the next (hit-for-miss).
     marks: Marks,
-    /// Keys whose last fetch failed while something was stored.
+    /// Variants of keys whose last fetch failed while they were stored.
     setbacks: Setbacks,
     clock: Clock,
     /// Requests that wait for an origin's answer.
@@ -208,17 +208,17 @@ impl Shared {
         failure_grant(job, stored, failed, now)
     }
 
-    /// Remembers that the fetch of a key failed, if it was to replace something stored.
-    fn remember_failure(&self, key: &CacheKey, failed: Failed, began: Timestamp) {
+    /// Remembers that a fetch failed that was to replace what is stored of a variant.
+    fn remember_failure(&self, key: &CacheKey, variant: u64, failed: Failed, began: Timestamp) {
         let now = self.clock.now();
         let setback = Setback::new(failed, now.since(began), now);
-        self.setbacks.set(key, setback, now);
+        self.setbacks.set(key, variant, setback, now);
     }
 
-    /// A fetch of the key succeeded, and its answer may be shared.
-    fn forget_trouble(&self, key: &CacheKey) {
+    /// A fetch of a variant succeeded, and its answer may be shared.
+    fn forget_trouble(&self, key: &CacheKey, variant: u64) {
         self.marks.clear(key);
-        self.setbacks.clear(key);
+        self.setbacks.clear(key, variant);
     }
 
     /// Requests that wait for an origin's answer.

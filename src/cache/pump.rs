@@ -41,6 +41,8 @@ pub(super) struct Pump {
 pub(super) struct Deposit {
     pub(super) shared: Arc<Shared>,
     pub(super) key: CacheKey,
+    /// Which variant of the key was asked for; 0 while that is not known.
+    pub(super) variant: u64,
     pub(super) head: StoredHead,
     /// The purge sequence at which the fetch began.
     pub(super) sequence: u64,
@@ -134,7 +136,7 @@ impl Deposit {
     /// The body did not come whole: what is stored stays.
     fn failed(&self, failed: Failed) {
         if let Some(began) = self.replaces_since {
-            self.shared.remember_failure(&self.key, failed, began);
+            self.shared.remember_failure(&self.key, self.variant, failed, began);
         }
     }
 
@@ -209,9 +211,16 @@ mod tests {
         let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
         let (_fill, writer) = Fill::new(filling, None, limits);
         let key = crate::key::Target::parse("http://h/").expect("a URL").key();
-        let (replaces_since, useless_at) = (None, now);
-        let deposit =
-            Deposit { shared, key, head, sequence: 0, replaces_since, useless_at, partial: None };
+        let deposit = Deposit {
+            shared,
+            key,
+            variant: 0,
+            head,
+            sequence: 0,
+            replaces_since: None,
+            useless_at: now,
+            partial: None,
+        };
         let body = Body::stream(StreamBody::new(drops));
         Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }
     }

@@ -173,7 +173,8 @@ pub(super) fn precondition(
     }
 }
 
-fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
+/// What the request's preconditions come to for `head`.
+pub(super) fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
     precondition::evaluate(job.method(), job.headers(), head, &job.config.policy)
 }
 

@@ -15,8 +15,9 @@ use crate::key::CacheKey;
 /// Setbacks remembered; about 100 bytes each. Only what is stored has any.
 const MOST: u64 = 10_000;
 
-/// The last setback of keys, by their hash. What it says is no more than a hint on how to fetch:
-/// two keys may share a hash.
+/// The last setback of variants of keys, by their hash. What it says is no more than a hint on how
+/// to fetch: two may share a hash. Variants are apart: one that always fails must not keep the
+/// others from being refreshed.
 #[derive(Debug)]
 pub(super) struct Setbacks {
     setbacks: Map<u64, Setback, RandomState>,
@@ -32,27 +33,27 @@ impl Setbacks {
         Self { setbacks, hasher: RandomState::default() }
     }
 
-    /// What went wrong with `key` lately.
-    pub(super) fn get(&self, key: &str, now: Timestamp) -> Option<Setback> {
-        self.setbacks.get(&self.hash(key)).filter(|setback| now < setback.until())
+    /// What went wrong with a variant of `key` lately.
+    pub(super) fn get(&self, key: &str, variant: u64, now: Timestamp) -> Option<Setback> {
+        self.setbacks.get(&self.hash(key, variant)).filter(|setback| now < setback.until())
     }
 
-    pub(super) fn set(&self, key: &CacheKey, setback: Setback, now: Timestamp) {
+    pub(super) fn set(&self, key: &CacheKey, variant: u64, setback: Setback, now: Timestamp) {
         if now < setback.until() {
-            self.setbacks.insert(self.hash(key.as_str()), setback);
+            self.setbacks.insert(self.hash(key.as_str(), variant), setback);
         }
     }
 
-    pub(super) fn clear(&self, key: &CacheKey) {
-        self.setbacks.invalidate(&self.hash(key.as_str()));
+    pub(super) fn clear(&self, key: &CacheKey, variant: u64) {
+        self.setbacks.invalidate(&self.hash(key.as_str(), variant));
     }
 
-    fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key)
+    fn hash(&self, key: &str, variant: u64) -> u64 {
+        self.hasher.hash_one((key, variant))
     }
 }
 
-/// A fetch that failed while something was stored for its key.
+/// A fetch that failed while something was stored for its variant of its key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setback {
     failed: Failed,
@@ -70,11 +71,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// stale at once: long enough for a try in the background to fail in the same way.
 const PATIENCE: u32 = 3;
 
+/// A failure that took longer than this counts as if it had taken this: a download of an hour that
+/// was cut, or a clock that was set, is no reason to expect nothing of the origin for hours.
+const LONGEST_FAILURE: Duration = Duration::from_secs(60);
+
 impl Setback {
     /// Of a fetch that failed at `now` after it had taken that long. The origin gets a pause as
     /// long as that, so that it is asked half of the time at most; a failure that shows at once
     /// keeps nobody waiting, and the next client may as well ask again.
     pub(super) fn new(failed: Failed, took: Duration, now: Timestamp) -> Self {
+        let took = took.min(LONGEST_FAILURE);
         let pause = took.min(LONGEST_PAUSE);
         let patience = pause.saturating_add(took.saturating_mul(PATIENCE));
         Self {
@@ -114,19 +120,24 @@ mod tests {
         let (setbacks, start, key) = (Setbacks::new(), Timestamp::from_secs(7), key());
         let setback =
             Setback::new(Failed::NoResponse(ErrorKind::Internal), Duration::from_secs(1), start);
-        setbacks.set(&key, setback, start);
-        assert!(setbacks.get(key.as_str(), start.plus(Duration::from_secs(3))).is_some());
-        assert!(setbacks.get(key.as_str(), start.plus(Duration::from_secs(4))).is_none());
-        setbacks.clear(&key);
-        assert!(setbacks.get(key.as_str(), start).is_none());
+        setbacks.set(&key, 0, setback, start);
+        assert!(setbacks.get(key.as_str(), 1, start).is_none(), "another variant");
+        assert!(setbacks.get(key.as_str(), 0, start.plus(Duration::from_secs(3))).is_some());
+        assert!(setbacks.get(key.as_str(), 0, start.plus(Duration::from_secs(4))).is_none());
+        setbacks.clear(&key, 0);
+        assert!(setbacks.get(key.as_str(), 0, start).is_none());
     }
 
     #[test]
     fn the_pause_is_as_long_as_the_failure_took_within_bounds() {
         let failed = Failed::NoResponse(ErrorKind::FirstByteTimeout);
-        for (took, quiet, patient) in
-            [(0, 100, 0), (50, 100, 200), (2_000, 2_000, 8_000), (60_000, 10_000, 190_000)]
-        {
+        for (took, quiet, patient) in [
+            (0, 100, 0),
+            (50, 100, 200),
+            (2_000, 2_000, 8_000),
+            (60_000, 10_000, 190_000),
+            (3_600_000, 10_000, 190_000),
+        ] {
             let setback = Setback::new(failed, Duration::from_millis(took), Timestamp::EPOCH);
             assert_eq!(setback.quiet_until, Timestamp::from_millis(quiet), "{took}");
             assert_eq!(setback.patient_until, Timestamp::from_millis(patient), "{took}");

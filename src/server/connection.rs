@@ -304,7 +304,11 @@ impl Opened {
                 let mut connection = worker.http1.serve_connection(io, stack).with_upgrades();
                 let end = drive(&mut connection, Arc::clone(&pulse), limits, shutdown).await;
                 pulse.end();
-                if let Some(farewell) = farewell(&end, &pulse)
+                if pulse.is_cut() {
+                    if let Some(parts) = connection.into_parts() {
+                        parts.io.into_inner().reset();
+                    }
+                } else if let Some(farewell) = farewell(&end, &pulse)
                     && let Some(parts) = connection.into_parts()
                 {
                     // Bounded by its own time, and an error is as good as the end.

@@ -33,6 +33,8 @@ pub(super) struct Pulse {
     body: AtomicBool,
     /// Whether the connection has left HTTP (RFC 9110 §15.2.2).
     switched: AtomicBool,
+    /// Whether a response ends in the middle, and closing in order would say that it is whole.
+    cut: AtomicBool,
     last_read: AtomicU64,
     /// When the head began that is being read.
     head_since: AtomicU64,
@@ -73,6 +75,7 @@ impl Pulse {
             served: AtomicBool::new(false),
             body: AtomicBool::new(false),
             switched: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
@@ -177,6 +180,11 @@ impl Pulse {
     /// Whether the connection has left HTTP.
     pub(super) fn has_switched(&self) -> bool {
         self.switched.load(Relaxed)
+    }
+
+    /// Whether only a reset tells the client that its response is not whole.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
     }
 
     /// Whether a part of a request's head has come that was not completed.
@@ -299,6 +307,16 @@ impl Pass {
     /// Its answer is 101.
     pub(super) fn switches(&self) {
         self.pulse.switched.store(true, Relaxed);
+    }
+
+    /// Its answer ends in the middle, and its end could be taken for that of the body.
+    pub(super) fn cuts(&self) {
+        self.pulse.cut.store(true, Relaxed);
+    }
+
+    /// Whether it is one of several on its connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.pulse.is_http2()
     }
 }
 

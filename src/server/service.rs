@@ -89,8 +89,9 @@ where
         let (head, body) = request.into_parts();
         let (pass, received) = self.pulse.begin(!body.is_end_stream());
         let id = self.ids.next();
+        let told_of_ends = head.version >= http::Version::HTTP_11;
         if let Some(interim) = &self.interim {
-            interim.begin(id, head.version >= http::Version::HTTP_11);
+            interim.begin(id, told_of_ends);
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
@@ -104,7 +105,11 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass) }
+        Answer {
+            begun: begin(&mut self.inner.borrow_mut(), request),
+            pass: Some(pass),
+            told_of_ends,
+        }
     }
 }
 
@@ -125,8 +130,10 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        answer: Begun<S>,
+        begun: Begun<S>,
         pass: Option<Pass>,
+        // Whether the client knows of bodies that tell their own end: not in HTTP/1.0.
+        told_of_ends: bool,
     }
 }
 
@@ -138,7 +145,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.answer.poll(cx))?;
+        let mut response = ready!(this.begun.poll(cx))?;
         // The version is the sender's (RFC 9110 §2.5), whatever the origin spoke; hyper lowers it
         // for clients of HTTP/1.0.
         *response.version_mut() = http::Version::HTTP_11;
@@ -149,7 +156,8 @@ where
         {
             pass.switches();
         }
-        Poll::Ready(Ok(response.map(|body| Watched { body, _pass: pass })))
+        let told_of_ends = *this.told_of_ends;
+        Poll::Ready(Ok(response.map(|body| Watched { body, pass, told_of_ends, failure: None })))
     }
 }
 
@@ -157,7 +165,29 @@ where
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
-    _pass: Option<Pass>,
+    pass: Option<Pass>,
+    told_of_ends: bool,
+    failure: Option<ProxyError>,
+}
+
+impl<B> Watched<B> {
+    /// Holds a failure back for one turn: hyper drops what it has not written when a body fails, and
+    /// the client would not even get the head. What is cut shall be seen to be cut.
+    fn fail(
+        &mut self,
+        error: ProxyError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        let Some(pass) = self.pass.as_ref().filter(|pass| !pass.is_stream()) else {
+            return Poll::Ready(Some(Err(error)));
+        };
+        if !self.told_of_ends {
+            pass.cuts();
+        }
+        self.failure = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl<B> HttpBody for Watched<B>
@@ -171,10 +201,16 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         stream::wait_for_body();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         stream::wait_for_client();
-        Poll::Ready(frame)
+        match frame {
+            Some(Err(error)) => self.fail(error, cx),
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

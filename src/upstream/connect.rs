@@ -72,7 +72,8 @@ impl Stream {
 /// Connects to an address of `target`, the TLS handshake for `server_name` included.
 ///
 /// # Errors
-/// `DnsFailed`, `ConnectFailed`, `ConnectTimeout`, `TlsFailed`.
+/// `DnsFailed`, `ConnectFailed`, `Unroutable`, `ConnectTimeout`, `ConnectionLost`,
+/// `NoDescriptors`, `TlsFailed`.
 pub(super) async fn dial(
     config: &Config,
     target: &Target,
@@ -149,11 +150,7 @@ async fn one(
     address: SocketAddr,
     tls: Option<(&TlsConnector, ServerName<'static>)>,
 ) -> Result<Stream, ProxyError> {
-    let refused = |error: io::Error| {
-        let exhausted = error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code));
-        let kind = if exhausted { ErrorKind::NoDescriptors } else { ErrorKind::ConnectFailed };
-        ProxyError::with_source(kind, error)
-    };
+    let refused = |error: io::Error| ProxyError::with_source(refusal(&error), error);
     let tcp = TcpStream::connect(address).await.map_err(refused)?;
     // Heads and bodies are written whole: there is nothing for Nagle to gather.
     tcp.set_nodelay(true).map_err(refused)?;
@@ -166,6 +163,22 @@ async fn one(
                 stream.map_err(|error| ProxyError::with_source(ErrorKind::TlsFailed, error))?;
             Ok(Stream::Tls(Box::new(stream)))
         }
+    }
+}
+
+/// What a failed connect says of the origin.
+fn refusal(error: &io::Error) -> ErrorKind {
+    if error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code)) {
+        return ErrorKind::NoDescriptors;
+    }
+    match error.kind() {
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorKind::Unroutable,
+        // The system's own patience ended before ours.
+        io::ErrorKind::TimedOut => ErrorKind::ConnectTimeout,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            ErrorKind::ConnectionLost
+        }
+        _ => ErrorKind::ConnectFailed,
     }
 }
 
@@ -388,6 +401,24 @@ mod tests {
             assert!(read(&mut metered).is_pending());
             metered.meter().begin();
             assert!(matches!(read(&mut metered), Poll::Ready(Err(_))));
+        }
+    }
+
+    #[test]
+    fn a_failed_connect_says_why() {
+        for (error, kind) in [
+            (io::ErrorKind::ConnectionRefused, ErrorKind::ConnectFailed),
+            (io::ErrorKind::HostUnreachable, ErrorKind::Unroutable),
+            (io::ErrorKind::NetworkUnreachable, ErrorKind::Unroutable),
+            (io::ErrorKind::TimedOut, ErrorKind::ConnectTimeout),
+            (io::ErrorKind::ConnectionReset, ErrorKind::ConnectionLost),
+            (io::ErrorKind::PermissionDenied, ErrorKind::ConnectFailed),
+        ] {
+            assert_eq!(refusal(&error.into()), kind, "{error:?}");
+        }
+        for code in OUT_OF_FILES {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(refusal(&error), ErrorKind::NoDescriptors);
         }
     }
 

@@ -114,8 +114,9 @@ impl Origins {
     /// connection is closed, its HTTP/2 stream reset.
     ///
     /// # Errors
-    /// Every [`ErrorKind`] with the origin at fault (`OriginBusy` where no place is free) up to the response's head; the kinds that
-    /// the request's own body reports; `Internal` if there is no such upstream.
+    /// Every [`ErrorKind`] with the origin at fault up to the response's head (`OriginBusy` where
+    /// no place is free); the kinds that the request's own body reports; `Internal` if there is no
+    /// such upstream.
     pub fn send(
         &self,
         index: usize,

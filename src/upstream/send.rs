@@ -26,6 +26,9 @@ use crate::error::{ErrorKind, ProxyError};
 
 /// Read buffer of an HTTP/1 connection, and the bound on what of a request body waits in it.
 const MIN_BUFFER: usize = 128 * 1024;
+/// Fields of a response's head: more than any sound origin sends, and a bound on what parsing costs
+/// besides the bound on bytes.
+const MAX_FIELDS: usize = 256;
 /// Flow-control windows of HTTP/2: what an origin may send ahead of a slow reader.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -207,7 +210,12 @@ async fn start_http1(
     let meter = Arc::clone(stream.meter());
     let limit = upstream.config.max_response_head;
     let mut builder = http1::Builder::new();
-    builder.max_header_size(limit).max_buf_size(limit.max(MIN_BUFFER));
+    builder
+        .max_header_size(limit)
+        .max_buf_size(limit.max(MIN_BUFFER))
+        .max_headers(MAX_FIELDS)
+        // RFC 9112 §5.1: a proxy removes them from a response, where a request is refused.
+        .allow_spaces_after_header_name_in_responses(true);
     let started = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) =
         started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;

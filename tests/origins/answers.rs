@@ -44,6 +44,17 @@ async fn lies_about_time_are_survived_and_never_lengthen_a_life() {
     }
 }
 
+// The client's own condition was held back: a 304 about something else answers nothing.
+#[tokio::test]
+async fn a_304_about_what_the_client_has_not_is_no_answer() {
+    let unasked = status(304).with("ETag", "\"other\"");
+    let (origin, proxy) = stages([unasked, ok("whole").fresh(600)]).await;
+    let response = proxy.send(&get("/").with("If-None-Match", "\"mine\"")).await;
+    assert_eq!(origin.last().field("if-none-match"), None);
+    assert_eq!(response.status, 502, "{response:?}");
+    assert_eq!(proxy.get("/").await.text(), "whole");
+}
+
 /// What the second of two clients gets, behind this answer to the first.
 async fn after(answer: Answer) -> (Response, Response) {
     let (_origin, proxy) = stages([answer, ok("whole").fresh(600)]).await;

@@ -167,3 +167,49 @@ async fn a_body_that_stops_keeps_the_next_clients_from_waiting_too() {
     let second = proxy.get("/").await;
     assert_eq!((second.text(), origin.count()), ("old", 2), "{second:?}");
 }
+
+// One variant that always fails at once does not keep another from being refreshed.
+#[tokio::test]
+async fn a_variant_that_fails_is_no_setback_for_another() {
+    let origin = Origin::start(|request| {
+        let new = request.number > 1;
+        match request.field("accept-language") {
+            Some("xx") if new => status(500),
+            _ if new => ok("new").fresh(600).with("Vary", "Accept-Language"),
+            _ => old("max-age=60, stale-while-revalidate=600").with("Vary", "Accept-Language"),
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    let asking = |language: &str| get("/").with("Accept-Language", language);
+    proxy.send(&asking("xx")).await;
+    proxy.send(&asking("en")).await;
+    proxy.advance(secs(61));
+    assert_eq!(proxy.send(&asking("xx")).await.text(), "old");
+    origin.arrived(3).await;
+    eventually("the refresh to fail", || proxy.flights() == 0).await;
+    assert_eq!(proxy.send(&asking("en")).await.text(), "old");
+    origin.arrived(4).await;
+    assert_eq!(origin.last().field("accept-language"), Some("en"));
+}
+
+// Who has waited for long enough does not know that the origin is gone: stale needs a permission.
+#[tokio::test]
+async fn waiting_for_a_slow_origin_is_no_disconnection() {
+    let gate = Gate::new();
+    let slow = ok("new").fresh(600).gate(&gate);
+    let (origin, proxy) = {
+        let origin = Origin::sequence([old("max-age=60"), slow]).await;
+        let proxy = Proxy::with(&origin, |s| s.cache().wait = millis(60)).await;
+        (origin, proxy)
+    };
+    proxy.get("/").await;
+    proxy.advance(secs(61));
+    let leader = proxy.start_all(1, &get("/")).await;
+    origin.arrived(2).await;
+    let follower = proxy.start_all(1, &get("/")).await;
+    origin.arrived(3).await;
+    gate.open();
+    assert_eq!(all(leader).await[0].text(), "new");
+    assert_eq!(all(follower).await[0].text(), "new");
+}

@@ -1,5 +1,10 @@
 //! Bodies that end early, are framed by garbage, or are where none may be (RFC 9112 §6.3, §7.1, §8).
 
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n";
@@ -34,6 +39,52 @@ async fn a_body_that_ends_early_looks_whole_to_nobody() {
     // Without any framing only an end in order is an end (RFC 9112 §8).
     faults.push(cut("\r\nhalf", Then::Rst));
     expect_cuts(&faults).await;
+}
+
+// RFC 9112 §8: a client of HTTP/1.0 knows no chunks, and for it a connection that ends in order is
+// the end of the body.
+#[tokio::test]
+async fn a_client_of_http_1_0_is_told_of_a_cut_by_a_reset() {
+    let chunks = "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    let unframed = format!("{HEAD}\r\nhalf");
+    let uncacheable = format!("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n{chunks}");
+    for (bytes, then) in [
+        (format!("{HEAD}{chunks}"), Then::Fin),
+        (format!("{HEAD}{chunks}zz\r\n"), Then::Fin),
+        (uncacheable, Then::Fin),
+        (unframed, Then::Rst),
+    ] {
+        let origin = Origin::script(move |mut conn| {
+            let bytes = bytes.clone();
+            async move {
+                conn.request().await;
+                conn.send(bytes).await;
+                if then == Then::Rst { conn.reset() } else { conn.finish().await }
+            }
+        })
+        .await;
+        let proxy = Proxy::start(&origin).await;
+        let mut client = TcpStream::connect(proxy.address).await.expect("it listens");
+        client.write_all(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n").await.expect("sent");
+        let mut bytes = Vec::new();
+        let end = within("the end", client.read_to_end(&mut bytes)).await;
+        let end = end.map_err(|error| error.kind());
+        assert_eq!(end, Err(io::ErrorKind::ConnectionReset), "{bytes:?}");
+    }
+}
+
+// What is cut before its first byte is still seen to be an answer that was cut.
+#[tokio::test]
+async fn a_body_that_fails_at_once_still_has_its_head() {
+    for rest in ["Content-Length: 9\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"] {
+        let origin = Origin::answering(raw([HEAD, rest].concat()).closing()).await;
+        let proxy = Proxy::start(&origin).await;
+        let mut client = proxy.client().await;
+        client.send(get("/").bytes()).await;
+        let response = client.begin("GET").await;
+        assert_eq!(response.status, 200, "{rest:?}");
+        assert!(!client.finish(response).await.complete, "{rest:?}");
+    }
 }
 
 #[tokio::test]

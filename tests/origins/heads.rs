@@ -82,12 +82,9 @@ async fn status_lines_that_are_none() {
 
 #[tokio::test]
 async fn fields_that_are_none() {
-    let lines: [&[u8]; 16] = [
+    let lines: [&[u8]; 13] = [
         b"no colon",
         b": no name",
-        b"Space : before the colon",
-        b"Tab\t: before the colon",
-        b"Transfer-Encoding : chunked",
         b"Two words: y",
         b"N\0l: y",
         b"Br(acket: y",
@@ -113,7 +110,7 @@ async fn heads_without_measure() {
     let faults = [
         with_fields(format!("X: {}", "y".repeat(140_000))),
         with_fields(format!("{name}: y")),
-        with_fields(vec!["X: y"; 200].join("\r\n")),
+        with_fields(vec!["X: y"; 300].join("\r\n")),
         begun_by(format!("HTTP/1.1 200 {}", "y".repeat(140_000))),
         "\r\n".repeat(70_000).into_bytes(),
     ];
@@ -239,6 +236,7 @@ async fn odd_heads_that_mean_one_thing_are_normalised() {
         "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\nX: y",
         "HTTP/1.1 200 OK\r\nContent-Length: 0004\r\nX: y",
         "HTTP/1.1 200 OK\r\ncontent-LENGTH: 4\r\nx: y",
+        "HTTP/1.1 200 OK\r\nContent-Length : 4\r\nX \t: y",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\nX: y",
         "HTTP/1.1 103 Early Hints\r\nX: no\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\nX: y",
     ] {

@@ -139,6 +139,8 @@ impl Story {
         let broken = broken.lock().unwrap().clone();
         let reused = |connection| broken.iter().filter(|other| *other == connection).count() > 1;
         assert!(!broken.iter().any(reused), "{context}: a broken connection was used again");
+        // Whatever broke, it holds no memory beyond what is stored.
+        self.proxy.settled().await;
     }
 }
 
