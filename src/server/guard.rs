@@ -15,6 +15,7 @@ use super::interim::Interim;
 use super::pulse::Pulse;
 use super::seats::Permit;
 use super::strict::Strict;
+use super::transport::Transport;
 
 /// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
 /// connection still counts as one.
@@ -42,6 +43,13 @@ impl<T> Guard<T> {
         let strict = interim.is_some().then(|| Strict::new(Arc::clone(&pulse)));
         let watch = pulse.is_http2().then(|| Box::new(Watch::new()));
         Self { io, pulse, interim, begun: BytesMut::new(), strict, watch, _permit: permit }
+    }
+}
+
+impl Guard<Transport> {
+    /// Closing it will tell the peer that it was cut.
+    pub(super) fn reset_on_close(&self) {
+        self.io.reset_on_close();
     }
 }
 

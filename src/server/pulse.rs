@@ -33,6 +33,8 @@ pub(super) struct Pulse {
     body: AtomicBool,
     /// Whether the connection has left HTTP (RFC 9110 §15.2.2).
     switched: AtomicBool,
+    /// Whether the connection's end is that of its last answer (RFC 9112 §6.3).
+    ends_answer: AtomicBool,
     last_read: AtomicU64,
     /// When the head began that is being read.
     head_since: AtomicU64,
@@ -73,6 +75,7 @@ impl Pulse {
             served: AtomicBool::new(false),
             body: AtomicBool::new(false),
             switched: AtomicBool::new(false),
+            ends_answer: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
@@ -177,6 +180,11 @@ impl Pulse {
     /// Whether the connection has left HTTP.
     pub(super) fn has_switched(&self) -> bool {
         self.switched.load(Relaxed)
+    }
+
+    /// Whether nothing but the connection's end tells where its last answer ends.
+    pub(super) fn ends_answer(&self) -> bool {
+        self.ends_answer.load(Relaxed)
     }
 
     /// Whether a part of a request's head has come that was not completed.
@@ -299,6 +307,11 @@ impl Pass {
     /// Its answer is 101.
     pub(super) fn switches(&self) {
         self.pulse.switched.store(true, Relaxed);
+    }
+
+    /// Its answer ends with the connection.
+    pub(super) fn ends_with_connection(&self) {
+        self.pulse.ends_answer.store(true, Relaxed);
     }
 }
 

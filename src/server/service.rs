@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_util::future::Either;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -89,8 +90,9 @@ where
         let (head, body) = request.into_parts();
         let (pass, received) = self.pulse.begin(!body.is_end_stream());
         let id = self.ids.next();
+        let is_old = head.version < http::Version::HTTP_11;
         if let Some(interim) = &self.interim {
-            interim.begin(id, head.version >= http::Version::HTTP_11);
+            interim.begin(id, !is_old);
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
@@ -104,7 +106,7 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass) }
+        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), is_old }
     }
 }
 
@@ -127,6 +129,8 @@ pin_project! {
         #[pin]
         answer: Begun<S>,
         pass: Option<Pass>,
+        // The client speaks HTTP/1.0, which has no chunks.
+        is_old: bool,
     }
 }
 
@@ -149,8 +153,19 @@ where
         {
             pass.switches();
         }
+        if *this.is_old
+            && let Some(pass) = &pass
+            && !is_framed(&response)
+        {
+            pass.ends_with_connection();
+        }
         Poll::Ready(Ok(response.map(|body| Watched { body, _pass: pass })))
     }
+}
+
+/// Whether a client without chunks can tell where the response ends.
+fn is_framed<B: HttpBody>(response: &http::Response<B>) -> bool {
+    response.headers().contains_key(CONTENT_LENGTH) || response.body().size_hint().exact().is_some()
 }
 
 /// A response's body, which ends the request when it is dropped.

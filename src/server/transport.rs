@@ -113,13 +113,23 @@ impl Transport {
     /// (`half_close`), so a client that is gone would be noticed only at the next write, which
     /// may never come; being told of what can be read tells of a reset too.
     fn notice_reset(&self, cx: &mut Context<'_>) -> io::Result<()> {
-        let socket = match self {
-            Self::Plain(io) => &io.inner,
-            Self::Tls(io) => &io.get_ref().0.inner,
-        };
+        let socket = self.socket();
         match socket.poll_read_ready(cx) {
             Poll::Ready(_) => socket.take_error()?.map_or(Ok(()), Err),
             Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Closing it will reset the connection, and what was not sent yet is lost.
+    pub(super) fn reset_on_close(&self) {
+        // Fails only for a socket that has come to its end already.
+        let _ = self.socket().set_zero_linger();
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(io) => &io.inner,
+            Self::Tls(io) => &io.get_ref().0.inner,
         }
     }
 }
