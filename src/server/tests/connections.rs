@@ -128,6 +128,28 @@ fn what_is_not_http_is_refused_and_counted() {
 }
 
 #[test]
+fn no_refusal_may_be_stored() {
+    let server =
+        Server::start(&with_limits(|limits| limits.max_header_bytes = 80_000), service_fn(echo));
+    for (head, status) in [
+        ("NOT HTTP".to_owned(), "400 Bad Request"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a", "x".repeat(70_000)), "414 URI Too Long"),
+        (
+            format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(90_000)),
+            "431 Request Header Fields Too Large",
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("{head}\r\n\r\n"));
+        let expected = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\
+             cache-control: no-store\r\n\r\n"
+        );
+        assert_eq!(client.read_to_end(), expected);
+    }
+}
+
+#[test]
 fn large_heads_are_refused() {
     let server =
         Server::start(&with_limits(|limits| limits.max_header_bytes = 8192), service_fn(echo));
