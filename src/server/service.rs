@@ -106,7 +106,7 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer { answer: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), is_old }
+        Answer { begun: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), is_old }
     }
 }
 
@@ -127,7 +127,7 @@ pin_project! {
         S: Service<Request>,
     {
         #[pin]
-        answer: Begun<S>,
+        begun: Begun<S>,
         pass: Option<Pass>,
         // The client speaks HTTP/1.0, which has no chunks.
         is_old: bool,
@@ -142,7 +142,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.answer.poll(cx))?;
+        let mut response = ready!(this.begun.poll(cx))?;
         // The version is the sender's (RFC 9110 §2.5), whatever the origin spoke; hyper lowers it
         // for clients of HTTP/1.0.
         *response.version_mut() = http::Version::HTTP_11;
