@@ -10,10 +10,8 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -21,10 +19,11 @@ use super::Handler;
 use super::accept::Peer;
 use super::bind::Manner;
 use super::deadline::{End, Graceful, drive};
+use super::farewell::Farewell;
 use super::guard::Guard;
 use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
-use super::pulse::{Due, Pulse};
+use super::pulse::Pulse;
 use super::seats::{Permit, Seats, TooMany};
 use super::service::{RequestIds, Stack};
 use super::stream::Streams;
@@ -61,13 +60,6 @@ const MAX_LOCAL_RESETS: usize = 64;
 /// How often a silent HTTP/2 client is asked whether it lives, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What a client is told whose request's head did not come in time (RFC 9110 §15.5.9).
-const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\nconnection: close\r\n\r\n";
-
-/// How long to write to and read on from a client whose request was not read to its end.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What a worker's connections share.
 #[derive(Debug)]
@@ -304,15 +296,10 @@ impl Opened {
                 let mut connection = worker.http1.serve_connection(io, stack).with_upgrades();
                 let end = drive(&mut connection, Arc::clone(&pulse), limits, shutdown).await;
                 pulse.end();
-                if pulse.is_cut() {
-                    if let Some(parts) = connection.into_parts() {
-                        parts.io.into_inner().reset();
-                    }
-                } else if let Some(farewell) = farewell(&end, &pulse)
+                if let Some(farewell) = Farewell::after(&end, &pulse)
                     && let Some(parts) = connection.into_parts()
                 {
-                    // Bounded by its own time, and an error is as good as the end.
-                    let _ = timeout(LINGER, linger(parts.io.into_inner(), farewell)).await;
+                    farewell.say(parts.io.into_inner()).await;
                 }
                 end
             }
@@ -322,39 +309,6 @@ impl Opened {
             }
         };
         worker.ended(peer, &end, &pulse);
-    }
-}
-
-/// The last bytes for a client that may still be sending what nobody will read.
-fn farewell(end: &End, pulse: &Pulse) -> Option<&'static [u8]> {
-    let nothing = Some(b"".as_slice());
-    match end {
-        End::Closed(Err(error)) if error.is_parse() => nothing,
-        End::Closed(Ok(())) if pulse.had_body() => nothing,
-        // Nothing of an answer is unwritten: that would be due first. A connection that was opened
-        // ahead of need gets no answer: its next request would take it for its own.
-        End::TimedOut { due: Due::Head } if pulse.has_begun_head() => Some(TOO_LATE),
-        End::Closed(_) | End::TimedOut { .. } | End::Abandoned | End::Dismissed => None,
-    }
-}
-
-/// Closes in two steps (RFC 9112 §9.6): closing over unread bytes would reset the connection, and
-/// the client might lose the answer that tells why its request was refused.
-async fn linger<T>(mut io: T, farewell: &[u8]) -> io::Result<()>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    io.write_all(farewell).await?;
-    io.shutdown().await?;
-    let mut unread = BytesMut::with_capacity(8 * 1024);
-    loop {
-        match io.read_buf(&mut unread).await {
-            Ok(0) => return Ok(()),
-            // That the content is faulty, where nobody had read so far.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-            Err(error) => return Err(error),
-            Ok(_) => unread.clear(),
-        }
     }
 }
 

@@ -17,6 +17,11 @@ use super::seats::Permit;
 use super::strict::Strict;
 use super::transport::Transport;
 
+/// How hyper's own refusals end, which name nothing but their status.
+const BARE: &[u8] = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const NOT_BARE: &[u8] =
+    b"\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
+
 /// A guarded stream. It holds the connection's permit, so a tunnel that outlives the HTTP
 /// connection still counts as one.
 #[derive(Debug)]
@@ -47,8 +52,8 @@ impl<T> Guard<T> {
 }
 
 impl Guard<Transport> {
-    /// Closes the connection with a reset.
-    pub(super) fn reset(self) {
+    /// Closing it will tell the peer that it was cut.
+    pub(super) fn reset_on_close(&self) {
         self.io.reset_on_close();
     }
 }
@@ -80,6 +85,22 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
             interim.wrote();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes a refusal of hyper's own so that nobody stores it: a 414 may be stored by default
+    /// (RFC 9110 §15.1). `None` if `bytes` are none.
+    fn poll_refusal(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Option<io::Result<usize>> {
+        // An answer of the stack says more, and the bytes of a tunnel are not ours to change.
+        let status = bytes.strip_suffix(BARE).filter(|line| line.starts_with(b"HTTP/1.1 4"))?;
+        if status.contains(&b'\r') || self.pulse.is_active() || self.pulse.has_switched() {
+            return None;
+        }
+        self.begun = [status, NOT_BARE].concat().as_slice().into();
+        // What is left of it goes before the next write, flush or end.
+        Some(match self.poll_begun(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(bytes.len()),
+        })
     }
 
     /// Whether frames that were read may go on to hyper.
@@ -161,6 +182,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
+        if let Some(written) = self.poll_refusal(buf, cx) {
+            return Poll::Ready(written);
+        }
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         let count = ready!(self.written(written))?;
         self.judge_written(&buf[..count], cx)?;
@@ -173,6 +197,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
+        if let [only] = bufs
+            && let Some(written) = self.poll_refusal(only, cx)
+        {
+            return Poll::Ready(written);
+        }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         let count = ready!(self.written(written))?;
         let mut left = count;

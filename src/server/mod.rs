@@ -10,6 +10,7 @@ mod bind;
 mod config;
 mod connection;
 mod deadline;
+mod farewell;
 mod frames;
 mod framing;
 mod guard;

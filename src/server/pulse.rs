@@ -33,8 +33,8 @@ pub(super) struct Pulse {
     body: AtomicBool,
     /// Whether the connection has left HTTP (RFC 9110 §15.2.2).
     switched: AtomicBool,
-    /// Whether a response ends in the middle, and closing in order would say that it is whole.
-    cut: AtomicBool,
+    /// Whether the connection's end is that of its last answer (RFC 9112 §6.3).
+    ends_answer: AtomicBool,
     last_read: AtomicU64,
     /// When the head began that is being read.
     head_since: AtomicU64,
@@ -75,7 +75,7 @@ impl Pulse {
             served: AtomicBool::new(false),
             body: AtomicBool::new(false),
             switched: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
+            ends_answer: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(NEVER),
@@ -182,9 +182,9 @@ impl Pulse {
         self.switched.load(Relaxed)
     }
 
-    /// Whether only a reset tells the client that its response is not whole.
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.load(Relaxed)
+    /// Whether nothing but the connection's end tells where its last answer ends.
+    pub(super) fn ends_answer(&self) -> bool {
+        self.ends_answer.load(Relaxed)
     }
 
     /// Whether a part of a request's head has come that was not completed.
@@ -309,9 +309,9 @@ impl Pass {
         self.pulse.switched.store(true, Relaxed);
     }
 
-    /// Its answer ends in the middle, and its end could be taken for that of the body.
-    pub(super) fn cuts(&self) {
-        self.pulse.cut.store(true, Relaxed);
+    /// Its answer ends with the connection.
+    pub(super) fn ends_with_connection(&self) {
+        self.pulse.ends_answer.store(true, Relaxed);
     }
 
     /// Whether it is one of several on its connection.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_util::future::Either;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -89,9 +90,9 @@ where
         let (head, body) = request.into_parts();
         let (pass, received) = self.pulse.begin(!body.is_end_stream());
         let id = self.ids.next();
-        let told_of_ends = head.version >= http::Version::HTTP_11;
+        let is_old = head.version < http::Version::HTTP_11;
         if let Some(interim) = &self.interim {
-            interim.begin(id, told_of_ends);
+            interim.begin(id, !is_old);
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
@@ -105,11 +106,7 @@ where
             id,
             hop: Hop::default(),
         };
-        Answer {
-            begun: begin(&mut self.inner.borrow_mut(), request),
-            pass: Some(pass),
-            told_of_ends,
-        }
+        Answer { begun: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), is_old }
     }
 }
 
@@ -132,8 +129,8 @@ pin_project! {
         #[pin]
         begun: Begun<S>,
         pass: Option<Pass>,
-        // Whether the client knows of bodies that tell their own end: not in HTTP/1.0.
-        told_of_ends: bool,
+        // The client speaks HTTP/1.0, which has no chunks.
+        is_old: bool,
     }
 }
 
@@ -156,9 +153,19 @@ where
         {
             pass.switches();
         }
-        let told_of_ends = *this.told_of_ends;
-        Poll::Ready(Ok(response.map(|body| Watched { body, pass, told_of_ends, failure: None })))
+        if *this.is_old
+            && let Some(pass) = &pass
+            && !is_framed(&response)
+        {
+            pass.ends_with_connection();
+        }
+        Poll::Ready(Ok(response.map(|body| Watched { body, pass, failure: None })))
     }
+}
+
+/// Whether a client without chunks can tell where the response ends.
+fn is_framed<B: HttpBody>(response: &http::Response<B>) -> bool {
+    response.headers().contains_key(CONTENT_LENGTH) || response.body().size_hint().exact().is_some()
 }
 
 /// A response's body, which ends the request when it is dropped.
@@ -166,7 +173,6 @@ where
 pub(super) struct Watched<B> {
     body: B,
     pass: Option<Pass>,
-    told_of_ends: bool,
     failure: Option<ProxyError>,
 }
 
@@ -178,11 +184,8 @@ impl<B> Watched<B> {
         error: ProxyError,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        let Some(pass) = self.pass.as_ref().filter(|pass| !pass.is_stream()) else {
+        if self.pass.as_ref().is_none_or(Pass::is_stream) {
             return Poll::Ready(Some(Err(error)));
-        };
-        if !self.told_of_ends {
-            pass.cuts();
         }
         self.failure = Some(error);
         cx.waker().wake_by_ref();

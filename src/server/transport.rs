@@ -120,9 +120,9 @@ impl Transport {
         }
     }
 
-    /// Has the socket reset the connection when it is dropped, instead of ending it in order.
+    /// Closing it will reset the connection, and what was not sent yet is lost.
     pub(super) fn reset_on_close(&self) {
-        // It fails only where the connection is gone, and then there is nothing to reset.
+        // Fails only for a socket that has come to its end already.
         let _ = self.socket().set_zero_linger();
     }
 

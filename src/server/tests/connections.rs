@@ -60,18 +60,31 @@ fn a_service_error_closes_without_an_answer() {
     assert_eq!(client.read_to_end(), "");
 }
 
+/// Half a body, and then a failure.
+async fn half(_: Request) -> Answer {
+    let half = Ok(http_body::Frame::data(Bytes::from_static(b"half")));
+    let frames = futures_util::stream::iter([half]).chain(futures_util::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(ErrorKind::BodyTruncated.into())
+    }));
+    let body = http_body_util::StreamBody::new(frames);
+    Answer::Ok(http::Response::new(Body::stream(body)))
+}
+
+// Nothing but the connection's end tells such a client that it has all (RFC 9112 §8).
+#[test]
+fn a_body_error_resets_a_connection_whose_end_would_be_the_bodys() {
+    let server = Server::start(&config(), service_fn(half));
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let ended = client.0.read_to_end(&mut Vec::new());
+    let kind = ended.map_err(|error| error.kind());
+    assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset));
+}
+
 #[test]
 fn a_body_error_cuts_the_body() {
-    let stack = service_fn(async |_: Request| {
-        let half = Ok(http_body::Frame::data(Bytes::from_static(b"half")));
-        let frames = futures_util::stream::iter([half]).chain(futures_util::stream::once(async {
-            tokio::task::yield_now().await;
-            Err(ErrorKind::BodyTruncated.into())
-        }));
-        let body = http_body_util::StreamBody::new(frames);
-        Answer::Ok(http::Response::new(Body::stream(body)))
-    });
-    let server = Server::start(&config(), stack);
+    let server = Server::start(&config(), service_fn(half));
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let answer = client.read_to_end();
@@ -112,6 +125,28 @@ fn what_is_not_http_is_refused_and_counted() {
     server.shutdown.drain();
     server.join();
     assert!(server.counts("seawall_bad_requests_total 1"));
+}
+
+#[test]
+fn no_refusal_may_be_stored() {
+    let server =
+        Server::start(&with_limits(|limits| limits.max_header_bytes = 80_000), service_fn(echo));
+    for (head, status) in [
+        ("NOT HTTP".to_owned(), "400 Bad Request"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a", "x".repeat(70_000)), "414 URI Too Long"),
+        (
+            format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(90_000)),
+            "431 Request Header Fields Too Large",
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("{head}\r\n\r\n"));
+        let expected = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\
+             cache-control: no-store\r\n\r\n"
+        );
+        assert_eq!(client.read_to_end(), expected);
+    }
 }
 
 #[test]
