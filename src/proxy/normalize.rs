@@ -125,16 +125,10 @@ fn target(request: &Request, secure: bool) -> Result<Target, ProxyError> {
         return Err(ErrorKind::BadHost.into());
     }
     // An authority in the target goes before `Host`, which stands for it elsewhere but has to be
-    // valid all the same (RFC 9112 §3.2). In HTTP/2 it also has to be of the same host (RFC 9113
-    // §8.3.1).
+    // valid all the same (RFC 9112 §3.2).
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-    if let (Some(authority), Some(host)) = (authority, host) {
-        let host = normalize_host(host.as_bytes(), secure).map_err(bad_target)?;
-        if head.version == Version::HTTP_2
-            && normalize_host(authority, secure).map_err(bad_target)? != host
-        {
-            return Err(ErrorKind::BadHost.into());
-        }
+    if let (Some(_), Some(host)) = (authority, host) {
+        normalize_host(host.as_bytes(), secure).map_err(bad_target)?;
     }
     let host = match (authority, host) {
         (Some(_), None) if head.version == Version::HTTP_11 => None,
