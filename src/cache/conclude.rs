@@ -159,8 +159,9 @@ impl Conclusion<'_> {
             Ask::All if !not_modified.headers.contains_key(ETAG) => conditional(),
             Ask::All => {
                 let (facts, policy) = (job.facts(), &job.config.policy);
-                let (status, fields) = (not_modified.status, &not_modified.headers);
-                let head = StoredHead::new(&facts, status, fields, self.times(), policy);
+                let fields = &not_modified.headers;
+                // Conditions are about what a 200 would bring (RFC 9110 §13.2.1).
+                let head = StoredHead::new(&facts, StatusCode::OK, fields, self.times(), policy);
                 conditional() && respond::evaluate(job, &head) == Precondition::NotModified
             }
         }
