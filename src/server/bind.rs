@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tls::{Acceptor, TlsError};
-use super::{Config, Listener, Runtime};
+use super::{Config, Listener};
 use crate::keepalive;
 
 /// Connections that may wait in a socket's queue; the system's own bound (`somaxconn`) applies.
@@ -83,13 +83,9 @@ impl Bound {
     /// # Errors
     /// The first address or certificate that cannot be used.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let sockets = match config.runtime {
-            Runtime::PerCore => config.threads.max(1),
-            Runtime::MultiThread => 1,
-        };
         let mut bound = Self {
             addresses: Vec::new(),
-            workers: std::iter::repeat_with(Vec::new).take(sockets).collect(),
+            workers: std::iter::repeat_with(Vec::new).take(config.workers()).collect(),
             acceptors: Vec::new(),
         };
         for listener in &config.listeners {
