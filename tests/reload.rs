@@ -201,7 +201,7 @@ async fn a_route_that_is_gone_leads_nowhere() {
 async fn limits_access_and_tokens_are_those_of_the_new_file() {
     let gate = Gate::new();
     let origin = Origin::answering(ok("a").gate(&gate)).await;
-    let secret = "[admin]\ntoken = \"first\"\n";
+    let secret = "[admin]\ntoken = \"the-first-of-two-tokens\"\n";
     let configured = Configured::start(&origin, secret).await;
     let bearer = |token: &'static str| {
         move |request: Request| request.with("Authorization", format!("Bearer {token}"))
@@ -213,19 +213,19 @@ async fn limits_access_and_tokens_are_those_of_the_new_file() {
     held.send(get("/held").bytes()).await;
     origin.arrived(1).await;
 
-    let next = "[admin]\ntoken = \"second\"\n[purge]\nallow = [\"127.0.0.1\"]\n\
-                [limits]\nmax_waiting = 1\nmax_uri_bytes = 300\n";
+    let next = "[admin]\ntoken = \"the-second-of-two-tokens\"\n[purge]\nallow = [\"127.0.0.1\"]\n\
+                [limits]\nmax_waiting = 1\nmax_uri_bytes = \"300B\"\n";
     configured.write(&(upstream(&origin) + next));
-    let (status, answer) = configured.reload_with(bearer("first")).await;
+    let (status, answer) = configured.reload_with(bearer("the-first-of-two-tokens")).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["changed"], json!(["[limits]", "[purge]", "[admin]"]));
-    assert_eq!(configured.reload_with(bearer("first")).await.0, 401);
+    assert_eq!(configured.reload_with(bearer("the-first-of-two-tokens")).await.0, 401);
     assert_eq!(configured.proxy.send(&purge).await.status, 200);
     assert_eq!(configured.proxy.get(&format!("/{}", "x".repeat(400))).await.status, 414);
     assert_eq!(configured.proxy.get("/second").await.status, 503, "one waits, and no more may");
     gate.open();
     assert_eq!(held.exchange_rest().await.text(), "a");
-    assert_eq!(configured.reload_with(bearer("second")).await.0, 200);
+    assert_eq!(configured.reload_with(bearer("the-second-of-two-tokens")).await.0, 200);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a reload changes, and what it can't.
 
+use std::sync::Arc;
+
 use crate::config::Settings;
 use crate::proxy::Route;
 use crate::upstream;
@@ -81,18 +83,25 @@ fn routes(before: &Settings, after: &Settings) -> Vec<String> {
             && upstream(before, old) == upstream(after, new)
     };
     let (earlier, later) = (&before.proxy.routes, &after.proxy.routes);
+    let among = |route: &Route, others: &[Arc<Route>]| {
+        others.iter().find(|other| other.name == route.name).cloned()
+    };
     let mut changed = Vec::new();
-    for (index, new) in later.iter().enumerate() {
-        match earlier.iter().find(|old| old.name == new.name) {
+    for new in later {
+        match among(new, earlier) {
             None => changed.push(format!("[[route]] {} added", new.name)),
-            Some(old) if !is_same(old, new) => changed.push(format!("[[route]] {}", new.name)),
-            Some(_) if earlier.get(index).is_none_or(|old| old.name != new.name) => {
-                changed.push(format!("[[route]] {} moved", new.name));
-            }
+            Some(old) if !is_same(&old, new) => changed.push(format!("[[route]] {}", new.name)),
             Some(_) => {}
         }
     }
-    let gone = earlier.iter().filter(|old| later.iter().all(|new| new.name != old.name));
+    let stayed = |routes: &[Arc<Route>], others: &[Arc<Route>]| -> Vec<String> {
+        let stayed = routes.iter().filter(|route| among(route, others).is_some());
+        stayed.map(|route| route.name.clone()).collect()
+    };
+    if stayed(earlier, later) != stayed(later, earlier) {
+        changed.push("[[route]] in another order".to_owned());
+    }
+    let gone = earlier.iter().filter(|old| among(old, later).is_none());
     changed.extend(gone.map(|old| format!("[[route]] {} removed", old.name)));
     changed
 }
@@ -124,8 +133,9 @@ mod tests {
     // Otherwise the old address, which others can reach, would be open to everybody.
     #[test]
     fn the_admin_token_stays_with_its_address() {
-        let now =
-            settings(&format!("[admin]\naddress = \"0.0.0.0:77\"\ntoken = \"secret\"\n{ONE}"));
+        let now = settings(&format!(
+            "[admin]\naddress = \"0.0.0.0:77\"\ntoken = \"sixteen-characters\"\n{ONE}"
+        ));
         let mut next = settings(&format!("[admin]\naddress = \"127.0.0.1:77\"\n{ONE}"));
         assert_eq!(hold_back(&mut next, &now), ["[admin] address"]);
         assert_eq!(next.admin, now.admin);
@@ -141,7 +151,13 @@ mod tests {
         );
         assert_eq!(
             changed(&before, &after),
-            ["[limits]", "[[rule]]", "[upstream.two] added", "[upstream.one] removed"]
+            [
+                "[limits]",
+                "[[rule]]",
+                "[upstream.two] added",
+                "[upstream.one] removed",
+                "[[route]] /"
+            ]
         );
     }
 }
