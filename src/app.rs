@@ -101,7 +101,10 @@ impl App {
         let memory = Memory::new(&settings.store);
         let cache =
             Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting.clone()));
+        let (server_config, admin_config) = (settings.server.clone(), settings.admin.clone());
+        let bound = Bound::bind(&server_config)?;
         let fixtures = Fixtures {
+            control: bound.control().clone(),
             cores: settings.server.workers(),
             in_flight: Limit::new(settings.proxy.limits.max_in_flight),
             waiting,
@@ -111,12 +114,9 @@ impl App {
             shutdown: shutdown.clone(),
             token: admin::Token::new(settings.admin.token.clone()),
         };
-        let server_config = settings.server.clone();
-        let admin_config = settings.admin.clone();
         let node = Arc::new(Node::new(fixtures, settings)?);
         gauges::register(&metrics, &cache, &shutdown, node.state());
 
-        let bound = Bound::bind(&server_config)?;
         let admin_bound = bind_admin(&admin_config)?;
         let addresses = bound.addresses().to_vec();
         let admin_address = admin_bound.as_ref().and_then(|(_, bound)| bound.addresses().first());

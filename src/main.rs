@@ -1,8 +1,10 @@
 //! The `seawall` program: command line → settings → run → exit code.
 
+mod ask;
 mod cli;
 mod demo;
 mod purge;
+mod reload;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -66,6 +68,17 @@ fn run(command: Command) -> Exit {
             Ok(done) => {
                 say(done);
                 Exit::Good
+            }
+            Err(error) => failed(error),
+        },
+        Command::Reload(reload) => match reload::run(&reload) {
+            Ok(reload::Outcome::Taken(said)) => {
+                say(said);
+                Exit::Good
+            }
+            Ok(reload::Outcome::Refused(report)) => {
+                complain(report);
+                Exit::Failed
             }
             Err(error) => failed(error),
         },

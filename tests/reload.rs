@@ -118,8 +118,8 @@ async fn a_faulty_file_changes_nothing_and_everybody_is_told() {
     let state = configured.state().await;
     assert_eq!((&state["generation"], &state["last_reload_successful"]), (&json!(1), &json!(true)));
 
-    let faulty = "[limits]\nmax_in_flight = 0\n[[rule]]\nmatch = { path = \"/(\", no = 1 }\n";
-    configured.write(&(upstream(&origin) + faulty));
+    let wrong = "[limits]\nmax_in_flight = 0\n[[rule]]\nmatch = { path = \"/(\", no = 1 }\n";
+    configured.write(&(upstream(&origin) + wrong));
     let (status, answer) = configured.reload().await;
     assert_eq!(status, 422, "{answer}");
     let faults = answer["faults"].as_array().unwrap();
@@ -226,6 +226,39 @@ async fn limits_access_and_tokens_are_those_of_the_new_file() {
     gate.open();
     assert_eq!(held.exchange_rest().await.text(), "a");
     assert_eq!(configured.reload_with(bearer("the-second-of-two-tokens")).await.0, 200);
+}
+
+#[tokio::test]
+async fn connections_that_come_are_within_the_new_limits() {
+    let origin = Origin::answering(ok("a")).await;
+    let configured = Configured::start(&origin, "").await;
+    let mut old = configured.proxy.client().await;
+    old.exchange(&get("/")).await;
+    let next = "[limits]\nmax_header_bytes = \"8KiB\"\nmax_connections_per_client = 1\n";
+    let answer = configured.becomes(&(upstream(&origin) + next)).await;
+    assert_eq!(answer["changed"], json!(["[limits]"]));
+    assert_eq!(answer["needs_restart"], json!([]));
+    let large = get("/").with("X-Large", "x".repeat(10_000));
+    let mut new = configured.proxy.client().await;
+    assert_eq!(new.exchange(&large).await.status, 431);
+    assert_eq!(old.exchange(&large).await.status, 200, "it began when that was allowed");
+    let mut second = configured.proxy.client().await;
+    let refused = second.try_exchange(&get("/")).await;
+    assert!(refused.is_err() || new.try_exchange(&get("/")).await.is_err(), "one for each client");
+}
+
+// Which field speaks is decided when a response is stored, so it may have to be asked for again.
+#[tokio::test]
+async fn what_was_stored_by_a_dangerous_setting_goes_with_it() {
+    let origin = Origin::answering(ok("a").fresh(600).with("Set-Cookie", "a=b")).await;
+    let dangerous = "[[rule]]\ncache.store_set_cookie = true\n";
+    let configured = Configured::start(&origin, dangerous).await;
+    configured.proxy.get("/").await;
+    assert!(configured.proxy.get("/").await.is_hit());
+    configured.becomes(&upstream(&origin)).await;
+    let response = configured.proxy.get("/").await;
+    assert!(!response.is_hit(), "{}", response.cache_status());
+    assert_eq!(origin.count(), 2);
 }
 
 #[tokio::test]

@@ -4,28 +4,36 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::proxy::Route;
-use crate::upstream;
+use crate::{server, upstream};
 
 /// Takes back from `next` what only a restart can change, and tells it by its keys.
 ///
 /// The rest is applied: a rule that is urgent must not wait for the right moment to restart.
 pub(super) fn hold_back(next: &mut Settings, now: &Settings) -> Vec<String> {
     let mut held = Vec::new();
-    let mut hold = |key: &str, differs: bool| {
+    let mut check = |key: &str, differs: bool| {
         if differs {
             held.push(key.to_owned());
         }
     };
-    hold("[server] threads", next.server.threads != now.server.threads);
-    hold("[server] runtime", next.server.runtime != now.server.runtime);
-    hold("[server] grace", next.server.grace != now.server.grace);
-    hold("[[listener]]", next.server.listeners != now.server.listeners);
-    hold("[limits]", next.server.limits != now.server.limits);
-    hold("[cache] memory", next.store.memory != now.store.memory);
-    hold("[cache] max_variants", next.store.max_variants != now.store.max_variants);
-    hold("[admin] address", next.admin.address != now.admin.address);
-    hold("[log] format", next.telemetry.format != now.telemetry.format);
-    next.server.clone_from(&now.server);
+    let (server, before) = (&next.server, &now.server);
+    let moved = !server
+        .listeners
+        .iter()
+        .map(|at| at.address)
+        .eq(before.listeners.iter().map(|at| at.address));
+    check("[server] threads", server.threads != before.threads);
+    check("[server] runtime", server.runtime != before.runtime);
+    check("[server] grace", server.grace != before.grace);
+    check("[[listener]] address", moved);
+    check("[cache] memory", next.store.memory != now.store.memory);
+    check("[cache] max_variants", next.store.max_variants != now.store.max_variants);
+    check("[admin] address", next.admin.address != now.admin.address);
+    check("[log] format", next.telemetry.format != now.telemetry.format);
+    let listeners =
+        if moved { now.server.listeners.clone() } else { next.server.listeners.clone() };
+    let limits = next.server.limits.clone();
+    next.server = server::Config { listeners, limits, ..now.server.clone() };
     next.store.clone_from(&now.store);
     next.telemetry.format = now.telemetry.format;
     if next.admin.address != now.admin.address {
@@ -126,6 +134,7 @@ mod tests {
         let held = hold_back(&mut next, &now);
         assert_eq!(held, ["[server] threads", "[cache] memory", "[log] format"]);
         assert_eq!(next.server, now.server);
+        assert_eq!(next.store, now.store);
         assert_eq!(next.proxy.name, "new");
         assert_eq!(hold_back(&mut next, &now), Vec::<String>::new());
     }

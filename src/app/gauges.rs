@@ -6,7 +6,7 @@ use super::node::{State, lock};
 use crate::cache;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::UpstreamStats;
+use crate::upstream::{Origins, UpstreamStats};
 
 pub(super) fn register(
     metrics: &Metrics,
@@ -59,7 +59,7 @@ fn upstreams(metrics: &Metrics, state: &Arc<Mutex<State>>) {
         let state = Arc::clone(state);
         metrics.gauges(name, help, "upstream", move || {
             let state = lock(&state);
-            let cores: Vec<_> = state.current.origins.iter().map(|core| core.stats()).collect();
+            let cores: Vec<_> = state.current.origins.iter().map(Origins::stats).collect();
             let sum =
                 |index| cores.iter().filter_map(|core| core.get(index)).map(read).sum::<u64>();
             let configs = state.current.shared.configs().iter().enumerate();

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::limit::{ClientLimit, Limit};
 use crate::proxy::{ErrorPages, Generation, InForce, Observer, OriginService, Parts, stack};
+use crate::server::{self, BindError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::AccessLog;
@@ -25,6 +26,7 @@ pub(super) struct Fixtures {
     pub(super) in_flight: Limit,
     pub(super) waiting: Limit,
     pub(super) token: Token,
+    pub(super) control: server::Control,
 }
 
 /// A node: its fixtures, and what is in force.
@@ -57,6 +59,13 @@ pub(super) struct Current {
     pages: Arc<ErrorPages>,
     log: AccessLog,
     per_client: Option<ClientLimit>,
+}
+
+/// What was prepared, to be put into force.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) current: Current,
+    server: server::Prepared,
 }
 
 impl Node {
@@ -98,13 +107,16 @@ impl Node {
     ///
     /// # Errors
     /// A file or an upstream that cannot be used.
-    pub(super) fn prepare(&self, settings: Settings) -> Result<Current, StartError> {
-        self.fixtures.prepare(settings, Some(&self.lock().current))
+    pub(super) fn prepare(&self, settings: Settings) -> Result<Next, StartError> {
+        let server = self.fixtures.control.prepare(&settings.server).map_err(BindError::Tls)?;
+        let current = self.fixtures.prepare(settings, Some(&self.lock().current))?;
+        Ok(Next { current, server })
     }
 
     /// Puts what was prepared into force; `needs_restart` is what it leaves out. Returns what it
     /// is counted as.
-    pub(super) fn take(&self, next: Current, needs_restart: Vec<String>) -> u64 {
+    pub(super) fn take(&self, next: Next, needs_restart: Vec<String>) -> u64 {
+        let Next { current: next, server } = next;
         let mut state = self.lock();
         let number = state.config.generation + 1;
         let generation = self.fixtures.generation(number, &next);
@@ -114,6 +126,7 @@ impl Node {
         if let (Some(limit), Some(most)) = (&next.per_client, limits.max_in_flight_per_client) {
             limit.resize(most);
         }
+        self.fixtures.control.take(server);
         self.fixtures.token.replace(next.settings.admin.token.clone());
         self.in_force.replace(generation);
         if next.settings.telemetry.access != state.current.settings.telemetry.access {

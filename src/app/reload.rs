@@ -252,7 +252,7 @@ impl Thread {
         let needs_restart = changes::hold_back(&mut settings, &before);
         let changed = changes::changed(&before, &settings);
         let next = self.node.prepare(settings)?;
-        (source.announce)(&next.settings);
+        (source.announce)(&next.current.settings);
         let generation = self.node.take(next, needs_restart.clone());
         Ok(Reloaded { generation, changed, needs_restart })
     }
