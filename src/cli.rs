@@ -47,7 +47,8 @@ Each flag has an environment variable; a flag wins over it, and it wins over the
 ///
 /// Without a file, --origin is all it takes: responses are cached as the origin allows. SIGTERM or
 /// SIGINT finishes what is under way and ends; a second one ends at once; SIGUSR1 opens log files
-/// again; SIGHUP reads the file again, and keeps the old settings where it has a fault.
+/// again; SIGHUP reads the file again, and keeps the old settings where it has a fault
+/// (without a file, it is a SIGTERM).
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct Serve {

@@ -235,6 +235,8 @@ mod launch {
         let open_files = open_files.unwrap_or(u64::MAX);
         fit(&mut settings.server.limits, open_files);
         let protects = protects(&settings);
+        // Without a file there is nothing to read again, and a terminal that was closed is meant.
+        let has_file = sources.is_some_and(|(sources, _)| sources.file.is_some());
         let source = sources.map(|(sources, before)| {
             let level = log.level();
             Source::new(
@@ -249,7 +251,9 @@ mod launch {
             None => App::start(settings, Clock::System),
         }?;
         let (logs, configuration) = (running.reloader().clone(), running.reloader().clone());
-        watch_signals(running.handle(), move || logs.reopen_log(), move || configuration.trigger())
+        let node = running.handle().clone();
+        let hung_up = move || if has_file { configuration.trigger() } else { node.drain() };
+        watch_signals(running.handle(), move || logs.reopen_log(), hung_up)
             .map_err(LaunchError::Signals)?;
         let addresses = running.addresses().to_vec();
         let admin = running.admin_address();

@@ -271,3 +271,13 @@ async fn sighup_and_the_command_reload_and_flags_stay_in_force() {
     .await;
     std::fs::remove_file(file).unwrap();
 }
+
+#[tokio::test]
+async fn a_closed_terminal_ends_what_has_no_file() {
+    let origin = Origin::answering(ok("body")).await;
+    let url = format!("http://{}", origin.address);
+    let mut served = Served::start("hangup", &["--origin", &url]).await;
+    Client::connect(served.address).await.exchange(&get("/")).await;
+    served.signal("HUP");
+    assert_eq!(served.code().await, Some(0));
+}
