@@ -281,3 +281,35 @@ async fn a_closed_terminal_ends_what_has_no_file() {
     served.signal("HUP");
     assert_eq!(served.code().await, Some(0));
 }
+
+#[tokio::test]
+async fn a_reload_moves_the_access_log_and_loses_no_line() {
+    let origin = Origin::answering(ok("body")).await;
+    let (first, second) = (temporary("first.log"), temporary("second.log"));
+    let file = temporary("moved-log.toml");
+    let write = |log: &PathBuf| {
+        let (origin, log) = (origin.address, log.display());
+        let text = format!(
+            "[upstream.origin]\nurl = \"http://{origin}\"\n[access_log]\npath = \"{log}\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let lines = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    write(&first);
+    let served = Served::start("moved-log", &["--config", file.to_str().unwrap()]).await;
+    let mut client = Client::connect(served.address).await;
+    client.exchange(&get("/before")).await;
+    write(&second);
+    served.signal("HUP");
+    eventually("the new file", || second.exists()).await;
+    eventually("the first line", || lines(&first) == 1).await;
+    let mut sent = 0;
+    while lines(&second) == 0 {
+        client.exchange(&get("/after")).await;
+        sent += 1;
+    }
+    eventually("all lines", || lines(&first) + lines(&second) == 1 + sent).await;
+    for path in [first, second, file] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
