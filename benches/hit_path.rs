@@ -280,7 +280,7 @@ fn parts(cache: Arc<cache::Shared>) -> proxy::Parts {
         per_client: None,
     };
     let upstreams = Arc::new(upstream::Shared::new(&[]).expect("no upstreams"));
-    let origins = upstream::Origins::new(&[], &upstreams);
+    let origins = upstream::Origins::new(&upstreams);
     proxy::Parts {
         config: Arc::clone(&config),
         observer: Arc::new(observer),

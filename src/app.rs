@@ -1,25 +1,32 @@
 //! The composition root: settings become rooms, rooms become a running node.
 
+mod changes;
+mod gauges;
+mod node;
+mod reload;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
+
+pub use reload::{Fingerprint, Reloader, Source};
 
 use crate::admin::{self, Admin};
 use crate::budget::Budget;
 use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::limit::{ClientLimit, Limit};
-use crate::proxy::{self, ErrorPages, Observer, OriginService, stack};
+use crate::limit::Limit;
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
 use crate::store::Memory;
 use crate::telemetry::Metrics;
-use crate::telemetry::access_log::{AccessLog, OpenError};
-use crate::upstream::{self, Origins, SetupError};
+use crate::telemetry::access_log::OpenError;
+use crate::upstream::SetupError;
+use node::{Fixtures, Node};
 
 /// How long admin requests may take to finish once the node has ended.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -61,57 +68,70 @@ pub enum StartError {
 }
 
 impl App {
-    /// Starts a node: everything is checked and bound before the first thread runs.
+    /// Starts a node that keeps these settings: everything is checked and bound before the first
+    /// thread runs.
     ///
     /// # Errors
     /// [`StartError`] with the address, file or upstream at fault.
     pub fn start(settings: Settings, clock: Clock) -> Result<Running, StartError> {
+        Self::start_with(settings, None, clock)
+    }
+
+    /// Starts a node that can be told to read its settings again, from `source`.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub fn start_from(
+        source: Source,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<Running, StartError> {
+        Self::start_with(settings, Some(source), clock)
+    }
+
+    fn start_with(
+        settings: Settings,
+        source: Option<Source>,
+        clock: Clock,
+    ) -> Result<Running, StartError> {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new(settings.server.threads);
-        let shared_origins = Arc::new(upstream::Shared::new(&settings.upstreams)?);
-        let proxy_config = Arc::new(settings.proxy);
-        let pages = ErrorPages::read(&proxy_config.error_pages, &proxy_config.name)
-            .map_err(|(path, source)| StartError::ErrorPage { path, source })?;
-        let log = AccessLog::open(&settings.telemetry.access)?;
-        let memory = Memory::new(&settings.store);
         let background = shutdown.background().clone();
-        let waiting = Limit::new(proxy_config.limits.waiting());
-        let in_flight = Limit::new(proxy_config.limits.max_in_flight);
-        let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting));
-        let origins = Arc::new(Mutex::new(Vec::new()));
-        register(&metrics, &cache, &shutdown, &log, &settings.upstreams, &origins);
-        show_requests(&metrics, &cache, &settings.upstreams, &shared_origins);
+        let waiting = Limit::new(settings.proxy.limits.waiting());
+        let memory = Memory::new(&settings.store);
+        let cache =
+            Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting.clone()));
+        let (server_config, admin_config) = (settings.server.clone(), settings.admin.clone());
+        let bound = Bound::bind(&server_config)?;
+        let fixtures = Fixtures {
+            control: bound.control().clone(),
+            cores: settings.server.workers(),
+            in_flight: Limit::new(settings.proxy.limits.max_in_flight),
+            waiting,
+            metrics: Arc::clone(&metrics),
+            cache: Arc::clone(&cache),
+            clock,
+            shutdown: shutdown.clone(),
+            token: admin::Token::new(settings.admin.token.clone()),
+        };
+        let node = Arc::new(Node::new(fixtures, settings)?);
+        gauges::register(&metrics, &cache, &shutdown, node.state());
 
-        let bound = Bound::bind(&settings.server)?;
-        let admin_bound = bind_admin(&settings.admin)?;
+        let admin_bound = bind_admin(&admin_config)?;
         let addresses = bound.addresses().to_vec();
         let admin_address = admin_bound.as_ref().and_then(|(_, bound)| bound.addresses().first());
         let admin_address = admin_address.copied();
+        let reloader = Reloader::start(&node, source).map_err(StartError::Thread)?;
 
-        let node = Node {
-            observers: Observers {
-                metrics: Arc::clone(&metrics),
-                log: log.clone(),
-                clock,
-                in_flight,
-                per_client: proxy_config.limits.max_in_flight_per_client.map(ClientLimit::new),
-            },
-            proxy_config,
-            pages: Arc::new(pages),
-            cache: Arc::clone(&cache),
-            upstreams: settings.upstreams,
-            shared_origins,
-            origins,
-            shutdown: shutdown.clone(),
-        };
         let mut threads = Vec::new();
         let admin_shutdown = Shutdown::new();
         if let Some((config, bound)) = admin_bound {
             let admin = Admin::new(
-                &settings.admin,
+                node.token().clone(),
                 Arc::clone(&cache),
                 Arc::clone(&metrics),
                 shutdown.clone(),
+                Arc::new(reloader.clone()),
             );
             // Its connections are nobody's traffic: they are counted apart, and not shown.
             let uncounted = Metrics::new(1);
@@ -126,15 +146,15 @@ impl App {
                 ended
             })?);
         }
-        let (config, drain) = (settings.server, shutdown.clone());
+        let (in_force, drain) = (node.in_force().clone(), shutdown.clone());
         let last = EndsAdmin(admin_shutdown);
         threads.push(spawn("server", move || {
-            let make = move |core| node.stack(core);
-            let ended = server::run(&config, bound, make, &drain, &metrics);
+            let make = move |core| in_force.live(core);
+            let ended = server::run(&server_config, bound, make, &drain, &metrics);
             drop(last);
             ended
         })?);
-        Ok(Running { addresses, admin_address, shutdown, cache, log, threads })
+        Ok(Running { addresses, admin_address, shutdown, cache, node, reloader, threads })
     }
 }
 
@@ -175,141 +195,6 @@ fn bind_admin(config: &admin::Config) -> Result<Option<(server::Config, Bound)>,
     }
 }
 
-/// What every core's stack is made of.
-struct Node {
-    observers: Observers,
-    proxy_config: Arc<proxy::Config>,
-    pages: Arc<ErrorPages>,
-    cache: Arc<cache::Shared>,
-    upstreams: Vec<upstream::Config>,
-    shared_origins: Arc<upstream::Shared>,
-    /// Every core's, for the gauges.
-    origins: Arc<Mutex<Vec<Origins>>>,
-    shutdown: Shutdown,
-}
-
-struct Observers {
-    metrics: Arc<Metrics>,
-    log: AccessLog,
-    clock: Clock,
-    in_flight: Limit,
-    per_client: Option<ClientLimit>,
-}
-
-impl Node {
-    fn stack(&self, core: usize) -> proxy::Proxy {
-        let origins = Origins::new(&self.upstreams, &self.shared_origins);
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner).push(origins.clone());
-        let observer = Observer {
-            metrics: self.observers.metrics.core(core),
-            log: self.observers.log.clone(),
-            clock: self.observers.clock.clone(),
-            name: self.proxy_config.name.clone(),
-            upstreams: self
-                .upstreams
-                .iter()
-                .map(|upstream| upstream.name.as_str().into())
-                .collect(),
-            trusted: self.proxy_config.trusted_proxies.as_slice().into(),
-            in_flight: self.observers.in_flight.clone(),
-            per_client: self.observers.per_client.clone(),
-        };
-        stack(&proxy::Parts {
-            config: Arc::clone(&self.proxy_config),
-            observer: Arc::new(observer),
-            pages: Arc::clone(&self.pages),
-            cache: Arc::clone(&self.cache),
-            origin: OriginService::new(origins, Arc::clone(&self.proxy_config)),
-            shutdown: self.shutdown.clone(),
-        })
-    }
-}
-
-/// The values that are asked for when metrics are scraped.
-fn register(
-    metrics: &Metrics,
-    cache: &Arc<cache::Shared>,
-    shutdown: &Shutdown,
-    log: &AccessLog,
-    upstreams: &[upstream::Config],
-    origins: &Arc<Mutex<Vec<Origins>>>,
-) {
-    let budget = cache.memory().budget().clone();
-    let limit = budget.limit() as f64;
-    metrics.gauge("seawall_memory_limit_bytes", "Memory budget", move || limit);
-    metrics.gauge("seawall_memory_used_bytes", "Memory charged to the budget", move || {
-        budget.used() as f64
-    });
-    let shared = Arc::clone(cache);
-    metrics.gauge("seawall_keys", "Keys stored", move || shared.memory().keys() as f64);
-    let shared = Arc::clone(cache);
-    metrics.counter("seawall_evictions", "Keys evicted for want of memory", move || {
-        shared.memory().evictions()
-    });
-    let shared = Arc::clone(cache);
-    metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
-        shared.memory().turned_away()
-    });
-    let shared = Arc::clone(cache);
-    metrics
-        .gauge("seawall_flights", "Fetches that others may join", move || shared.flights() as f64);
-    let background = shutdown.background().clone();
-    metrics.gauge(
-        "seawall_background_tasks",
-        "Fills, refreshes and tunnels under way",
-        move || background.len() as f64,
-    );
-    let lines = log.clone();
-    metrics
-        .counter("seawall_access_log_dropped", "Access log lines dropped", move || lines.dropped());
-    for (index, upstream) in upstreams.iter().enumerate() {
-        let labels = vec![("upstream", upstream.name.clone())];
-        let all = Arc::clone(origins);
-        let sum = move |read: fn(&upstream::UpstreamStats) -> u64| {
-            let cores = all.lock().unwrap_or_else(PoisonError::into_inner);
-            let stats = cores.iter().filter_map(|core| core.stats().get(index).map(read));
-            stats.sum::<u64>() as f64
-        };
-        let idle = sum.clone();
-        metrics.gauge_with(
-            "seawall_upstream_connections_open",
-            "Open connections to the upstream",
-            labels.clone(),
-            move || sum(|stats| stats.open),
-        );
-        metrics.gauge_with(
-            "seawall_upstream_connections_idle",
-            "Idle connections to the upstream",
-            labels,
-            move || idle(|stats| stats.idle),
-        );
-    }
-}
-
-/// The requests that the limits are about.
-fn show_requests(
-    metrics: &Metrics,
-    cache: &Arc<cache::Shared>,
-    upstreams: &[upstream::Config],
-    origins: &Arc<upstream::Shared>,
-) {
-    let shared = Arc::clone(cache);
-    metrics.gauge(
-        "seawall_requests_waiting",
-        "Requests that wait for an origin's answer, their own or another's",
-        move || shared.waiting() as f64,
-    );
-    for (index, upstream) in upstreams.iter().enumerate() {
-        let (labels, shared) = (vec![("upstream", upstream.name.clone())], Arc::clone(origins));
-        metrics.gauge_with(
-            "seawall_upstream_requests",
-            "Requests with the upstream, until their responses have been read",
-            labels,
-            move || shared.requests(index) as f64,
-        );
-    }
-}
-
 /// A node that runs. Dropping it leaves it running; end it with [`Running::shutdown`].
 #[derive(Debug)]
 pub struct Running {
@@ -317,7 +202,8 @@ pub struct Running {
     admin_address: Option<SocketAddr>,
     shutdown: Shutdown,
     cache: Arc<cache::Shared>,
-    log: AccessLog,
+    node: Arc<Node>,
+    reloader: Reloader,
     threads: Vec<JoinHandle<Result<(), RunError>>>,
 }
 
@@ -340,10 +226,10 @@ impl Running {
         &self.shutdown
     }
 
-    /// The access log, to have it reopened.
+    /// The handle by which configuration and log files are read and opened again.
     #[must_use]
-    pub fn access_log(&self) -> &AccessLog {
-        &self.log
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
     }
 
     /// The memory budget: used and limit.
@@ -385,7 +271,7 @@ impl Running {
         for thread in self.threads {
             result = result.and(thread.join().unwrap_or(Err(RunError::Panicked)));
         }
-        self.log.close();
+        self.node.close_log();
         result
     }
 }

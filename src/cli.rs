@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Check(Check),
     Purge(Purge),
+    Reload(Reload),
     Demo(Demo),
 }
 
@@ -46,7 +47,8 @@ Each flag has an environment variable; a flag wins over it, and it wins over the
 ///
 /// Without a file, --origin is all it takes: responses are cached as the origin allows. SIGTERM or
 /// SIGINT finishes what is under way and ends; a second one ends at once; SIGUSR1 opens log files
-/// again.
+/// again; SIGHUP reads the file again, and keeps the old settings where it has a fault
+/// (without a file, it is a SIGTERM).
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct Serve {
@@ -130,7 +132,30 @@ pub(crate) struct Purge {
     #[arg(long)]
     pub(crate) hard: bool,
 
-    /// The admin listener of the Seawall to purge.
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  seawall reload
+  seawall reload --admin http://127.0.0.1:9180";
+
+/// Have a running Seawall read its configuration file again, without losing a request.
+///
+/// Says what has changed and what needs a restart. Where the file has faults, nothing changes: all
+/// of them are shown, and the exit code is 1. SIGHUP does the same, and leaves the answer in the log.
+#[derive(Debug, Args)]
+#[command(after_help = RELOAD_EXAMPLES)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+/// How to reach the admin listener of a running Seawall.
+#[derive(Debug, Args)]
+pub(crate) struct AdminAccess {
+    /// The admin listener of the running Seawall.
     #[arg(long, env = "SEAWALL_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = config::origin)]
     pub(crate) admin: config::Origin,
 

@@ -32,7 +32,7 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), DemoError> {
     let watch = watch::start(origin.counter())?;
     let mut settings = config::load(&sources(listen, origin.address()))?;
     settings.telemetry.access = watch.access_log();
-    launch(settings, |started| say(welcome(started, origin.address())))?;
+    launch(settings, None, |started| say(welcome(started, origin.address())))?;
     watch.finish();
     let count = origin.requests();
     let requests = if count == 1 { "request" } else { "requests" };

@@ -1,8 +1,10 @@
 //! The `seawall` program: command line → settings → run → exit code.
 
+mod ask;
 mod cli;
 mod demo;
 mod purge;
+mod reload;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -12,6 +14,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use demo::DemoError;
 use launch::{LaunchError, launch};
+use seawall::app::Fingerprint;
 use seawall::config::{self, Faults, Settings, Sources};
 
 #[global_allocator]
@@ -68,6 +71,17 @@ fn run(command: Command) -> Exit {
             }
             Err(error) => failed(error),
         },
+        Command::Reload(reload) => match reload::run(&reload) {
+            Ok(reload::Outcome::Taken(said)) => {
+                say(said);
+                Exit::Good
+            }
+            Ok(reload::Outcome::Refused(report)) => {
+                complain(report);
+                Exit::Failed
+            }
+            Err(error) => failed(error),
+        },
         Command::Demo(demo) => match demo::run(demo.listen) {
             Ok(()) => Exit::Good,
             Err(DemoError::Launch(error)) => not_launched(error),
@@ -77,12 +91,14 @@ fn run(command: Command) -> Exit {
 }
 
 fn serve(sources: &Sources) -> Exit {
+    let before = Fingerprint::of(sources);
     match config::load(sources) {
         Err(faults) => {
             report(&faults);
             Exit::Usage
         }
-        Ok(settings) => launch(settings, |_| ()).map_or_else(not_launched, |()| Exit::Good),
+        Ok(settings) => launch(settings, Some((sources, before)), |_| ())
+            .map_or_else(not_launched, |()| Exit::Good),
     }
 }
 
@@ -144,9 +160,9 @@ mod launch {
     use std::io;
     use std::net::SocketAddr;
 
-    use seawall::app::{App, StartError};
+    use seawall::app::{App, Fingerprint, Source, StartError};
     use seawall::clock::Clock;
-    use seawall::config::Settings;
+    use seawall::config::{Settings, Sources};
     use seawall::server::{BindError, Limits, RunError};
     use seawall::shutdown::{raise_open_files, watch_signals};
     use seawall::telemetry::log;
@@ -201,23 +217,43 @@ mod launch {
         }
     }
 
-    /// Runs a node until a signal ends it; `started` is called once it listens.
+    /// Runs a node until a signal ends it; `started` is called once it listens. With `sources`, of
+    /// which `settings` were read, it can be told to read them again.
     pub(crate) fn launch(
         settings: Settings,
+        sources: Option<(&Sources, Fingerprint)>,
         started: impl FnOnce(&Started),
     ) -> Result<(), LaunchError> {
         // Until the end: dropping it writes the last lines.
-        let _log =
+        let log =
             log::init(&settings.telemetry).map_err(|error| LaunchError::Log(error.to_string()))?;
         let mut settings = settings;
-        match raise_open_files() {
-            Ok(open_files) => fit(&mut settings.server.limits, open_files),
-            Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+        let open_files = raise_open_files();
+        if let Err(error) = &open_files {
+            tracing::warn!(%error, "the limit on open files stays as it is");
         }
+        let open_files = open_files.unwrap_or(u64::MAX);
+        fit(&mut settings.server.limits, open_files);
         let protects = protects(&settings);
-        let running = App::start(settings, Clock::System)?;
-        let access_log = running.access_log().clone();
-        watch_signals(running.handle(), move || access_log.reopen())
+        // Without a file there is nothing to read again, and a terminal that was closed is meant.
+        let has_file = sources.is_some_and(|(sources, _)| sources.file.is_some());
+        let source = sources.map(|(sources, before)| {
+            let level = log.level();
+            Source::new(
+                sources.clone(),
+                before,
+                move |settings| fit(&mut settings.server.limits, open_files),
+                move |settings| level.set(&settings.telemetry.level),
+            )
+        });
+        let running = match source {
+            Some(source) => App::start_from(source, settings, Clock::System),
+            None => App::start(settings, Clock::System),
+        }?;
+        let (logs, configuration) = (running.reloader().clone(), running.reloader().clone());
+        let node = running.handle().clone();
+        let hung_up = move || if has_file { configuration.trigger() } else { node.drain() };
+        watch_signals(running.handle(), move || logs.reopen_log(), hung_up)
             .map_err(LaunchError::Signals)?;
         let addresses = running.addresses().to_vec();
         let admin = running.admin_address();

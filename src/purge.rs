@@ -1,26 +1,10 @@
 //! `seawall purge`: asks a running node, over its admin listener, to forget.
 
-use std::io;
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use seawall::config::Origin;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+use crate::ask::{self, AskError};
 use crate::cli::Purge;
-
-/// Bound on the whole exchange.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Bound on the answer, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// What `POST /purge` is sent.
 #[derive(Debug, Serialize)]
@@ -37,59 +21,20 @@ struct Receipt {
     sequence: u64,
 }
 
-/// Why a purge was not done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PurgeError {
-    #[error("the admin listener speaks plain http; write http:// in --admin")]
-    Https,
-    #[error("cannot reach the admin listener at {at}: {cause}")]
-    Unreachable { at: String, cause: io::Error },
-    #[error("the admin listener at {0} gave no answer within 10s")]
-    Late(String),
-    #[error("the admin listener broke the connection: {0}")]
-    Broken(#[from] hyper::Error),
-    #[error("the token cannot stand in a header field")]
-    Token(#[from] http::Error),
-    #[error("the admin listener wants a token: give SEAWALL_ADMIN_TOKEN or --token")]
-    Unauthorized,
-    #[error("the admin listener refused ({status}): {why}")]
-    Refused { status: StatusCode, why: String },
-    #[error("this is not the answer of an admin listener; is the address right?")]
-    Strange,
-    #[error("cannot start: {0}")]
-    Start(io::Error),
-}
-
 /// Does it and says what was done, in a sentence.
-pub(crate) fn run(purge: &Purge) -> Result<String, PurgeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(PurgeError::Start)?;
-    runtime.block_on(async {
-        let done = timeout(DEADLINE, send(purge)).await;
-        done.unwrap_or_else(|_| Err(PurgeError::Late(authority(&purge.admin))))
-    })
+pub(crate) fn run(purge: &Purge) -> Result<String, AskError> {
+    let order = order(purge);
+    let body = serde_json::to_vec(&order).map_err(|_| AskError::Strange)?;
+    let (status, answer) = ask::post(&purge.access, "/purge", body)?;
+    done(&order, status, &answer)
 }
 
-async fn send(purge: &Purge) -> Result<String, PurgeError> {
-    if purge.admin.tls {
-        return Err(PurgeError::Https);
+fn done(order: &Order<'_>, status: StatusCode, answer: &[u8]) -> Result<String, AskError> {
+    if !status.is_success() {
+        return Err(AskError::Refused { status, why: ask::printable(answer) });
     }
-    let order = order(purge);
-    let response = exchange(&purge.admin, request(purge, &order)?).await?;
-    let status = response.status();
-    let answer = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let answer = answer.map_err(|_| PurgeError::Strange)?.to_bytes();
-    match status {
-        StatusCode::UNAUTHORIZED => Err(PurgeError::Unauthorized),
-        status if status.is_success() => {
-            let receipt: Receipt =
-                serde_json::from_slice(&answer).map_err(|_| PurgeError::Strange)?;
-            Ok(sentence(&order, receipt.sequence))
-        }
-        status => Err(PurgeError::Refused { status, why: printable(&answer) }),
-    }
+    let receipt: Receipt = serde_json::from_slice(answer).map_err(|_| AskError::Strange)?;
+    Ok(sentence(order, receipt.sequence))
 }
 
 fn order(purge: &Purge) -> Order<'_> {
@@ -99,34 +44,6 @@ fn order(purge: &Purge) -> Order<'_> {
         (None, None) => ("all", None),
     };
     Order { kind, value, mode: if purge.hard { "hard" } else { "soft" } }
-}
-
-fn request(purge: &Purge, order: &Order<'_>) -> Result<Request<Full<Bytes>>, PurgeError> {
-    let mut request = Request::post("/purge")
-        .header(HOST, authority(&purge.admin))
-        .header(CONTENT_TYPE, "application/json");
-    if let Some(token) = purge.token.as_deref().filter(|token| !token.is_empty()) {
-        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-    }
-    let body = serde_json::to_vec(order).map_err(|_| PurgeError::Strange)?;
-    Ok(request.body(Full::from(body))?)
-}
-
-async fn exchange(
-    admin: &Origin,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, PurgeError> {
-    let connected = TcpStream::connect((admin.host.as_str(), admin.port)).await;
-    let stream =
-        connected.map_err(|cause| PurgeError::Unreachable { at: authority(admin), cause })?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
-}
-
-fn authority(admin: &Origin) -> String {
-    let Origin { host, port, .. } = admin;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn sentence(order: &Order<'_>, sequence: u64) -> String {
@@ -139,19 +56,19 @@ fn sentence(order: &Order<'_>, sequence: u64) -> String {
     format!("{what}: {how} (purge {sequence})")
 }
 
-/// The answer's text, without what could steer a terminal.
-fn printable(answer: &[u8]) -> String {
-    let text = String::from_utf8_lossy(answer);
-    text.trim().chars().filter(|letter| !letter.is_control()).take(500).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
+    use bytes::Bytes;
     use clap::Parser;
+    use http::header::AUTHORIZATION;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
     use hyper::server::conn::http1 as server;
     use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
     use tokio::net::TcpListener;
 
     fn command(arguments: &str) -> Purge {
@@ -167,7 +84,7 @@ mod tests {
         arguments: &str,
         status: u16,
         answer: &'static str,
-    ) -> (Result<String, PurgeError>, String) {
+    ) -> (Result<String, AskError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let node = async {
@@ -188,7 +105,10 @@ mod tests {
             orders.recv().await.unwrap()
         };
         let purge = command(&format!("{arguments} --admin http://127.0.0.1:{port}"));
-        tokio::join!(send(&purge), node)
+        let order = order(&purge);
+        let body = serde_json::to_vec(&order).unwrap();
+        let (answer, sent) = tokio::join!(ask::send(&purge.access, "/purge", body), node);
+        (answer.and_then(|(status, answer)| done(&order, status, &answer)), sent)
     }
 
     #[tokio::test]
@@ -204,11 +124,11 @@ mod tests {
     #[tokio::test]
     async fn refusals_say_why() {
         let (refused, _) = purge("--all", 401, "").await;
-        assert!(matches!(refused, Err(PurgeError::Unauthorized)));
+        assert!(matches!(refused, Err(AskError::Unauthorized)));
         let (refused, _) = purge("--prefix http://a.test/x", 400, "not a\u{1b} URL").await;
         let sentence = refused.unwrap_err().to_string();
         assert!(sentence.ends_with("(400 Bad Request): not a URL"), "{sentence}");
         let (strange, _) = purge("--all", 200, "<html>").await;
-        assert!(matches!(strange, Err(PurgeError::Strange)));
+        assert!(matches!(strange, Err(AskError::Strange)));
     }
 }

@@ -74,11 +74,16 @@ impl Shutdown {
 }
 
 /// Watches the process's signals on a thread of its own: the first `SIGTERM` or `SIGINT` drains,
-/// the second ends at once, each `SIGUSR1` calls `reopen`.
+/// the second ends at once, each `SIGUSR1` calls `reopen`, each `SIGHUP` calls `reload`. Neither
+/// may block.
 ///
 /// # Errors
 /// If a handler or the thread cannot be installed.
-pub fn watch_signals(shutdown: &Shutdown, reopen: impl Fn() + Send + 'static) -> io::Result<()> {
+pub fn watch_signals(
+    shutdown: &Shutdown,
+    reopen: impl Fn() + Send + 'static,
+    reload: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         // Handlers are installed before this returns, so that no signal meets the default action.
@@ -87,12 +92,13 @@ pub fn watch_signals(shutdown: &Shutdown, reopen: impl Fn() + Send + 'static) ->
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
         }
     };
     let shutdown = shutdown.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || runtime.block_on(signals.watch(&shutdown, reopen)))?;
+        .spawn(move || runtime.block_on(signals.watch(&shutdown, reopen, reload)))?;
     Ok(())
 }
 
@@ -100,15 +106,17 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     user: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    async fn watch(mut self, shutdown: &Shutdown, reopen: impl Fn()) {
+    async fn watch(mut self, shutdown: &Shutdown, reopen: impl Fn(), reload: impl Fn()) {
         loop {
             tokio::select! {
                 Some(()) = self.terminate.recv() => stop(shutdown),
                 Some(()) = self.interrupt.recv() => stop(shutdown),
                 Some(()) = self.user.recv() => reopen(),
+                Some(()) = self.hangup.recv() => reload(),
                 else => return,
             }
         }

@@ -22,6 +22,14 @@ fn ended(arguments: &[&str]) -> (Option<i32>, String) {
     (status.code(), said)
 }
 
+/// Where the admin listener is, by the line that tells of the start.
+fn admin_of(log: &PathBuf) -> String {
+    let said = std::fs::read_to_string(log).unwrap();
+    let rest = said.split("admin on ").nth(1).unwrap();
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+    format!("http://{}", &rest[..end.unwrap_or(rest.len())])
+}
+
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("seawall-cli-{}-{name}", std::process::id()))
 }
@@ -210,6 +218,98 @@ async fn the_access_log_is_reopened_on_sigusr1() {
         serde_json::from_str(std::fs::read_to_string(&log).unwrap().trim()).unwrap();
     assert!(line.to_string().contains("/after"), "{line}");
     for path in [log, moved, file] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sighup_and_the_command_reload_and_flags_stay_in_force() {
+    let origin = Origin::answering(ok("body").fresh(3600).undated()).await;
+    let file = temporary("reload.toml");
+    let text = |lifetime: &str, more: &str| {
+        let text = format!(
+            "[upstream.origin]\nurl = \"http://{}\"\n[cache]\nmax_lifetime = \"{lifetime}\"\n{more}",
+            origin.address
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    text("30s", "");
+    let flags = ["--config", file.to_str().unwrap(), "--memory", "64MiB"];
+    let served = Served::start("reload", &flags).await;
+    let mut client = Client::connect(served.address).await;
+    client.exchange(&get("/")).await;
+    text("20s", "memory = \"32MiB\"\n");
+    served.signal("HUP");
+    within("the new lifetime", async {
+        loop {
+            let hit = client.exchange(&get("/")).await;
+            assert!(hit.is_hit(), "it stays stored: {}", hit.cache_status());
+            let (_, ttl) = hit.cache_status().split_once("ttl=").unwrap();
+            let ttl: String = ttl.chars().take_while(char::is_ascii_digit).collect();
+            if ttl.parse::<u32>().unwrap() <= 20 {
+                break;
+            }
+        }
+    })
+    .await;
+
+    let admin = admin_of(&served.log);
+    let command = ["reload", "--admin", admin.as_str()];
+    let (code, said) = ended(&command);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("configuration 3") && said.contains("nothing has changed"), "{said}");
+    text("10s", "no_such_key = 1\n");
+    let (code, said) = ended(&command);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("reload.toml:5") && said.contains("in force"), "{said}");
+    eventually("the lines in the log", || {
+        let log = std::fs::read_to_string(&served.log).unwrap();
+        log.contains("configuration reloaded")
+            && log.contains("configuration not reloaded")
+            && log.contains("no_such_key")
+    })
+    .await;
+    std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_terminal_ends_what_has_no_file() {
+    let origin = Origin::answering(ok("body")).await;
+    let url = format!("http://{}", origin.address);
+    let mut served = Served::start("hangup", &["--origin", &url]).await;
+    Client::connect(served.address).await.exchange(&get("/")).await;
+    served.signal("HUP");
+    assert_eq!(served.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_reload_moves_the_access_log_and_loses_no_line() {
+    let origin = Origin::answering(ok("body")).await;
+    let (first, second) = (temporary("first.log"), temporary("second.log"));
+    let file = temporary("moved-log.toml");
+    let write = |log: &PathBuf| {
+        let (origin, log) = (origin.address, log.display());
+        let text = format!(
+            "[upstream.origin]\nurl = \"http://{origin}\"\n[access_log]\npath = \"{log}\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let lines = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    write(&first);
+    let served = Served::start("moved-log", &["--config", file.to_str().unwrap()]).await;
+    let mut client = Client::connect(served.address).await;
+    client.exchange(&get("/before")).await;
+    write(&second);
+    served.signal("HUP");
+    eventually("the new file", || second.exists()).await;
+    eventually("the first line", || lines(&first) == 1).await;
+    let mut sent = 0;
+    while lines(&second) == 0 {
+        client.exchange(&get("/after")).await;
+        sent += 1;
+    }
+    eventually("all lines", || lines(&first) + lines(&second) == 1 + sent).await;
+    for path in [first, second, file] {
         std::fs::remove_file(path).unwrap();
     }
 }

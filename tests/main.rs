@@ -48,6 +48,7 @@ mod privacy;
 mod purge;
 mod range;
 mod regression;
+mod reload;
 mod request_directives;
 mod routing;
 mod rules;

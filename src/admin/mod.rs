@@ -2,6 +2,7 @@
 
 mod config;
 mod purge;
+mod reload;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -15,11 +16,11 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_
 use http::uri::Authority;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 use tower::Service;
 
 pub use config::Config;
+pub use reload::{ConfigState, Configured, NotReloaded, ReloadFault, Reloaded, Token};
 
 use crate::body::Body;
 use crate::cache;
@@ -40,10 +41,11 @@ pub struct Admin(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    token: Option<String>,
+    token: Token,
     cache: Arc<cache::Shared>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    configured: Arc<dyn Configured>,
 }
 
 /// An answer before it becomes a response.
@@ -71,15 +73,16 @@ impl Answer {
 }
 
 impl Admin {
-    /// An API over one node's cache and metrics.
+    /// An API over one node's cache, metrics and configuration.
     #[must_use]
     pub fn new(
-        config: &Config,
+        token: Token,
         cache: Arc<cache::Shared>,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
+        configured: Arc<dyn Configured>,
     ) -> Self {
-        Self(Arc::new(State { token: config.token.clone(), cache, metrics, shutdown }))
+        Self(Arc::new(State { token, cache, metrics, shutdown, configured }))
     }
 }
 
@@ -124,33 +127,28 @@ impl State {
             },
             "/stats" if reads => Answer::json(StatusCode::OK, &self.stats()),
             // A page in somebody's browser can send anything else to loopback unasked.
-            "/purge" if *method == Method::POST && !is_json(&request) => Answer::text(
+            "/purge" | "/reload" if *method == Method::POST && !is_json(&request) => Answer::text(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "a purge is sent as `Content-Type: application/json`\n",
+                "this is to be sent as `Content-Type: application/json`\n",
             ),
             "/purge" if *method == Method::POST => self.purge(request.body).await,
-            "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/purge" => {
-                let allowed =
-                    if request.head.uri.path() == "/purge" { "POST" } else { "GET, HEAD" };
-                Answer::refused(allowed)
-            }
+            "/reload" if *method == Method::POST => self.reload().await,
+            "/purge" | "/reload" => Answer::refused("POST"),
+            "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" => Answer::refused("GET, HEAD"),
             _ => Answer::text(StatusCode::NOT_FOUND, INDEX),
         }
     }
 
     fn permits(&self, request: &Request) -> bool {
-        let Some(token) = &self.token else { return true };
         let presented = request.head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        presented
-            .and_then(|presented| presented.strip_prefix(b"Bearer "))
-            .is_some_and(|presented| presented.ct_eq(token.as_bytes()).into())
+        self.token.permits(presented.and_then(|presented| presented.strip_prefix(b"Bearer ")))
     }
 
     /// Whether the request is for this listener. A page in somebody's browser can give its own name
     /// the address of loopback (DNS rebinding), and then read what is here; names are refused
     /// therefore, unless a token says who asks.
     fn is_meant(&self, request: &Request) -> bool {
-        self.token.is_some() || names_this_machine(&request.head)
+        self.token.is_set() || names_this_machine(&request.head)
     }
 
     fn ready(&self) -> Answer {
@@ -173,7 +171,21 @@ impl State {
             "purge_sequence": memory.sequence(),
             "flights": self.cache.flights(),
             "background_tasks": self.shutdown.background().len(),
+            "config": self.configured.state(),
         })
+    }
+
+    async fn reload(&self) -> Answer {
+        let Some(outcome) = self.configured.reload() else {
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many reloads at once\n");
+        };
+        match outcome.await {
+            Ok(Ok(reloaded)) => Answer::json(StatusCode::OK, &serde_json::json!(reloaded)),
+            Ok(Err(refused)) => {
+                Answer::json(StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!(refused))
+            }
+            Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n"),
+        }
     }
 
     async fn purge(&self, body: RequestBody) -> Answer {
@@ -250,7 +262,8 @@ Seawall's admin API
   GET  /healthz  whether the process runs
   GET  /readyz   whether it takes traffic (503 while it drains)
   GET  /metrics  counters, gauges and histograms for Prometheus
-  GET  /stats    memory, keys, flights, as JSON
+  GET  /stats    memory, keys, flights, configuration, as JSON
+  POST /reload   reads the configuration again; what was in force stays where it has a fault
   POST /purge    {\"kind\": \"url\" | \"prefix\" | \"all\", \"value\": \"https://…\", \"mode\": \"soft\" | \"hard\"}
 ";
 

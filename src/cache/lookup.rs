@@ -141,11 +141,12 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
             });
         }
     };
-    if !covers(stored, job) {
+    let config = job.config_for(&stored.head);
+    // What was stored under other settings is not for completing either.
+    if stored.head.reads_alike(&config.policy) && !covers(stored, job) {
         let plan = Plan::new(Forwarded::Partial, Reason::PartialMiss);
         return Decision::Forward(plan.with(job, Arc::clone(stored), variant));
     }
-    let config = job.config_for(&stored.head);
     let (directives, overrides) = (job.directives(), &config.policy);
     match policy::reuse(&stored.head, &job.facts(), &directives, overrides, validity, now) {
         Reuse::Fresh => Decision::Use(Arc::clone(stored), None),

@@ -89,7 +89,8 @@ impl<'a> Compiler<'a> {
             name: server.name,
         };
         let telemetry = self.telemetry();
-        Settings { server: server.config, upstreams, proxy, store: cache.memory, admin, telemetry }
+        let (server, watch) = (server.config, server.watch);
+        Settings { server, upstreams, proxy, store: cache.memory, admin, telemetry, watch }
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {

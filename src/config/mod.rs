@@ -18,6 +18,7 @@ mod tests;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use fault::{Fault, Faults};
 pub use overrides::{CliOverrides, Toggled};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub admin: admin::Config,
     /// Logs.
     pub telemetry: telemetry::Config,
+    /// How often the file is looked at for a change; `None`: never.
+    pub watch: Option<Duration>,
 }
 
 /// Where settings come from. A flag wins over its `SEAWALL_*` variable, that over the file, and the

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
@@ -19,7 +20,7 @@ pub struct ClientLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    most: usize,
+    most: AtomicUsize,
     shards: [Mutex<HashMap<Client, usize, RandomState>>; SHARDS],
     hasher: RandomState,
 }
@@ -44,7 +45,13 @@ impl ClientLimit {
     #[must_use]
     pub fn new(most: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
+        let most = AtomicUsize::new(most);
         Self(Arc::new(Inner { most, shards, hasher: RandomState::default() }))
+    }
+
+    /// Bounds what is to come by `most` for each client.
+    pub fn resize(&self, most: usize) {
+        self.0.most.store(most, Ordering::Relaxed);
     }
 
     /// A place for `address`, or `None` if it has all that it may.
@@ -53,7 +60,7 @@ impl ClientLimit {
         let client = Client::from(address);
         let mut shard = self.shard(client);
         let taken = shard.entry(client).or_default();
-        if *taken >= self.0.most {
+        if *taken >= self.0.most.load(Ordering::Relaxed) {
             return None;
         }
         *taken += 1;

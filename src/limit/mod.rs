@@ -15,7 +15,7 @@ pub struct Limit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    most: usize,
+    most: AtomicUsize,
     taken: AtomicUsize,
 }
 
@@ -27,7 +27,12 @@ impl Limit {
     /// A bound of `most` at once, none of them there yet.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Inner { most, taken: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner { most: AtomicUsize::new(most), taken: AtomicUsize::new(0) }))
+    }
+
+    /// Bounds what is to come by `most`. Places beyond it that are taken stay so.
+    pub fn resize(&self, most: usize) {
+        self.0.most.store(most, Ordering::Relaxed);
     }
 
     /// A place, or `None` if all are taken.
@@ -42,7 +47,8 @@ impl Limit {
     #[must_use]
     pub fn take(&self) -> bool {
         // Never more than `most`; one that is being refused may count for a moment.
-        let admitted = self.0.taken.fetch_add(1, Ordering::Relaxed) < self.0.most;
+        let most = self.0.most.load(Ordering::Relaxed);
+        let admitted = self.0.taken.fetch_add(1, Ordering::Relaxed) < most;
         if !admitted {
             self.give_back();
         }
@@ -87,6 +93,19 @@ mod tests {
         });
         assert!(ended.join().is_err());
         assert_eq!(limit.taken(), 0);
+        assert!(limit.enter().is_some());
+    }
+
+    #[test]
+    fn a_bound_that_shrinks_is_met_as_places_are_given_back() {
+        let limit = Limit::new(2);
+        let held = [limit.enter(), limit.enter()];
+        limit.resize(1);
+        assert!(limit.enter().is_none());
+        let [first, _second] = held;
+        drop(first);
+        assert!(limit.enter().is_none(), "one is taken, and one is all there is");
+        limit.resize(2);
         assert!(limit.enter().is_some());
     }
 

@@ -17,6 +17,7 @@ mod overrides;
 pub mod partial;
 pub mod precondition;
 pub mod range;
+mod reading;
 mod reason;
 mod request;
 #[cfg(test)]

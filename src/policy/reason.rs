@@ -81,6 +81,8 @@ reasons! {
     RequestMinFresh => "request-min-fresh";
     /// Stored variants exist, none matches (RFC 9111 §4.1).
     VaryMismatch => "vary-mismatch";
+    /// It was stored under other settings, by which its fields mean something else.
+    SettingsChanged => "settings-changed";
     /// A soft purge made it stale.
     SoftPurged => "soft-purged";
     /// A stored partial response does not hold what was asked (RFC 9111 §3.3).

@@ -74,6 +74,9 @@ pub fn reuse(
     validity: Validity,
     now: Timestamp,
 ) -> Reuse {
+    if !stored.reads_alike(overrides) {
+        return Reuse::Unusable(Reason::SettingsChanged);
+    }
     if stored.is_partial() && !request.headers.contains_key(RANGE) {
         return Reuse::Unusable(Reason::PartialMiss);
     }

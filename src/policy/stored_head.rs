@@ -14,6 +14,7 @@ use super::freshness::FreshnessLifetime;
 use super::names::NameId;
 use super::overrides::Overrides;
 use super::range::{ContentRange, parse_content_range};
+use super::reading::Reading;
 use super::request::RequestFacts;
 use super::validators::{EntityTag, Validators};
 use super::vary::{VaryKey, VaryOutcome};
@@ -45,6 +46,7 @@ pub struct StoredHead {
     /// Few heads have one.
     content_range: Option<Box<ContentRange>>,
     pub(super) facts: Facts,
+    reading: Reading,
 }
 
 /// Most heads fit, so that the table is read with what stands beside it.
@@ -101,9 +103,17 @@ impl StoredHead {
                 .and_then(parse_content_range)
                 .map(Box::new),
             facts,
+            reading: Reading::default(),
         };
+        head.reading = Reading::new(&head, overrides);
         head.validators = head.find_validators(headers);
         head
+    }
+
+    /// Whether its fields mean the same by `overrides` as by those that it was stored under.
+    #[must_use]
+    pub fn reads_alike(&self, overrides: &Overrides) -> bool {
+        self.reading.is_todays(overrides)
     }
 
     /// The status.
@@ -266,6 +276,11 @@ impl StoredHead {
                 .zip(date)
                 .is_some_and(|(modified, date)| modified.plus(second) <= date),
         }
+    }
+
+    /// Whether it has a line of a field.
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.get_all(name).next().is_some()
     }
 
     fn slice(&self, name: &HeaderName) -> Option<Bytes> {

@@ -8,6 +8,7 @@ mod config;
 mod controlled;
 mod error_page;
 mod forwarding;
+mod live;
 mod normalize;
 mod observe;
 mod origin;
@@ -25,6 +26,7 @@ use futures_util::future::Either;
 
 pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
+pub use live::{Generation, InForce, Live};
 pub use observe::{Observed, Observer};
 pub use origin::OriginService;
 pub use purge::PurgeAccess;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The accept loop of one socket.
 pub(super) struct Accepting<S> {
-    pub(super) manner: Arc<Manner>,
+    pub(super) manner: Arc<ArcSwap<Manner>>,
     pub(super) stack: S,
     pub(super) worker: Arc<Worker>,
     pub(super) connections: TaskTracker,
@@ -56,7 +57,7 @@ where
                     self.worker.metrics.accept_failed();
                     log.warn(&error);
                     // Most likely for want of descriptors.
-                    self.worker.seats.spare_some(&self.worker.metrics);
+                    self.worker.control.seats().spare_some(&self.worker.metrics);
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -86,11 +87,11 @@ where
 
     /// Serves a connection in a task of its own, or closes it if there are too many.
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        let ip = address.ip();
-        if let Some(permit) = self.worker.enter(ip, &self.manner) {
+        let (ip, manner) = (address.ip(), self.manner.load_full());
+        if let Some(permit) = self.worker.enter(ip, &manner) {
             let seat = permit.seat();
             let peer = Peer { stream, address, permit };
-            let (worker, manner) = (Arc::clone(&self.worker), Arc::clone(&self.manner));
+            let worker = Arc::clone(&self.worker);
             let served = connection::serve(peer, manner, self.stack.clone(), worker);
             seat.served_by(self.connections.spawn(served).abort_handle());
         }

@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tls::{Acceptor, TlsError};
-use super::{Config, Listener, Runtime};
+use super::{Config, Control, Listener};
 use crate::keepalive;
 
 /// Connections that may wait in a socket's queue; the system's own bound (`somaxconn`) applies.
@@ -22,14 +23,14 @@ const BACKLOG: i32 = 4096;
 pub struct Bound {
     addresses: Vec<SocketAddr>,
     pub(super) workers: Vec<Vec<Endpoint>>,
-    pub(super) acceptors: Vec<Acceptor>,
+    control: Control,
 }
 
 /// One worker's socket on one address, and what is spoken there.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) socket: TcpListener,
-    pub(super) manner: Arc<Manner>,
+    pub(super) manner: Arc<ArcSwap<Manner>>,
 }
 
 /// What is spoken on an address.
@@ -41,6 +42,30 @@ pub(super) struct Manner {
 }
 
 impl Manner {
+    fn new(listener: &Listener) -> Result<Self, TlsError> {
+        let load = |tls| Acceptor::load(tls, listener.http2);
+        Ok(Self::with(listener, listener.tls.as_ref().map(load).transpose()?))
+    }
+
+    fn with(listener: &Listener, tls: Option<Acceptor>) -> Self {
+        let proxy_protocol_from = listener.proxy_protocol_from.clone();
+        Self { tls, http2: listener.http2, proxy_protocol_from }
+    }
+
+    /// The same listener by other settings. Where those of TLS are what they were, sessions go on;
+    /// the certificates' files are looked at all the same.
+    ///
+    /// # Errors
+    /// A certificate or key that cannot be used.
+    pub(super) fn renewed(&self, listener: &Listener) -> Result<Self, TlsError> {
+        let same = self.tls.as_ref().filter(|acceptor| {
+            listener.tls.as_ref().is_some_and(|tls| acceptor.is_by(tls, listener.http2))
+        });
+        let Some(acceptor) = same else { return Self::new(listener) };
+        acceptor.look()?;
+        Ok(Self::with(listener, Some(acceptor.clone())))
+    }
+
     /// Whether connections from `peer` begin with a PROXY header.
     pub(super) fn is_balancer(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
@@ -83,24 +108,17 @@ impl Bound {
     /// # Errors
     /// The first address or certificate that cannot be used.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let sockets = match config.runtime {
-            Runtime::PerCore => config.threads.max(1),
-            Runtime::MultiThread => 1,
-        };
-        let mut bound = Self {
-            addresses: Vec::new(),
-            workers: std::iter::repeat_with(Vec::new).take(sockets).collect(),
-            acceptors: Vec::new(),
-        };
+        let (mut addresses, mut manners) = (Vec::new(), Vec::new());
+        let mut workers: Vec<_> = std::iter::repeat_with(Vec::new).take(config.workers()).collect();
         for listener in &config.listeners {
-            let manner = Arc::new(manner(listener)?);
-            let address = bound
-                .open(listener.address, has_ipv4_twin(listener, config), &manner)
+            let manner = Arc::new(ArcSwap::from_pointee(Manner::new(listener)?));
+            let only_v6 = has_ipv4_twin(listener, config);
+            let address = open_all(&mut workers, listener.address, only_v6, &manner)
                 .map_err(|source| BindError::Address { address: listener.address, source })?;
-            bound.addresses.push(address);
-            bound.acceptors.extend(manner.tls.clone());
+            addresses.push(address);
+            manners.push(manner);
         }
-        Ok(bound)
+        Ok(Self { addresses, workers, control: Control::new(&config.limits, manners) })
     }
 
     /// The addresses bound, in the order of the configured listeners.
@@ -109,31 +127,28 @@ impl Bound {
         &self.addresses
     }
 
-    /// Opens a socket for each worker on one address.
-    fn open(
-        &mut self,
-        address: SocketAddr,
-        only_v6: bool,
-        manner: &Arc<Manner>,
-    ) -> io::Result<SocketAddr> {
-        let shared = self.workers.len() > 1;
-        let mut address = address;
-        for (index, worker) in self.workers.iter_mut().enumerate() {
-            let socket = open(address, only_v6, shared, index == 0)?;
-            address = socket.local_addr()?;
-            worker.push(Endpoint { socket, manner: Arc::clone(manner) });
-        }
-        Ok(address)
+    /// The handle by which the server is changed while it runs.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 }
 
-fn manner(listener: &Listener) -> Result<Manner, TlsError> {
-    let tls = listener.tls.as_ref().map(|tls| Acceptor::load(tls, listener.http2)).transpose()?;
-    Ok(Manner {
-        tls,
-        http2: listener.http2,
-        proxy_protocol_from: listener.proxy_protocol_from.clone(),
-    })
+/// Opens a socket for each worker on one address.
+fn open_all(
+    workers: &mut [Vec<Endpoint>],
+    address: SocketAddr,
+    only_v6: bool,
+    manner: &Arc<ArcSwap<Manner>>,
+) -> io::Result<SocketAddr> {
+    let shared = workers.len() > 1;
+    let mut address = address;
+    for (index, worker) in workers.iter_mut().enumerate() {
+        let socket = open(address, only_v6, shared, index == 0)?;
+        address = socket.local_addr()?;
+        worker.push(Endpoint { socket, manner: Arc::clone(manner) });
+    }
+    Ok(address)
 }
 
 /// Whether an IPv6 listener shares its port with an IPv4 one: it must not take IPv4 clients then,

@@ -106,6 +106,17 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// How many workers there are, each with sockets and a stack of its own.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match self.runtime {
+            Runtime::PerCore => self.threads.max(1),
+            Runtime::MultiThread => 1,
+        }
+    }
+}
+
 impl Listener {
     /// A cleartext listener with default settings.
     #[must_use]

@@ -24,11 +24,11 @@ use super::guard::Guard;
 use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
 use super::pulse::Pulse;
-use super::seats::{Permit, Seats, TooMany};
+use super::seats::{Permit, TooMany};
 use super::service::{RequestIds, Stack};
 use super::stream::Streams;
 use super::transport::{Prefixed, Transport};
-use super::{Config, Limits};
+use super::{Control, Limits};
 use crate::context::{Connection, InterimSink, Protocol};
 use crate::shutdown::Shutdown;
 use crate::telemetry::CoreMetrics;
@@ -66,32 +66,25 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Worker {
     pub(super) shutdown: Shutdown,
     pub(super) metrics: Arc<CoreMetrics>,
-    pub(super) seats: Arc<Seats>,
-    limits: Limits,
+    pub(super) control: Control,
     ids: Arc<RequestIds>,
-    http1: http1::Builder,
-    http2: http2::Builder<Streams>,
 }
 
 impl Worker {
     pub(super) fn new(
-        config: &Config,
         index: usize,
         count: usize,
         metrics: Arc<CoreMetrics>,
         shutdown: &Shutdown,
-        seats: &Arc<Seats>,
+        control: &Control,
     ) -> Self {
         static START: OnceLock<u64> = OnceLock::new();
         let start = *START.get_or_init(|| RandomState::new().hash_one(0));
         Self {
             shutdown: shutdown.clone(),
-            seats: Arc::clone(seats),
-            http2: http2(&config.limits, &metrics),
+            control: control.clone(),
             metrics,
-            limits: config.limits.clone(),
             ids: Arc::new(RequestIds::new(start, index, count)),
-            http1: http1(&config.limits),
         }
     }
 }
@@ -139,8 +132,10 @@ where
 {
     let begun = Instant::now();
     let Peer { stream, address: peer, mut permit } = peer;
-    match open(stream, peer, &mut permit, &manner, &worker, begun).await {
-        Ok(opened) => opened.serve(stack, permit, &worker, begun).await,
+    let limits = worker.control.limits();
+    let terms = Terms { manner: &manner, limits: &limits, shutdown: &worker.shutdown, begun };
+    match open(stream, peer, &mut permit, &terms).await {
+        Ok(opened) => opened.serve(stack, permit, &worker, limits, begun).await,
         Err(error) => {
             match error {
                 OpenError::TimedOut => worker.metrics.connection_timed_out(),
@@ -151,6 +146,14 @@ where
             tracing::debug!(%peer, %error, "no HTTP connection");
         }
     }
+}
+
+/// By which a connection is opened.
+struct Terms<'a> {
+    manner: &'a Manner,
+    limits: &'a Limits,
+    shutdown: &'a Shutdown,
+    begun: Instant,
 }
 
 /// Why a connection did not come to speak HTTP.
@@ -182,34 +185,32 @@ async fn open(
     stream: TcpStream,
     peer: SocketAddr,
     permit: &mut Permit,
-    manner: &Manner,
-    worker: &Worker,
-    begun: Instant,
+    terms: &Terms<'_>,
 ) -> Result<Opened, OpenError> {
+    let Terms { manner, limits, shutdown, begun } = *terms;
     stream.set_nodelay(true)?;
     let mut addresses = Addresses { peer: canonical(peer), local: canonical(stream.local_addr()?) };
     let mut stream = Prefixed::new(stream);
     let balancer = addresses.peer;
     if manner.is_balancer(balancer.ip()) {
         let header = proxy_protocol::read(&mut stream, addresses);
-        addresses = timeout(worker.limits.handshake_timeout, header)
-            .await
-            .map_err(|_| OpenError::TimedOut)??;
+        addresses =
+            timeout(limits.handshake_timeout, header).await.map_err(|_| OpenError::TimedOut)??;
         if addresses.peer != balancer {
             permit.told(addresses.peer.ip())?;
         }
     }
     let Some(acceptor) = &manner.tls else {
         let protocol = if manner.http2 {
-            let deadline = begun + worker.limits.header_timeout;
-            tell_protocol(&mut stream, deadline, &worker.shutdown).await?
+            let deadline = begun + limits.header_timeout;
+            tell_protocol(&mut stream, deadline, shutdown).await?
         } else {
             Protocol::Http1
         };
         let transport = Transport::Plain(stream);
         return Ok(Opened { transport, addresses, secure: false, protocol });
     };
-    let stream = timeout(worker.limits.handshake_timeout, acceptor.accept(stream))
+    let stream = timeout(limits.handshake_timeout, acceptor.accept(stream))
         .await
         .map_err(|_| OpenError::TimedOut)?
         .map_err(OpenError::Tls)?;
@@ -263,8 +264,14 @@ async fn tell_protocol(
 }
 
 impl Opened {
-    async fn serve<S>(self, stack: S, permit: Permit, worker: &Worker, begun: Instant)
-    where
+    async fn serve<S>(
+        self,
+        stack: S,
+        permit: Permit,
+        worker: &Worker,
+        limits: Arc<Limits>,
+        begun: Instant,
+    ) where
         S: Handler,
     {
         let pulse = Pulse::new(begun, self.protocol, Arc::clone(&worker.metrics));
@@ -290,10 +297,10 @@ impl Opened {
             interim,
             ids,
         };
-        let (limits, shutdown) = (worker.limits.clone(), worker.shutdown.clone());
+        let shutdown = worker.shutdown.clone();
         let end = match self.protocol {
             Protocol::Http1 => {
-                let mut connection = worker.http1.serve_connection(io, stack).with_upgrades();
+                let mut connection = http1(&limits).serve_connection(io, stack).with_upgrades();
                 let end = drive(&mut connection, Arc::clone(&pulse), limits, shutdown).await;
                 pulse.end();
                 if let Some(farewell) = Farewell::after(&end, &pulse)
@@ -304,7 +311,7 @@ impl Opened {
                 end
             }
             Protocol::Http2 => {
-                let connection = worker.http2.serve_connection(io, stack);
+                let connection = http2(&limits, &worker.metrics).serve_connection(io, stack);
                 drive(connection, Arc::clone(&pulse), limits, shutdown).await
             }
         };
@@ -315,7 +322,7 @@ impl Opened {
 impl Worker {
     /// A place for a connection from `peer`, if there is one.
     pub(super) fn enter(&self, peer: IpAddr, manner: &Manner) -> Option<Permit> {
-        self.seats.enter(peer, manner.is_balancer(peer), &self.metrics)
+        self.control.seats().enter(peer, manner.is_balancer(peer), &self.metrics)
     }
 
     fn ended(&self, peer: SocketAddr, end: &End, pulse: &Pulse) {

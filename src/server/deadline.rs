@@ -61,7 +61,7 @@ pin_project! {
 
 struct State {
     pulse: Arc<Pulse>,
-    limits: Limits,
+    limits: Arc<Limits>,
     shutdown: Shutdown,
     /// Whether the wake-up of a drain is registered.
     registered: bool,
@@ -77,7 +77,7 @@ struct State {
 pub(super) fn drive<C: Graceful>(
     connection: C,
     pulse: Arc<Pulse>,
-    limits: Limits,
+    limits: Arc<Limits>,
     shutdown: Shutdown,
 ) -> impl Future<Output = End> {
     Driven {

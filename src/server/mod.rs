@@ -9,6 +9,7 @@ mod accept;
 mod bind;
 mod config;
 mod connection;
+mod control;
 mod deadline;
 mod farewell;
 mod frames;
@@ -27,6 +28,7 @@ mod transport;
 
 pub use bind::{BindError, Bound};
 pub use config::{Certificate, Config, Limits, Listener, Runtime, Tls};
+pub use control::{Control, Prepared};
 pub use run::{RunError, run};
 pub use service::Handler;
 pub use tls::TlsError;

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio_util::task::TaskTracker;
 
 use super::Handler;
 use super::accept::Accepting;
-use super::bind::Endpoint;
+use super::bind::{Endpoint, Manner};
 use super::connection::Worker;
-use super::seats::Seats;
-use super::tls::Acceptor;
-use super::{Bound, Config, Runtime};
+use super::{Bound, Config, Runtime, tls};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -52,19 +51,19 @@ where
     M: Fn(usize) -> S + Send + Sync + 'static,
     S: Handler,
 {
-    let seats = Seats::new(&config.limits);
+    let control = bound.control().clone();
     let count = bound.workers.len();
     let make = Arc::new(make);
     // One worker watches the certificates of all.
-    let mut acceptors = bound.acceptors;
+    let mut followed = control.manners().to_vec();
     let mut threads = Vec::with_capacity(count);
     for (index, endpoints) in bound.workers.into_iter().enumerate() {
         let start = Start {
             index,
             endpoints,
-            acceptors: std::mem::take(&mut acceptors),
+            followed: std::mem::take(&mut followed),
             grace: config.grace,
-            worker: Worker::new(config, index, count, metrics.core(index), shutdown, &seats),
+            worker: Worker::new(index, count, metrics.core(index), shutdown, &control),
         };
         let (make, kind, size) = (Arc::clone(&make), config.runtime, config.threads);
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -117,7 +116,7 @@ impl Drop for Alarm {
 struct Start {
     index: usize,
     endpoints: Vec<Endpoint>,
-    acceptors: Vec<Acceptor>,
+    followed: Vec<Arc<ArcSwap<Manner>>>,
     grace: Duration,
     worker: Worker,
 }
@@ -143,8 +142,8 @@ impl Start {
         // The stack's own clone goes, so that what it holds ends with the last connection.
         drop(stack);
         accepting.close();
-        for acceptor in self.acceptors {
-            drop(tokio::spawn(acceptor.reload()));
+        for manner in self.followed {
+            drop(tokio::spawn(tls::follow(manner)));
         }
         let shutdown = &worker.shutdown;
         let finished = async {

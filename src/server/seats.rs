@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -34,9 +35,15 @@ const MANY: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Seats {
     all: Limit,
-    per_client: Option<ClientLimit>,
-    many_clients: Vec<IpNet>,
+    clients: ArcSwap<Clients>,
     state: Mutex<State>,
+}
+
+/// The bound for each client.
+#[derive(Debug)]
+struct Clients {
+    limit: Option<ClientLimit>,
+    many: Vec<IpNet>,
 }
 
 #[derive(Debug, Default)]
@@ -79,10 +86,16 @@ impl Seats {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             all: Limit::new(limits.max_connections),
-            per_client: limits.max_connections_per_client.map(ClientLimit::new),
-            many_clients: limits.many_clients.clone(),
+            clients: ArcSwap::from_pointee(Clients::new(limits, None)),
             state: Mutex::default(),
         })
+    }
+
+    /// Bounds what is to come by `limits`.
+    pub(super) fn resize(&self, limits: &Limits) {
+        self.all.resize(limits.max_connections);
+        let before = self.clients.load_full();
+        self.clients.store(Arc::new(Clients::new(limits, before.limit.as_ref())));
     }
 
     /// A place for a connection from `peer`, or `None` if it has to be closed at once.
@@ -116,9 +129,10 @@ impl Seats {
         client: IpAddr,
         metrics: &CoreMetrics,
     ) -> Result<Option<ClientPlace>, TooMany> {
-        let Some(limit) = &self.per_client else { return Ok(None) };
+        let clients = self.clients.load();
+        let Some(limit) = &clients.limit else { return Ok(None) };
         let client = client.to_canonical();
-        if self.many_clients.iter().any(|network| network.contains(&client)) {
+        if clients.many.iter().any(|network| network.contains(&client)) {
             return Ok(None);
         }
         let place = limit.enter(client);
@@ -163,6 +177,18 @@ impl Seats {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A poisoned state is still whole: nothing that can panic runs half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clients {
+    /// Those who are counted already stay so.
+    fn new(limits: &Limits, before: Option<&ClientLimit>) -> Self {
+        let limit = limits.max_connections_per_client.map(|most| {
+            let limit = before.cloned().unwrap_or_else(|| ClientLimit::new(most));
+            limit.resize(most);
+            limit
+        });
+        Self { limit, many: limits.many_clients.clone() }
     }
 }
 

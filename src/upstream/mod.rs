@@ -37,6 +37,7 @@ use crate::body::BoxBody;
 use crate::context::Interims;
 use crate::error::{ErrorKind, ProxyError};
 use pool::Upstream;
+use shared::Target;
 
 /// All upstreams as one core sees them. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -98,15 +99,24 @@ pub struct UpstreamStats {
 }
 
 impl Origins {
-    /// One core's pools for the upstreams of `configs`, in that order. `shared` was made from the
-    /// same list; an upstream that it lacks is left out.
+    /// One core's pools for the upstreams of `shared`, in their order.
     #[must_use]
-    pub fn new(configs: &[Config], shared: &Arc<Shared>) -> Self {
-        let upstreams = configs.iter().zip(shared.targets());
-        let upstreams = upstreams
-            .map(|(config, target)| Arc::new(Upstream::new(config.clone(), Arc::clone(target))))
-            .collect();
-        Self { upstreams }
+    pub fn new(shared: &Shared) -> Self {
+        Self { upstreams: Arc::default() }.renewed(shared)
+    }
+
+    /// The same for other upstreams, in place of `self`: one that `shared` has kept keeps its
+    /// connections. Those of the others serve the requests that have them, and idle no longer
+    /// than they may.
+    #[must_use]
+    pub fn renewed(&self, shared: &Shared) -> Self {
+        let pool = |(config, target): (&Config, &Arc<Target>)| {
+            let mut pools = self.upstreams.iter();
+            let kept = pools.find(|pool| Arc::ptr_eq(&pool.target, target)).cloned();
+            let new = || Arc::new(Upstream::new(config.clone(), Arc::clone(target)));
+            kept.unwrap_or_else(new)
+        };
+        Self { upstreams: shared.configs().iter().zip(shared.targets()).map(pool).collect() }
     }
 
     /// Sends `request` to the upstream at `index` of the configured list, and resolves when the

@@ -15,6 +15,7 @@ use super::tls::TlsSettings;
 #[derive(Debug)]
 pub struct Shared {
     targets: Vec<Arc<Target>>,
+    configs: Vec<Config>,
 }
 
 /// What all cores share of one upstream.
@@ -84,8 +85,29 @@ impl Shared {
     /// # Errors
     /// Names the first upstream at fault, and the file where there is one.
     pub fn new(configs: &[Config]) -> Result<Self, SetupError> {
-        let targets = configs.iter().map(|config| Target::new(config).map(Arc::new));
-        Ok(Self { targets: targets.collect::<Result<_, _>>()? })
+        Self { targets: Vec::new(), configs: Vec::new() }.renewed(configs)
+    }
+
+    /// The same for other settings, in place of `self`: an upstream whose settings are what they
+    /// were keeps its addresses and its places. One that names a file is set up anew: the file may
+    /// hold something else by now.
+    ///
+    /// # Errors
+    /// As [`Shared::new`].
+    pub fn renewed(&self, configs: &[Config]) -> Result<Self, SetupError> {
+        let kept = |config: &Config| {
+            let same = |before: &Config| config.ca.is_none() && before == config;
+            self.configs.iter().position(same).and_then(|index| self.targets.get(index)).cloned()
+        };
+        let target = |config| kept(config).map_or_else(|| Target::new(config).map(Arc::new), Ok);
+        let targets = configs.iter().map(target).collect::<Result<_, _>>()?;
+        Ok(Self { targets, configs: configs.to_vec() })
+    }
+
+    /// The settings, in their order.
+    #[must_use]
+    pub fn configs(&self) -> &[Config] {
+        &self.configs
     }
 
     /// Requests with the upstream at `index` at this moment, over all cores.
@@ -149,6 +171,17 @@ mod tests {
         ] {
             assert_eq!(own_authority(&Config::new("o", tls, host, port)), expected);
         }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_kept() {
+        let configs = ["a.example", "b.example"].map(|host| Config::new(host, false, host, 80));
+        let first = Shared::new(&configs).expect("good settings");
+        let [a, mut b] = configs;
+        b.max_requests = 7;
+        let second = first.renewed(&[b, a]).expect("good settings");
+        assert!(Arc::ptr_eq(&first.targets[0], &second.targets[1]));
+        assert!(!Arc::ptr_eq(&first.targets[1], &second.targets[0]));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The proxy under test, in this process, on a clock that the test moves.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall::app::{App, Running};
+use seawall::app::{App, Fingerprint, Running, Source, StartError};
 use seawall::budget::Budget;
 use seawall::clock::{Clock, ManualClock};
-use seawall::config::{self, CliOverrides, Settings};
+use seawall::config::{self, CliOverrides, Settings, Sources, Toggled};
 use seawall::{admin, cache, proxy, server, store, telemetry, upstream};
 use tokio::task::JoinHandle;
 
@@ -56,16 +57,7 @@ impl Proxy {
         let _ = rlimit::increase_nofile_limit(16 * 1024);
         let mut settings = settings(origin);
         tune(&mut settings);
-        let clock = origin.clock.clone();
-        let started =
-            tokio::task::spawn_blocking(move || App::start(settings, Clock::Manual(clock)));
-        let running = within("the start", started).await.expect("no panic").expect("a start");
-        Self {
-            address: running.addresses()[0],
-            admin: running.admin_address().expect("the settings ask for it"),
-            running: Some(running),
-            clock: origin.clock.clone(),
-        }
+        Self::run(origin, |clock| App::start(settings, clock)).await
     }
 
     /// In front of `origin`, with the rules of this part of a configuration file.
@@ -74,6 +66,38 @@ impl Proxy {
         let read = config::parse(&file, &CliOverrides::default());
         let read = read.unwrap_or_else(|faults| panic!("{faults}"));
         Self::with(origin, |settings| settings.proxy.rules = read.proxy.rules).await
+    }
+
+    /// With the settings of a file, which it can be told to read again. Two threads, any port.
+    pub async fn from_file(origin: &Origin, file: &Path) -> Self {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let overrides = CliOverrides {
+            listen: vec![any_port],
+            admin_listen: Some(Toggled::On(any_port)),
+            access_log: Some(Toggled::Off),
+            threads: Some(2),
+            ..CliOverrides::default()
+        };
+        let sources = Sources { file: Some(file.to_owned()), overrides };
+        let before = Fingerprint::of(&sources);
+        let settings = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+        let source = Source::new(sources, before, |_| (), |_| ());
+        Self::run(origin, |clock| App::start_from(source, settings, clock)).await
+    }
+
+    async fn run<F>(origin: &Origin, start: F) -> Self
+    where
+        F: FnOnce(Clock) -> Result<Running, StartError> + Send + 'static,
+    {
+        let clock = Clock::Manual(origin.clock.clone());
+        let started = tokio::task::spawn_blocking(move || start(clock));
+        let running = within("the start", started).await.expect("no panic").expect("a start");
+        Self {
+            address: running.addresses()[0],
+            admin: running.admin_address().expect("the settings ask for it"),
+            running: Some(running),
+            clock: origin.clock.clone(),
+        }
     }
 
     /// Moves the time of the proxy and its origin.
@@ -243,5 +267,6 @@ fn settings(origin: &Origin) -> Settings {
             access: telemetry::AccessLog { format: None, path: None },
             ..telemetry::Config::default()
         },
+        watch: None,
     }
 }

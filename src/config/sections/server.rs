@@ -22,11 +22,12 @@ const MIB: u64 = 1024 * KIB;
 pub(in crate::config) struct Server {
     pub(in crate::config) config: server::Config,
     pub(in crate::config) name: String,
+    pub(in crate::config) watch: Option<Duration>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { config: server::Config::default(), name: "seawall".to_owned() }
+        Self { config: server::Config::default(), name: "seawall".to_owned(), watch: None }
     }
 }
 
@@ -63,6 +64,10 @@ pub(in crate::config) const SERVER: &[Key<Server>] = keys! {
     };
     "name" = Default("\"seawall\""), "This node's name in `Via` and `Cache-Status`." => |draft, value| {
         draft.name = token(value)?;
+        Ok(())
+    };
+    "watch" = Default("\"off\""), "How often to look whether this file has changed, and reload it then; `\"off\"`: only on SIGHUP or by the admin API." => |draft, value| {
+        draft.watch = value.optional_duration()?;
         Ok(())
     };
 };

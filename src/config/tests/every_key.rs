@@ -8,7 +8,13 @@ use crate::config::sections;
 const CHANGES: &[(&str, &[&str])] = &[
     (
         "[server]",
-        &["threads = 77", "runtime = \"multi-thread\"", "grace = \"77s\"", "name = \"node-77\""],
+        &[
+            "threads = 77",
+            "runtime = \"multi-thread\"",
+            "grace = \"77s\"",
+            "name = \"node-77\"",
+            "watch = \"7s\"",
+        ],
     ),
     (
         "[[listener]]\naddress = \"127.0.0.1:77\"",

@@ -32,6 +32,7 @@ type Answer = Result<http::Response<Body>, ProxyError>;
 /// A server of its own threads, ended when dropped.
 struct Server {
     address: SocketAddr,
+    control: Control,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
     thread: Option<JoinHandle<Result<(), RunError>>>,
@@ -48,13 +49,13 @@ impl Server {
         S::Future: Send,
     {
         let bound = Bound::bind(config).expect("a free port");
-        let address = bound.addresses()[0];
+        let (address, control) = (bound.addresses()[0], bound.control().clone());
         let (shutdown, metrics) = (Shutdown::new(), Metrics::new(config.threads));
         let thread = std::thread::spawn({
             let (config, shutdown, metrics) = (config.clone(), shutdown.clone(), metrics.clone());
             move || run(&config, bound, move |_| stack.clone(), &shutdown, &metrics)
         });
-        Self { address, shutdown, metrics, thread: Some(thread) }
+        Self { address, control, shutdown, metrics, thread: Some(thread) }
     }
 
     fn connect(&self) -> Client {

@@ -227,3 +227,34 @@ fn handshakes_are_bounded_in_time() {
     assert!(server.counts("seawall_connection_timeouts_total 1"));
     assert!(server.counts("seawall_tls_handshake_failures_total 1"));
 }
+
+#[test]
+fn a_listener_comes_to_speak_tls_with_other_certificates_or_none() {
+    let files = Files::new("control");
+    let (one, root_one) = files.write("one", &["one.example"]);
+    let (two, root_two) = files.write("two", &["two.example"]);
+    let server = Server::start(&config(), service_fn(echo));
+    let speaks = |config: &Config| {
+        server.control.take(server.control.prepare(config).expect("good certificates"));
+    };
+    let mut plain = server.connect();
+    plain.send("GET /before HTTP/1.1\r\nHost: a\r\n\r\n").read_until("!");
+    speaks(&tls(vec![one]));
+    let mut stream = connect(&server, "one.example", &[&root_one], &[]).expect("TLS");
+    assert!(get(&mut stream).contains("secure=true"));
+    speaks(&tls(vec![two.clone()]));
+    connect(&server, "two.example", &[&root_two], &[]).expect("the other certificate");
+    // A fault changes nothing.
+    let missing = Certificate { key: "/no/such.key".into(), ..two };
+    server.control.prepare(&tls(vec![missing])).expect_err("no key");
+    connect(&server, "two.example", &[&root_two], &[]).expect("as before");
+    speaks(&config());
+    let mut last = server.connect();
+    assert!(
+        last.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").read_until("!").contains("secure=false")
+    );
+    // Whoever was there is still served.
+    assert!(
+        plain.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n").read_until("!").contains("/after")
+    );
+}

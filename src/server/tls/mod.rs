@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::Tls;
+use super::bind::Manner;
 use certificates::Certificates;
 
 /// Why TLS cannot be served.
@@ -48,8 +50,12 @@ pub enum TlsError {
 pub(super) struct Acceptor {
     handshakes: TlsAcceptor,
     certificates: Arc<Certificates>,
-    reload_interval: Duration,
+    /// What it was made of.
+    by: (Tls, bool),
 }
+
+/// How often a listener without TLS is asked whether it has some by now.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 impl Acceptor {
     /// Loads certificates and sets up what is offered.
@@ -78,7 +84,7 @@ impl Acceptor {
         Ok(Self {
             handshakes: TlsAcceptor::from(Arc::new(config)),
             certificates,
-            reload_interval: tls.reload_interval,
+            by: (tls.clone(), http2),
         })
     }
 
@@ -90,21 +96,29 @@ impl Acceptor {
         self.handshakes.accept(io)
     }
 
-    /// Follows the files for ever.
-    pub(super) async fn reload(self) -> ! {
-        let mut interval =
-            tokio::time::interval(self.reload_interval.max(Duration::from_millis(1)));
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // The first tick comes at once, and everything is just loaded.
-        interval.tick().await;
-        loop {
-            interval.tick().await;
-            let certificates = Arc::clone(&self.certificates);
-            // Files may lie on a network; a worker must not wait for them.
-            let reloaded = tokio::task::spawn_blocking(move || certificates.reload()).await;
-            if let Ok(Err(error)) = reloaded {
-                tracing::error!(%error, "certificates not reloaded; the old ones stay");
-            }
+    /// Whether it was made of these settings.
+    pub(super) fn is_by(&self, tls: &Tls, http2: bool) -> bool {
+        self.by.0 == *tls && self.by.1 == http2
+    }
+
+    /// Looks at the files now.
+    pub(super) fn look(&self) -> Result<(), TlsError> {
+        self.certificates.reload()
+    }
+}
+
+/// Follows the files of a listener's certificates for ever, whichever they come to be.
+pub(super) async fn follow(manner: Arc<ArcSwap<Manner>>) -> ! {
+    loop {
+        let interval = manner.load().tls.as_ref().map(|tls| tls.by.0.reload_interval);
+        // Everything was just loaded.
+        let interval = interval.unwrap_or(LOOK_EVERY).max(Duration::from_millis(1));
+        tokio::time::sleep(interval).await;
+        let Some(acceptor) = manner.load().tls.clone() else { continue };
+        // Files may lie on a network; a worker must not wait for them.
+        let looked = tokio::task::spawn_blocking(move || acceptor.look()).await;
+        if let Ok(Err(error)) = looked {
+            tracing::error!(%error, "certificates not reloaded; the old ones stay");
         }
     }
 }

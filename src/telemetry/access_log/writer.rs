@@ -80,7 +80,10 @@ impl Writer {
                         let _ = done.send(());
                         return;
                     }
-                    Err(_) => return,
+                    Err(_) => {
+                        // Nobody logs any more; what they did may still wait.
+                        return self.write(records.try_iter().take(CAPACITY));
+                    }
                 },
             }
         }

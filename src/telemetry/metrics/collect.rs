@@ -145,7 +145,7 @@ fn asked(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Error
     for (name, values) in families {
         let Some(first) = values.first() else { continue };
         let kind = match first.read {
-            Read::Gauge(_) => MetricType::Gauge,
+            Read::Gauge(_) | Read::Gauges(..) => MetricType::Gauge,
             Read::Counter(_) => MetricType::Counter,
         };
         let mut family = encoder.encode_descriptor(name, first.help, None, kind)?;
@@ -163,6 +163,9 @@ fn asked(metrics: &Metrics, encoder: &mut DescriptorEncoder) -> Result<(), Error
 fn one(metric: &mut MetricEncoder, read: &Read) -> Result<(), Error> {
     match read {
         Read::Gauge(read) => metric.encode_gauge(&read()),
+        Read::Gauges(label, read) => read().into_iter().try_for_each(|(name, value)| {
+            metric.encode_family(&[(*label, name)])?.encode_gauge(&value)
+        }),
         Read::Counter(read) => counter(metric, read()),
     }
 }

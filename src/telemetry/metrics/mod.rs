@@ -224,6 +224,7 @@ struct Asked {
 /// How a value is read, and what kind it is.
 enum Read {
     Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+    Gauges(&'static str, Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>),
     Counter(Box<dyn Fn() -> u64 + Send + Sync>),
 }
 
@@ -246,20 +247,17 @@ impl Metrics {
     where
         F: Fn() -> f64 + Send + Sync + 'static,
     {
-        self.gauge_with(name, help, Vec::new(), read);
+        let read = Read::Gauge(Box::new(read));
+        self.ask(Asked { name, help, labels: Vec::new(), read });
     }
 
-    /// Registers a gauge with labels; gauges of one name form one family.
-    pub fn gauge_with<F>(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        labels: Vec<(&'static str, String)>,
-        read: F,
-    ) where
-        F: Fn() -> f64 + Send + Sync + 'static,
+    /// Registers gauges for the values of a label, which may be others at every scrape.
+    pub fn gauges<F>(&self, name: &'static str, help: &'static str, label: &'static str, read: F)
+    where
+        F: Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
     {
-        self.ask(Asked { name, help, labels, read: Read::Gauge(Box::new(read)) });
+        let read = Read::Gauges(label, Box::new(read));
+        self.ask(Asked { name, help, labels: Vec::new(), read });
     }
 
     /// Registers a counter that is kept elsewhere and read at every scrape. The name has no
@@ -268,8 +266,20 @@ impl Metrics {
     where
         F: Fn() -> u64 + Send + Sync + 'static,
     {
-        let read = Read::Counter(Box::new(read));
-        self.ask(Asked { name, help, labels: Vec::new(), read });
+        self.counter_with(name, help, Vec::new(), read);
+    }
+
+    /// Registers a counter with labels; counters of one name form one family.
+    pub fn counter_with<F>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: Vec<(&'static str, String)>,
+        read: F,
+    ) where
+        F: Fn() -> u64 + Send + Sync + 'static,
+    {
+        self.ask(Asked { name, help, labels, read: Read::Counter(Box::new(read)) });
     }
 
     fn ask(&self, asked: Asked) {
@@ -345,10 +355,10 @@ mod tests {
         let detail = Some(Detail::Error(ErrorKind::DnsFailed));
         metrics.core(0).record(&recorded(&Outcome { detail, ..Outcome::default() }));
         metrics.gauge("seawall_memory_used_bytes", "Bytes used", || 42.0);
-        for name in ["one", "two"] {
-            let labels = vec![("upstream", name.to_owned())];
-            metrics.gauge_with("seawall_upstream_idle", "Idle connections", labels, || 1.0);
-        }
+        metrics.gauges("seawall_upstream_idle", "Idle connections", "upstream", || {
+            ["one", "two"].map(|name| (name.to_owned(), 1.0)).into()
+        });
+        metrics.gauges("seawall_none", "Nothing yet", "upstream", Vec::new);
         metrics.counter("seawall_dropped", "Dropped", || 7);
         let text = metrics.encode();
         for line in [

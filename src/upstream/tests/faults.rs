@@ -155,6 +155,6 @@ async fn an_origin_that_refuses_is_a_failed_connect() {
 
 #[tokio::test]
 async fn an_unknown_upstream_is_our_own_fault() {
-    let origins = Origins::new(&[], &Arc::new(Shared::new(&[]).expect("nothing to set up")));
+    let origins = Origins::new(&Shared::new(&[]).expect("nothing to set up"));
     assert_eq!(fetch(&origins, get()).await, Err(ErrorKind::Internal));
 }

@@ -90,7 +90,7 @@ impl Peer {
 
 fn origins(config: &Config) -> Origins {
     let configs = std::slice::from_ref(config);
-    Origins::new(configs, &Arc::new(Shared::new(configs).expect("valid settings")))
+    Origins::new(&Shared::new(configs).expect("valid settings"))
 }
 
 fn request(method: &str, content: Option<&'static str>) -> OriginRequest {

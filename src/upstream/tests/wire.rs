@@ -169,7 +169,7 @@ async fn a_large_body_passes_whole_and_no_faster_than_it_is_read() {
 
 #[test]
 fn a_sending_future_is_not_a_burden_to_move() {
-    let origins = Origins::new(&[], &Arc::new(Shared::new(&[]).expect("nothing to set up")));
+    let origins = Origins::new(&Shared::new(&[]).expect("nothing to set up"));
     let size = size_of_val(&origins.send(0, get()));
     assert!(size <= 6 << 10, "{size}");
 }

@@ -1,0 +1,133 @@
+//! The values that are asked for when metrics are scraped.
+
+use std::sync::{Arc, Mutex};
+
+use super::node::{State, lock};
+use crate::cache;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+use crate::upstream::{Origins, UpstreamStats};
+
+pub(super) fn register(
+    metrics: &Metrics,
+    cache: &Arc<cache::Shared>,
+    shutdown: &Shutdown,
+    state: &Arc<Mutex<State>>,
+) {
+    memory(metrics, cache);
+    work(metrics, cache, shutdown);
+    upstreams(metrics, state);
+    config(metrics, state);
+}
+
+fn memory(metrics: &Metrics, cache: &Arc<cache::Shared>) {
+    let budget = cache.memory().budget().clone();
+    let limit = budget.limit() as f64;
+    metrics.gauge("seawall_memory_limit_bytes", "Memory budget", move || limit);
+    metrics.gauge("seawall_memory_used_bytes", "Memory charged to the budget", move || {
+        budget.used() as f64
+    });
+    let shared = Arc::clone(cache);
+    metrics.gauge("seawall_keys", "Keys stored", move || shared.memory().keys() as f64);
+    let shared = Arc::clone(cache);
+    metrics.counter("seawall_evictions", "Keys evicted for want of memory", move || {
+        shared.memory().evictions()
+    });
+    let shared = Arc::clone(cache);
+    metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
+        shared.memory().turned_away()
+    });
+}
+
+fn work(metrics: &Metrics, cache: &Arc<cache::Shared>, shutdown: &Shutdown) {
+    let shared = Arc::clone(cache);
+    metrics
+        .gauge("seawall_flights", "Fetches that others may join", move || shared.flights() as f64);
+    let background = shutdown.background().clone();
+    metrics.gauge(
+        "seawall_background_tasks",
+        "Fills, refreshes and tunnels under way",
+        move || background.len() as f64,
+    );
+    let shared = Arc::clone(cache);
+    metrics.gauge(
+        "seawall_requests_waiting",
+        "Requests that wait for an origin's answer, their own or another's",
+        move || shared.waiting() as f64,
+    );
+}
+
+/// Those of the upstreams in force; one that a reload has replaced is no longer shown.
+fn upstreams(metrics: &Metrics, state: &Arc<Mutex<State>>) {
+    let connections = |name, help, read: fn(&UpstreamStats) -> u64| {
+        let state = Arc::clone(state);
+        metrics.gauges(name, help, "upstream", move || {
+            let state = lock(&state);
+            let cores: Vec<_> = state.current.origins.iter().map(Origins::stats).collect();
+            let sum =
+                |index| cores.iter().filter_map(|core| core.get(index)).map(read).sum::<u64>();
+            let configs = state.current.shared.configs().iter().enumerate();
+            configs.map(|(index, config)| (config.name.clone(), sum(index) as f64)).collect()
+        });
+    };
+    connections("seawall_upstream_connections_open", "Open connections to the upstream", |stats| {
+        stats.open
+    });
+    connections("seawall_upstream_connections_idle", "Idle connections to the upstream", |stats| {
+        stats.idle
+    });
+    let state = Arc::clone(state);
+    metrics.gauges(
+        "seawall_upstream_requests",
+        "Requests with the upstream, until their responses have been read",
+        "upstream",
+        move || {
+            let shared = Arc::clone(&lock(&state).current.shared);
+            let configs = shared.configs().iter().enumerate();
+            configs
+                .map(|(index, config)| (config.name.clone(), shared.requests(index) as f64))
+                .collect()
+        },
+    );
+}
+
+/// The configuration and the logs.
+fn config(metrics: &Metrics, state: &Arc<Mutex<State>>) {
+    let dropped = Arc::clone(state);
+    metrics.counter("seawall_access_log_dropped", "Access log lines dropped", move || {
+        lock(&dropped).dropped()
+    });
+    let reloads = |result: &str, read: fn(&State) -> u64| {
+        let state = Arc::clone(state);
+        metrics.counter_with(
+            "seawall_config_reloads",
+            "Reloads of the configuration",
+            vec![("result", result.to_owned())],
+            move || read(&lock(&state)),
+        );
+    };
+    reloads("success", |state| state.taken);
+    reloads("failure", |state| state.refused);
+    let gauge = |name, help, read: fn(&State) -> f64| {
+        let state = Arc::clone(state);
+        metrics.gauge(name, help, move || read(&lock(&state)));
+    };
+    gauge(
+        "seawall_config_last_reload_successful",
+        "Whether the configuration's last reload was taken (1) or refused (0)",
+        |state| f64::from(u8::from(state.config.last_reload_successful)),
+    );
+    gauge(
+        "seawall_config_loaded_timestamp_seconds",
+        "When the configuration in force was read",
+        |state| state.config.loaded_at as f64,
+    );
+    gauge("seawall_config_generation", "The number of the configuration in force", |state| {
+        state.config.generation as f64
+    });
+    gauge(
+        "seawall_config_restart_needed",
+        "Settings in the file that wait for a restart",
+        |state| state.config.needs_restart.len() as f64,
+    );
+}

@@ -1,0 +1,82 @@
+//! Which settings the reading of a response depended on when it was stored.
+//!
+//! Lifetimes and windows are worked out at each use, so that they follow the settings. Which field
+//! speaks, and whether a cookie may be kept, is decided once: a response for which that has changed
+//! since, by a reload or because another rule stored it, is fetched again.
+
+use http::header::SET_COOKIE;
+
+use super::overrides::Overrides;
+use super::stored_head::StoredHead;
+use crate::headers::{
+    CDN_CACHE_CONTROL, SEAWALL_CACHE_CONTROL, SURROGATE_CONTROL, X_ACCEL_EXPIRES,
+};
+
+const TARGETED: u8 = 1;
+const SURROGATE: u8 = 1 << 1;
+const ACCEL: u8 = 1 << 2;
+const COOKIE: u8 = 1 << 3;
+
+/// The settings that mattered for one response, and what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Of the settings below, those that are about a field of this response.
+    concerned: u8,
+    settings: u8,
+}
+
+impl Reading {
+    /// Of what has come to be stored.
+    pub(super) fn new(stored: &StoredHead, overrides: &Overrides) -> Self {
+        let has = |name, bit| if stored.has(name) { bit } else { 0 };
+        let concerned = has(&CDN_CACHE_CONTROL, TARGETED)
+            | has(&SEAWALL_CACHE_CONTROL, TARGETED)
+            | has(&SURROGATE_CONTROL, SURROGATE)
+            | has(&X_ACCEL_EXPIRES, ACCEL)
+            | has(&SET_COOKIE, COOKIE);
+        Self { concerned, settings: settings(overrides) }
+    }
+
+    /// Whether it would be read in the same way today.
+    pub(super) fn is_todays(self, overrides: &Overrides) -> bool {
+        (self.settings ^ settings(overrides)) & self.concerned == 0
+    }
+}
+
+fn settings(overrides: &Overrides) -> u8 {
+    let bit = |on, bit| if on { bit } else { 0 };
+    bit(overrides.targeted, TARGETED)
+        | bit(overrides.surrogate_control, SURROGATE)
+        | bit(overrides.x_accel_expires, ACCEL)
+        | bit(overrides.store_set_cookie, COOKIE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::{reuse_at, stored};
+    use crate::policy::{Reason, Reuse};
+
+    #[test]
+    fn what_would_be_read_otherwise_today_is_not_used() {
+        let plain = Overrides::default();
+        let changed = Reuse::Unusable(Reason::SettingsChanged);
+        let control = ("cache-control", "max-age=60");
+        for (field, then) in [
+            (("cdn-cache-control", "no-store"), Overrides { targeted: false, ..plain.clone() }),
+            (("seawall-cache-control", "private"), Overrides { targeted: false, ..plain.clone() }),
+            (
+                ("surrogate-control", "max-age=9"),
+                Overrides { surrogate_control: true, ..plain.clone() },
+            ),
+            (("x-accel-expires", "9"), Overrides { x_accel_expires: true, ..plain.clone() }),
+            (("set-cookie", "a=b"), Overrides { store_set_cookie: true, ..plain.clone() }),
+        ] {
+            let head = stored(200, &[control, field], &then);
+            assert_eq!(reuse_at(&head, &then, 1), Reuse::Fresh, "{field:?}");
+            assert_eq!(reuse_at(&head, &plain, 1), changed, "{field:?}");
+            let unconcerned = stored(200, &[control], &then);
+            assert_eq!(reuse_at(&unconcerned, &plain, 1), Reuse::Fresh, "{field:?}");
+        }
+    }
+}
