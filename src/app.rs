@@ -16,7 +16,7 @@ use crate::limit::{ClientLimit, Limit};
 use crate::proxy::{self, ErrorPages, Observer, OriginService, stack};
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
-use crate::store::Memory;
+use crate::store::{self, Memory};
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::{AccessLog, OpenError};
 use crate::upstream::{self, Origins, SetupError};
@@ -246,6 +246,11 @@ fn register(
     metrics.counter("seawall_evictions", "Keys evicted for want of memory", move || {
         shared.memory().evictions()
     });
+    for kind in store::Kind::ALL {
+        let (shared, labels) = (Arc::clone(cache), vec![("kind", kind.word().to_owned())]);
+        let read = move || shared.memory().purges(kind);
+        metrics.counter_with("seawall_purges", "Purges, by what they cover", labels, read);
+    }
     let shared = Arc::clone(cache);
     metrics
         .gauge("seawall_flights", "Fetches that others may join", move || shared.flights() as f64);

@@ -55,6 +55,7 @@ mod stale;
 mod status;
 mod streaming;
 mod support;
+mod tags;
 mod targeted;
 mod targets;
 mod tidy;

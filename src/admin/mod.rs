@@ -28,8 +28,8 @@ use crate::error::ProxyError;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// Bytes of a request's body; a purge needs a few hundred.
-const MOST_BODY_BYTES: usize = 64 * 1024;
+/// Bytes of a request's body: a purge of thousands of tags.
+const MOST_BODY_BYTES: usize = 256 * 1024;
 
 /// How long that body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -198,8 +198,8 @@ impl State {
             }
         };
         match purge::parse(&text) {
-            Ok((scope, mode)) => {
-                let sequence = self.cache.memory().purge(scope, mode);
+            Ok((scopes, mode)) => {
+                let sequence = self.cache.memory().purge_each(scopes, mode);
                 Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
             }
             Err(fault) => {
@@ -250,7 +250,8 @@ Seawall's admin API
   GET  /readyz   whether it takes traffic (503 while it drains)
   GET  /metrics  counters, gauges and histograms for Prometheus
   GET  /stats    memory, keys, flights, as JSON
-  POST /purge    {\"kind\": \"url\" | \"prefix\" | \"all\", \"value\": \"https://…\", \"mode\": \"soft\" | \"hard\"}
+  POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
+                 {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"}
 ";
 
 #[cfg(test)]

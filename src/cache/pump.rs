@@ -42,8 +42,8 @@ pub(super) struct Deposit {
     pub(super) shared: Arc<Shared>,
     pub(super) key: CacheKey,
     pub(super) head: StoredHead,
-    /// The purge sequence at which the fetch began.
-    pub(super) sequence: u64,
+    /// When the fetch began, in the sequence of purges, and what the response can be purged by.
+    pub(super) stamp: Stamp,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
     /// For a partial response: where its body belongs, and what it may be combined with.
@@ -142,8 +142,8 @@ impl Deposit {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&self.head, blocks),
         };
-        let stored = content
-            .and_then(|content| self.shared.seal(&self.key, self.head, content, self.sequence));
+        let stored =
+            content.and_then(|content| self.shared.seal(&self.key, self.head, content, self.stamp));
         stored.is_some_and(|stored| self.shared.memory.insert(&self.key, &stored))
     }
 }
@@ -155,11 +155,11 @@ impl Shared {
         key: &CacheKey,
         head: StoredHead,
         content: Content,
-        sequence: u64,
+        stamp: Stamp,
     ) -> Option<Arc<StoredResponse>> {
-        let cost = StoredResponse::cost(&head, key.as_str().len());
+        let cost = StoredResponse::cost(&head, &stamp, key.as_str().len());
         let charge = self.memory.charge(cost)?;
-        Some(Arc::new(StoredResponse::new(head, content, Stamp::new(sequence), charge)))
+        Some(Arc::new(StoredResponse::new(head, content, stamp, charge)))
     }
 }
 
@@ -197,11 +197,11 @@ mod tests {
         let times = ResponseTimes { request_at: now, response_at: now };
         let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
         let limits = Limits { max_object_size: 1 << 20, window: 1 << 16, stall_timeout: grace };
-        let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
+        let filling = Filling { head: head.clone(), stamp: Stamp::new(0, None) };
         let (_fill, writer) = Fill::new(filling, None, limits);
         let key = crate::key::Target::parse("http://h/").expect("a URL").key();
-        let deposit =
-            Deposit { shared, key, head, sequence: 0, replaces_since: None, partial: None };
+        let stamp = Stamp::new(0, None);
+        let deposit = Deposit { shared, key, head, stamp, replaces_since: None, partial: None };
         let body = Body::stream(StreamBody::new(drops));
         Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }
     }

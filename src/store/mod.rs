@@ -1,6 +1,7 @@
 //! The memory tier: what is stored, what it may cost, and what purges have made of it.
 
 mod config;
+mod labels;
 pub mod memory;
 pub mod response;
 pub mod stamps;
@@ -8,4 +9,4 @@ pub mod stamps;
 pub use config::Config;
 pub use memory::Memory;
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
-pub use stamps::{Mode, Scope, Stamp, Standing};
+pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

@@ -111,6 +111,16 @@ const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.tags]",
+        &[
+            "spaced = [\"x-tags\"]",
+            "listed = [\"x-tags\"]",
+            "groups = false",
+            "add = [\"a:{path.1}\"]",
+            "expose = true",
+        ],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",

@@ -268,8 +268,20 @@ impl Metrics {
     where
         F: Fn() -> u64 + Send + Sync + 'static,
     {
-        let read = Read::Counter(Box::new(read));
-        self.ask(Asked { name, help, labels: Vec::new(), read });
+        self.counter_with(name, help, Vec::new(), read);
+    }
+
+    /// The same with labels; counters of one name form one family.
+    pub fn counter_with<F>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: Vec<(&'static str, String)>,
+        read: F,
+    ) where
+        F: Fn() -> u64 + Send + Sync + 'static,
+    {
+        self.ask(Asked { name, help, labels, read: Read::Counter(Box::new(read)) });
     }
 
     fn ask(&self, asked: Asked) {
