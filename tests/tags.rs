@@ -130,6 +130,8 @@ async fn clients_get_no_tags_unless_a_rule_exposes_them() {
         }
         assert_eq!(response.field("cache-groups"), Some("\"g\""), "it is for all caches");
     }
+    let upgrade = get("/x").with("Connection", "upgrade").with("Upgrade", "websocket");
+    assert_eq!(proxy.send(&upgrade).await.field("surrogate-key"), None, "nor past the cache");
     proxy.purge("url", "http://example.test/", "soft").await;
     assert_eq!(proxy.get("/").await.field("surrogate-key"), None, "nor after a validation");
     for _ in 0..2 {

@@ -6,7 +6,6 @@ use http::header::{AUTHORIZATION, DATE, SET_COOKIE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::keep::hide_tags;
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
 use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
@@ -288,7 +287,7 @@ impl Conclusion<'_> {
 
     /// The response is this client's alone.
     pub(super) fn pass(mut self, mut head: ResponseHead, body: Body, reason: Reason) -> Concluded {
-        hide_tags(self.job, &mut head.headers);
+        self.job.config.tags.hide(&mut head.headers);
         if matches!(head.status.as_u16(), 502..=504) {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));

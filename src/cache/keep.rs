@@ -11,7 +11,7 @@ use super::conclude::{Concluded, Conclusion};
 use super::fill::{Fill, Limits};
 use super::partial::{self, PartialDeposit};
 use super::pump::{Deposit, Pump};
-use super::{Filling, Job, respond};
+use super::{Filling, respond};
 use crate::body::Body;
 use crate::budget::Charge;
 use crate::coalesce::FlightOutcome;
@@ -60,7 +60,7 @@ impl Conclusion<'_> {
             ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
             ..self.outcome(head.status, self.plan.reason)
         };
-        hide_tags(job, &mut head.headers);
+        job.config.tags.hide(&mut head.headers);
         // Before it is announced: this request's reader keeps the fill wanted.
         let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
         let key = job.target.key();
@@ -189,13 +189,6 @@ impl Conclusion<'_> {
                 self.started.sequence = sequence;
             }
         }
-    }
-}
-
-/// Takes what is only for us out of a response for a client.
-pub(super) fn hide_tags(job: &Job, headers: &mut HeaderMap) {
-    for name in job.config.tags.hidden() {
-        headers.remove(name);
     }
 }
 

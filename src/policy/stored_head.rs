@@ -116,10 +116,12 @@ impl StoredHead {
 
     /// The same head, of which clients do not get the fields with these names.
     #[must_use]
-    pub fn hiding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName> + Clone) -> Self {
-        for index in 0..self.fields.len() {
-            let field = self.fields[index];
-            self.fields[index].hidden = names.clone().any(|name| self.is_named(field, name));
+    pub fn hiding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        for name in names {
+            for index in 0..self.fields.len() {
+                let is_named = self.is_named(self.fields[index], name);
+                self.fields[index].hidden |= is_named;
+            }
         }
         self
     }

@@ -178,7 +178,7 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] = &["tls", "upstream", "key"];
+const ELSEWHERE: &[&str] = &["tls", "upstream", "key", "tags"];
 
 #[test]
 fn every_key_changes_something_of_its_own() {

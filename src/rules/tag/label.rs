@@ -35,11 +35,12 @@ pub enum LabelError {
 }
 
 impl Label {
-    /// A tag.
+    /// A tag; space around it does not count.
     ///
     /// # Errors
     /// When no response can have it.
     pub fn tag(name: &[u8]) -> Result<Self, LabelError> {
+        let name = name.trim_ascii();
         checked(name)?;
         Ok(Self(name.into()))
     }
@@ -82,7 +83,10 @@ fn checked(name: &[u8]) -> Result<(), LabelError> {
     match name {
         [] => Err(LabelError::Empty),
         _ if name.len() > MAX_LEN => Err(LabelError::TooLong),
-        _ if name.iter().any(u8::is_ascii_control) => Err(LabelError::Control),
+        // A tab may stand in a field's value (RFC 9110 §5.5).
+        _ if name.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') => {
+            Err(LabelError::Control)
+        }
         _ => Ok(()),
     }
 }
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn what_no_response_can_have_is_refused() {
         for (name, error) in [
-            (String::new(), LabelError::Empty),
+            (" ".to_owned(), LabelError::Empty),
             ("a".repeat(1025), LabelError::TooLong),
             ("http://h\na".to_owned(), LabelError::Control),
         ] {

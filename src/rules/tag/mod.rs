@@ -3,7 +3,7 @@
 mod label;
 mod template;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 pub use label::{Label, LabelError, Labels, TooManyTags};
@@ -73,9 +73,16 @@ impl TagRules {
         Ok(Labels::new(collected))
     }
 
+    /// Takes the fields that clients do not get out of a response.
+    pub fn hide(&self, headers: &mut HeaderMap) {
+        for name in self.hidden() {
+            headers.remove(name);
+        }
+    }
+
     /// The fields that clients do not get. `Cache-Groups` is not among them: it is for every cache
     /// on the way.
-    pub fn hidden(&self) -> impl Iterator<Item = &HeaderName> + Clone {
+    pub fn hidden(&self) -> impl Iterator<Item = &HeaderName> {
         let hidden = if self.expose { 0 } else { usize::MAX };
         self.spaced.iter().chain(&self.listed).take(hidden)
     }
@@ -89,8 +96,6 @@ pub fn tags(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
     use crate::policy::testing::headers;
 
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn more_than_are_kept_are_an_error() {
-        let many: String = (0..5000).map(|number| format!("{number} ")).collect();
+        let many = "a ".repeat(5000);
         assert_eq!(labels(&TagRules::default(), &headers(&[("xkey", &many)])), Err(TooManyTags));
     }
 
