@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
+use seawall::rules::{Label, LabelError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,6 +107,7 @@ const PURGE_EXAMPLES: &str = "\
 Examples:
   seawall purge --url https://example.com/news
   seawall purge --prefix https://example.com/news --hard
+  seawall purge --tag product:7 --tag start-page
   seawall purge --all --admin http://127.0.0.1:9180";
 
 /// Purge what a running Seawall has stored, in all variants.
@@ -114,7 +116,7 @@ Examples:
 /// serve it until then. A hard purge removes it.
 #[derive(Debug, Args)]
 #[command(after_help = PURGE_EXAMPLES)]
-#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "all"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "tags", "groups", "all"]))]
 pub(crate) struct Purge {
     /// One URL, as clients ask for it.
     #[arg(long, value_name = "URL", value_parser = absolute_url)]
@@ -124,9 +126,25 @@ pub(crate) struct Purge {
     #[arg(long, value_name = "URL", value_parser = absolute_url)]
     pub(crate) prefix: Option<String>,
 
+    /// Every response with this tag; repeat it for more.
+    #[arg(long = "tag", value_name = "TAG", value_parser = tag)]
+    pub(crate) tags: Vec<String>,
+
+    /// Every response in this cache group of --origin (RFC 9875); repeat it for more.
+    #[arg(long = "group", value_name = "GROUP", value_parser = tag, requires = "origin")]
+    pub(crate) groups: Vec<String>,
+
+    /// Whose groups: any URL of the origin, as clients ask for it.
+    #[arg(long, value_name = "URL", value_parser = absolute_url, requires = "groups")]
+    pub(crate) origin: Option<String>,
+
     /// Everything.
     #[arg(long)]
     pub(crate) all: bool,
+
+    /// Make stale: so it is if nothing is said.
+    #[arg(long, conflicts_with = "hard")]
+    pub(crate) soft: bool,
 
     /// Remove, instead of making stale.
     #[arg(long)]
@@ -167,6 +185,11 @@ pub(crate) struct AdminAccess {
 /// What the node would refuse is refused here, before anything is sent.
 fn absolute_url(text: &str) -> Result<String, TargetError> {
     Target::parse(text).map(|_| text.to_owned())
+}
+
+/// A tag or group that a response can have.
+fn tag(text: &str) -> Result<String, LabelError> {
+    Label::tag(text.as_bytes()).map(|_| text.to_owned())
 }
 
 /// Run a small origin with Seawall in front of it, and show what the cache does.

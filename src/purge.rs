@@ -9,9 +9,16 @@ use crate::cli::Purge;
 /// What `POST /purge` is sent.
 #[derive(Debug, Serialize)]
 struct Order<'a> {
-    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
     mode: &'static str,
 }
 
@@ -39,18 +46,24 @@ fn done(order: &Order<'_>, status: StatusCode, answer: &[u8]) -> Result<String, 
 
 fn order(purge: &Purge) -> Order<'_> {
     let (kind, value) = match (&purge.url, &purge.prefix) {
-        (Some(url), _) => ("url", Some(url.as_str())),
-        (None, Some(prefix)) => ("prefix", Some(prefix.as_str())),
-        (None, None) => ("all", None),
+        (Some(url), _) => (Some("url"), Some(url.as_str())),
+        (None, Some(prefix)) => (Some("prefix"), Some(prefix.as_str())),
+        (None, None) => (purge.all.then_some("all"), None),
     };
-    Order { kind, value, mode: if purge.hard { "hard" } else { "soft" } }
+    let Purge { tags, groups, origin, .. } = purge;
+    let mode = if purge.hard { "hard" } else { "soft" };
+    Order { kind, value, tags, groups, origin: origin.as_deref(), mode }
 }
 
 fn sentence(order: &Order<'_>, sequence: u64) -> String {
     let what = match (order.kind, order.value) {
-        ("prefix", Some(prefix)) => format!("everything below {prefix}"),
+        (Some("prefix"), Some(prefix)) => format!("everything below {prefix}"),
         (_, Some(url)) => url.to_owned(),
-        (_, None) => "everything".to_owned(),
+        (Some(_), None) => "everything".to_owned(),
+        (None, None) => match order.origin {
+            Some(origin) => format!("what is in {} of {origin}", order.groups.join(", ")),
+            None => format!("what has {}", order.tags.join(", ")),
+        },
     };
     let how = if order.mode == "hard" { "removed" } else { "made stale" };
     format!("{what}: {how} (purge {sequence})")
@@ -119,6 +132,13 @@ mod tests {
         let (done, order) = purge("--all --token secret", 200, r#"{"sequence":8,"more":1}"#).await;
         assert_eq!(done.unwrap(), "everything: made stale (purge 8)");
         assert_eq!(order, r#"{"kind":"all","mode":"soft"} Some("Bearer secret")"#);
+        let (done, order) = purge("--tag a --tag b --soft", 200, r#"{"sequence":9}"#).await;
+        assert_eq!(done.unwrap(), "what has a, b: made stale (purge 9)");
+        assert_eq!(order, r#"{"tags":["a","b"],"mode":"soft"} None"#);
+        let grouped = "--group g --origin http://a.test --hard";
+        let (done, order) = purge(grouped, 200, r#"{"sequence":9}"#).await;
+        assert_eq!(done.unwrap(), "what is in g of http://a.test: removed (purge 9)");
+        assert_eq!(order, r#"{"groups":["g"],"origin":"http://a.test","mode":"hard"} None"#);
     }
 
     #[tokio::test]

@@ -223,7 +223,7 @@ async fn an_unknown_transfer_coding_may_be_read_to_the_end_where_configured() {
 
 #[tokio::test]
 async fn too_large_a_response_head_is_a_502() {
-    let large = ok("body").with("X-Large", "x".repeat(100_000));
+    let large = ok("body").with("X-Large", "x".repeat(140_000));
     let (_origin, proxy) = stage(large).await;
     let response = proxy.get("/").await;
     assert_eq!(response.status, 502);

@@ -56,6 +56,7 @@ mod stale;
 mod status;
 mod streaming;
 mod support;
+mod tags;
 mod targeted;
 mod targets;
 mod tidy;

@@ -29,8 +29,8 @@ use crate::error::ProxyError;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// Bytes of a request's body; a purge needs a few hundred.
-const MOST_BODY_BYTES: usize = 64 * 1024;
+/// Bytes of a request's body: a purge of thousands of tags.
+const MOST_BODY_BYTES: usize = 256 * 1024;
 
 /// How long that body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -211,8 +211,8 @@ impl State {
             }
         };
         match purge::parse(&text) {
-            Ok((scope, mode)) => {
-                let sequence = self.cache.memory().purge(scope, mode);
+            Ok((scopes, mode)) => {
+                let sequence = self.cache.memory().purge_each(scopes, mode);
                 Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
             }
             Err(fault) => {
@@ -264,7 +264,8 @@ Seawall's admin API
   GET  /metrics  counters, gauges and histograms for Prometheus
   GET  /stats    memory, keys, flights, configuration, as JSON
   POST /reload   reads the configuration again; what was in force stays where it has a fault
-  POST /purge    {\"kind\": \"url\" | \"prefix\" | \"all\", \"value\": \"https://…\", \"mode\": \"soft\" | \"hard\"}
+  POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
+                 {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"}
 ";
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::node::{State, lock};
 use crate::cache;
 use crate::shutdown::Shutdown;
+use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{Origins, UpstreamStats};
 
@@ -33,6 +34,11 @@ fn memory(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     metrics.counter("seawall_evictions", "Keys evicted for want of memory", move || {
         shared.memory().evictions()
     });
+    for kind in store::Kind::ALL {
+        let (shared, labels) = (Arc::clone(cache), vec![("kind", kind.word().to_owned())]);
+        let read = move || shared.memory().purges(kind);
+        metrics.counter_with("seawall_purges", "Purges, by what they cover", labels, read);
+    }
     let shared = Arc::clone(cache);
     metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
         shared.memory().turned_away()

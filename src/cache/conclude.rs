@@ -19,7 +19,7 @@ use crate::policy::{
     self, HeadVerdict, Precondition, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant,
     Storability, StoredHead, Validity, reuse,
 };
-use crate::store::{Insertion, StoredResponse};
+use crate::store::{Insertion, Stamp, Standing, StoredResponse};
 
 /// The origin's answer, or why there is none.
 pub(super) type Answer = Result<http::Response<Body>, ProxyError>;
@@ -237,11 +237,16 @@ impl Conclusion<'_> {
         let key = job.target.key();
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
-        let verdict = head.storable(&job.facts(), policy);
+        let head = head.hiding(job.config.tags.hidden());
+        let (verdict, stamp) = match self.updated_stamp(stored, &head) {
+            Ok(stamp) => (head.storable(&job.facts(), policy), stamp),
+            Err(reason) => (Storability::DoNotStore(reason), None),
+        };
         let content = stored.content.clone();
-        let sequence = self.started.sequence;
         let useless_at = head.expires_from_store_at(policy);
-        let updated = self.shared.seal(&key, head.clone(), content.clone(), sequence, useless_at);
+        let updated = stamp.and_then(|stamp| {
+            self.shared.seal(&key, head.clone(), content.clone(), stamp, useless_at)
+        });
         let now = self.shared.clock.now();
         let kept = match (verdict, updated) {
             (Storability::Store, Some(updated))
@@ -282,8 +287,28 @@ impl Conclusion<'_> {
         Concluded { response: Ok(response), pump: None }
     }
 
+    /// The stamp of `stored` with the head that a validation has given it; `None` where a purge
+    /// during the validation has met a tag that it has lost.
+    fn updated_stamp(
+        &self,
+        stored: &StoredResponse,
+        head: &StoredHead,
+    ) -> Result<Option<Stamp>, Reason> {
+        let (labels, sequence) = (self.labels(head)?, self.started.sequence);
+        let old = stored.stamp.labels();
+        if old != labels.as_ref() {
+            let old = Stamp::new(sequence, old.cloned());
+            let standing = |key: &str| self.shared.memory.standing_outside(key, &old);
+            if self.job.target.with_key_str(standing) != Standing::Valid {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Stamp::new(sequence, labels)))
+    }
+
     /// The response is this client's alone.
-    pub(super) fn pass(mut self, head: ResponseHead, body: Body, reason: Reason) -> Concluded {
+    pub(super) fn pass(mut self, mut head: ResponseHead, body: Body, reason: Reason) -> Concluded {
+        self.job.config.tags.hide(&mut head.headers);
         if matches!(head.status.as_u16(), 502..=504) {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
@@ -372,5 +397,6 @@ const fn of_the_resource(reason: Reason) -> bool {
             | Reason::NoFreshness
             | Reason::MustUnderstand
             | Reason::TooLarge
+            | Reason::TooManyTags
     )
 }

@@ -18,6 +18,7 @@ use crate::coalesce::FlightOutcome;
 use crate::context::Outcome;
 use crate::error::ErrorKind;
 use crate::policy::{self, ContentRange, Reason, Storability, StoredHead};
+use crate::rules::{Label, Labels, TooManyTags};
 use crate::store::{Mode, Scope, Stamp, StoredResponse};
 
 impl Conclusion<'_> {
@@ -29,12 +30,18 @@ impl Conclusion<'_> {
     }
 
     /// Stores what may be stored, if there is room for it; passes on the rest.
-    fn store(mut self, head: ResponseHead, body: Body, verdict: Result<(), Reason>) -> Concluded {
+    fn store(
+        mut self,
+        mut head: ResponseHead,
+        body: Body,
+        verdict: Result<(), Reason>,
+    ) -> Concluded {
         let kept = verdict.and_then(|()| self.reserve(&head)).and_then(|charge| {
             let (stored_head, partial) = self.stored_head(&head)?;
-            Ok((charge, stored_head, partial))
+            let labels = self.labels(&stored_head)?;
+            Ok((charge, stored_head, labels, partial))
         });
-        let (charge, stored_head, partial) = match kept {
+        let (charge, stored_head, labels, partial) = match kept {
             Ok(kept) => kept,
             Err(reason) => return self.pass(head, body, reason),
         };
@@ -45,13 +52,15 @@ impl Conclusion<'_> {
             stall_timeout: job.config.stall_timeout,
         };
         let sequence = self.started.sequence;
-        let filling = Filling { head: stored_head.clone(), stamp: Stamp::new(sequence) };
+        let stamp = || Stamp::new(sequence, labels.clone());
+        let filling = Filling { head: stored_head.clone(), stamp: stamp() };
         let (fill, writer) = Fill::new(filling, content_length(&head.headers), limits);
         let outcome = Outcome {
             stored: true,
             ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
             ..self.outcome(head.status, self.plan.reason)
         };
+        job.config.tags.hide(&mut head.headers);
         // Before it is announced: this request's reader keeps the fill wanted.
         let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
         let key = job.target.key();
@@ -75,9 +84,9 @@ impl Conclusion<'_> {
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
         let useless_at = stored_head.expires_from_store_at(&job.config.policy);
-        let (variant, head) = (self.plan.variant, stored_head);
+        let (variant, head, stamp) = (self.plan.variant, stored_head, stamp());
         let deposit =
-            Deposit { shared, key, variant, head, sequence, replaces_since, useless_at, partial };
+            Deposit { shared, key, variant, head, stamp, replaces_since, useless_at, partial };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
@@ -90,13 +99,22 @@ impl Conclusion<'_> {
         head: &ResponseHead,
     ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
         let (job, times) = (self.job, self.times());
+        let hidden = job.config.tags.hidden();
         if head.status == StatusCode::PARTIAL_CONTENT {
             let placed = partial::place(head, self.plan.stored.as_deref(), job, times);
             let (stored_head, deposit) = placed.ok_or(Reason::PartialUnusable)?;
-            return Ok((stored_head, Some(deposit)));
+            return Ok((stored_head.hiding(hidden), Some(deposit)));
         }
         let policy = &job.config.policy;
-        Ok((StoredHead::new(&job.facts(), head.status, &head.headers, times, policy), None))
+        let new = StoredHead::new(&job.facts(), head.status, &head.headers, times, policy);
+        Ok((new.hiding(hidden), None))
+    }
+
+    /// What the response can be purged by beside its URL.
+    pub(super) fn labels(&self, head: &StoredHead) -> Result<Option<Arc<Labels>>, Reason> {
+        let labels = self.job.config.tags.labels(&self.job.target, |name| head.get_all(name));
+        let labels = labels.map_err(|TooManyTags| Reason::TooManyTags)?;
+        Ok(labels.map(Arc::new))
     }
 
     /// The rest of a representation of which the first part is stored: the client gets both.
@@ -113,6 +131,7 @@ impl Conclusion<'_> {
         let policy = &job.config.policy;
         let complete =
             stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
+        let complete = complete.hiding(job.config.tags.hidden());
         let verdict = allowed(complete.storable(&job.facts(), policy));
         let now = self.shared.clock.now();
         let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
@@ -157,12 +176,16 @@ impl Conclusion<'_> {
         self.shared.memory.charge(bytes).ok_or(Reason::OverBudget)
     }
 
-    /// RFC 9111 §4.4: what an unsafe method has changed is no longer good.
+    /// RFC 9111 §4.4, RFC 9875 §3: what an unsafe method has changed is no longer good.
     fn invalidate(&mut self, head: &ResponseHead) {
         let job = self.job;
         let urls = policy::invalidated(job.method(), head.status, &job.target, &head.headers);
-        for url in urls {
-            let sequence = self.shared.memory.purge(Scope::Url(url), Mode::Hard);
+        let groups = policy::invalidated_groups(job.method(), &head.headers);
+        // A name that no response can have needs no purge.
+        let groups =
+            groups.iter().filter_map(|name| Label::group(&job.target, name.as_bytes()).ok());
+        for scope in urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)) {
+            let sequence = self.shared.memory.purge(scope, Mode::Hard);
             // What this response itself invalidates is older than it; no other purge is.
             if sequence == self.started.sequence + 1 {
                 self.started.sequence = sequence;

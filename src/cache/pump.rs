@@ -44,8 +44,8 @@ pub(super) struct Deposit {
     /// Which variant of the key was asked for; 0 while that is not known.
     pub(super) variant: u64,
     pub(super) head: StoredHead,
-    /// The purge sequence at which the fetch began.
-    pub(super) sequence: u64,
+    /// When the fetch began, in the sequence of purges, and what the response can be purged by.
+    pub(super) stamp: Stamp,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
     /// When the response is of no use any more.
@@ -143,13 +143,13 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, sequence, useless_at, partial, .. } = self;
+        let Self { shared, key, head, stamp, useless_at, partial, .. } = self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
         };
         let sealed =
-            content.and_then(|content| shared.seal(&key, head, content, sequence, useless_at));
+            content.and_then(|content| shared.seal(&key, head, content, stamp, useless_at));
         sealed.is_some_and(|sealed| {
             let now = shared.clock.now();
             shared.memory.insert(&key, &sealed, now) != Insertion::Purged
@@ -164,12 +164,11 @@ impl Shared {
         key: &CacheKey,
         head: StoredHead,
         content: Content,
-        sequence: u64,
+        stamp: Stamp,
         useless_at: Timestamp,
     ) -> Option<Arc<StoredResponse>> {
-        let cost = StoredResponse::cost(&head, key.as_str().len());
+        let cost = StoredResponse::cost(&head, &stamp, key.as_str().len());
         let charge = self.memory.charge(cost)?;
-        let stamp = Stamp::new(sequence);
         Some(Arc::new(StoredResponse::new(head, content, stamp, useless_at, charge)))
     }
 }
@@ -208,7 +207,7 @@ mod tests {
         let times = ResponseTimes { request_at: now, response_at: now };
         let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
         let limits = Limits { max_object_size: 1 << 20, window: 1 << 16, stall_timeout: grace };
-        let filling = Filling { head: head.clone(), stamp: Stamp::new(0) };
+        let filling = Filling { head: head.clone(), stamp: Stamp::new(0, None) };
         let (_fill, writer) = Fill::new(filling, None, limits);
         let key = crate::key::Target::parse("http://h/").expect("a URL").key();
         let deposit = Deposit {
@@ -216,7 +215,7 @@ mod tests {
             key,
             variant: 0,
             head,
-            sequence: 0,
+            stamp: Stamp::new(0, None),
             replaces_since: None,
             useless_at: now,
             partial: None,

@@ -142,9 +142,9 @@ pub(super) fn filling(
     Some(Response { http, outcome })
 }
 
-/// A stored head's fields, with `Age` (RFC 9111 §5.1).
+/// A stored head's fields for a client, with `Age` (RFC 9111 §5.1).
 pub(super) fn head_fields(head: &StoredHead, now: Timestamp) -> HeaderMap {
-    let mut headers = head.header_map();
+    let mut headers = head.answer_fields();
     headers.insert(AGE, HeaderValue::from(head.age_seconds(now)));
     headers
 }

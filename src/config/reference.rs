@@ -18,9 +18,10 @@ const HEAD: &str = "\
 
 const WIDTH: usize = 96;
 
-/// Sections without which something else is meant than with their defaults.
-const OPTIONAL: [&str; 5] =
-    ["listener.tls", "rule", "rule.match", "rule.match_response", "rule.key"];
+/// Whether a section with its defaults means something else than none.
+fn is_optional(section: &str) -> bool {
+    section == "listener.tls" || section == "rule" || section.starts_with("rule.")
+}
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
 ///
@@ -29,7 +30,7 @@ const OPTIONAL: [&str; 5] =
 pub fn default_file() -> String {
     let mut file = HEAD.to_owned();
     for section in sections::all() {
-        let unset = OPTIONAL.contains(&section.name);
+        let unset = is_optional(section.name);
         file.push('\n');
         comment(&mut file, section.about);
         let header = match section.name {

@@ -349,6 +349,11 @@ fn faulty_rules_are_placed_and_explained() {
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.path_regex = \"(\"", 3, "unclosed group", ""),
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.method = \"get\"", 3, "not a method", "GET"),
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.header = { \"a b\" = true }", 3, "field name", ""),
+        ("[[rule]]\ntags.spaced = [\"Content-Type\"]", 2, "another meaning", "of its own"),
+        ("[[rule]]\ntags.listed = [\"a b\"]", 2, "not a field name", ""),
+        ("[[rule]]\ntags.add = [\"a:{path.0}\"]", 2, "counted from 1", "{path.2}"),
+        ("[[rule]]\ntags.add = [\"a:{path\"]", 2, "brace", "{path.2}"),
+        ("[[rule]]\ntags.adds = [\"a\"]", 2, "no key `adds`", "did you mean `add`?"),
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.any = []", 3, "matches nothing", ""),
         (
             "[[rule]]\ncache.keep = \"1h\"\nmatch_response.status = 700",

@@ -59,6 +59,8 @@ reasons! {
     PartialUnusable => "partial-unusable";
     /// The body is above `max_object_size`.
     TooLarge => "too-large";
+    /// More tags than are kept of one response: it would outlive the purge of any that is dropped.
+    TooManyTags => "too-many-tags";
     /// The memory budget is full.
     OverBudget => "over-budget";
     /// An earlier answer could not be shared, so this one was not waited for.

@@ -56,6 +56,8 @@ type Fields = SmallVec<[Field; 8]>;
 #[derive(Clone, Copy, Debug)]
 struct Field {
     name: NameId,
+    /// Clients do not get it.
+    hidden: bool,
     offset: u32,
     value_len: u32,
 }
@@ -122,13 +124,35 @@ impl StoredHead {
         self.facts.status
     }
 
+    /// The same head, of which clients do not get the fields with these names.
+    #[must_use]
+    pub fn hiding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        for name in names {
+            for index in 0..self.fields.len() {
+                let is_named = self.is_named(self.fields[index], name);
+                self.fields[index].hidden |= is_named;
+            }
+        }
+        self
+    }
+
     /// The fields for an answer, without `Age`. Values are slices of the stored block: one
     /// reference count each, nothing is copied.
     #[must_use]
+    pub fn answer_fields(&self) -> HeaderMap {
+        self.fields_where(|field| !field.hidden)
+    }
+
+    /// All fields, those that clients do not get among them.
+    #[must_use]
     pub fn header_map(&self) -> HeaderMap {
+        self.fields_where(|_| true)
+    }
+
+    fn fields_where(&self, wanted: impl Fn(&Field) -> bool) -> HeaderMap {
         let room = self.fields.len() + ADDED_FIELDS;
         let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
-        for field in &self.fields {
+        for field in self.fields.iter().filter(|field| wanted(field)) {
             let Some(value) = self.value(*field) else { continue };
             // Invariant: a block's fields came from one map, so they fit into one.
             let _ = match field.name.name() {
@@ -150,11 +174,15 @@ impl StoredHead {
 
     /// All lines of a field, in order.
     pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = HeaderValue> {
-        let fields = self.fields.iter().filter(move |field| match field.name.name() {
-            Some(known) => known == name,
-            None => self.inline_name_bytes(**field) == Some(name.as_str().as_bytes()),
-        });
+        let fields = self.fields.iter().filter(|field| self.is_named(**field, name));
         fields.filter_map(|field| self.value(*field))
+    }
+
+    fn is_named(&self, field: Field, name: &HeaderName) -> bool {
+        match field.name.name() {
+            Some(known) => known == name,
+            None => self.inline_name_bytes(field) == Some(name.as_str().as_bytes()),
+        }
     }
 
     /// Bytes on the heap: block, table, and the key of `Vary`. The entity tag is a slice of the
@@ -337,7 +365,7 @@ impl Writer {
             self.block.extend_from_slice(name);
         }
         self.block.extend_from_slice(value);
-        self.fields.push(Field { name: id, offset, value_len });
+        self.fields.push(Field { name: id, hidden: false, offset, value_len });
     }
 
     fn finish(mut self) -> (Bytes, Fields) {
@@ -378,6 +406,22 @@ mod tests {
         assert_eq!(head.get(&HeaderName::from_bytes(long.as_bytes()).unwrap()).unwrap(), "value");
         let cookies: Vec<_> = head.get_all(&SET_COOKIE).collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn hidden_fields_stay_for_all_but_clients() {
+        let names = (0..2000).map(|index| format!("x-own-{index}"));
+        let fields: Vec<_> = names.map(|name| (name, "1")).collect();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let more = [fields.as_slice(), &[("x-own-0", "2"), ("date", NOW_DATE)]].concat();
+        // Of those in the table of names, and of those that stand in the head.
+        let hidden =
+            ["x-own-0", "x-own-1999"].map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap());
+        let head = stored(200, &more, &Overrides::default()).hiding(hidden.iter());
+        assert_eq!(head.header_map(), headers(&more));
+        assert_eq!(head.get_all(&hidden[0]).count(), 2);
+        assert_eq!(head.answer_fields().len(), 1999);
+        assert!(hidden.iter().all(|name| !head.answer_fields().contains_key(name)));
     }
 
     #[test]

@@ -17,10 +17,18 @@ use crate::body::Body;
 use crate::cache;
 use crate::context::{Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::rules::{self, Label};
 use crate::store::{Mode, Scope};
 
 /// The field by which a `PURGE` asks for a hard one (`Purge-Mode: hard`).
 static PURGE_MODE: HeaderName = HeaderName::from_static("purge-mode");
+
+/// Fields by which a `PURGE` asks for tags in place of its URL, and what stands between them: the
+/// fields that responses have them in.
+static TAGS: [(HeaderName, u8); 2] = [
+    (HeaderName::from_static("surrogate-key"), b' '),
+    (HeaderName::from_static("cache-tag"), b','),
+];
 
 /// Who may purge.
 #[derive(Debug)]
@@ -88,10 +96,28 @@ where
         }
         let hard = headers.get(&PURGE_MODE).is_some_and(|mode| mode == "hard");
         let mode = if hard { Mode::Hard } else { Mode::Soft };
-        let url = normal.target.key().as_str().to_owned();
-        let sequence = self.cache.memory().purge(Scope::Url(url), mode);
-        now(Ok(purged(sequence)))
+        let scopes = match tags(headers) {
+            Ok(Some(tags)) => tags,
+            Ok(None) => vec![Scope::Url(normal.target.key().as_str().to_owned())],
+            Err(refused) => return now(Err(refused)),
+        };
+        now(Ok(purged(self.cache.memory().purge_each(scopes, mode))))
     }
+}
+
+/// The tags to purge; `None` where there is no field for them.
+fn tags(headers: &HeaderMap) -> Result<Option<Vec<Scope>>, ProxyError> {
+    if TAGS.iter().all(|(name, _)| !headers.contains_key(name)) {
+        return Ok(None);
+    }
+    let lines = TAGS
+        .iter()
+        .flat_map(|(name, separator)| headers.get_all(name).iter().map(|line| (line, *separator)));
+    let named = lines.flat_map(|(line, separator)| rules::tags(line.as_bytes(), separator));
+    let scopes: Result<Vec<_>, _> = named.map(|tag| Label::tag(tag).map(Scope::Label)).collect();
+    let scopes = scopes.map_err(|error| ProxyError::with_source(ErrorKind::BadRequest, error))?;
+    // Nobody who names no tag means the URL.
+    if scopes.is_empty() { Err(ErrorKind::BadRequest.into()) } else { Ok(Some(scopes)) }
 }
 
 fn purged(sequence: u64) -> Response {
@@ -106,6 +132,26 @@ fn purged(sequence: u64) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_take_the_place_of_the_url_and_none_is_no_purge() {
+        let named = |fields: &[(HeaderName, &'static str)]| {
+            let lines =
+                fields.iter().map(|(name, tags)| (name.clone(), HeaderValue::from_static(tags)));
+            let mut headers = HeaderMap::new();
+            headers.extend(lines.map(|(name, value)| (Some(name), value)));
+            tags(&headers)
+        };
+        let (key, tag) = (&TAGS[0].0, &TAGS[1].0);
+        let scopes = |tags: &[&str]| {
+            let label = |tag: &&str| Scope::Label(Label::tag(tag.as_bytes()).expect("a tag"));
+            Some(tags.iter().map(label).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&[]).expect("no tags"), None);
+        let fields = [(key.clone(), "a b,c"), (tag.clone(), "d e, f")];
+        assert_eq!(named(&fields).expect("tags"), scopes(&["a", "b,c", "d e", "f"]));
+        assert!(named(&[(key.clone(), " ")]).is_err());
+    }
 
     #[test]
     fn only_allowed_addresses_and_the_token_may_purge() {

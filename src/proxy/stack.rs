@@ -56,7 +56,7 @@ pub fn stack(parts: &Parts) -> Proxy {
         .layer_fn(|inner| Admit::new(limits.clone(), inner))
         // One reading of host, path and hop-by-hop fields, before anybody acts on them.
         .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
-        // Speaks of URLs, not of routes: a purge needs no upstream.
+        // Speaks of URLs and tags, not of routes: a purge needs no upstream.
         .layer_fn(|inner| Purging::new(access.clone(), cache.clone(), inner))
         // Decides once which settings apply; all below read only those.
         .layer_fn(|inner| Routing::new(routes.clone(), inner))

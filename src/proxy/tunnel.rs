@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
@@ -65,11 +66,12 @@ where
             return Either::Right(self.inner.call(job));
         }
         let client = job.request.head.extensions.remove::<OnUpgrade>();
-        let upstream = job.upstream;
+        let (upstream, tags) = (job.upstream, Arc::clone(&job.config.tags));
         let fetched = self.origin.call(Fetch::from(job));
         let shutdown = self.shutdown.clone();
         Either::Left(Box::pin(async move {
             let mut response = fetched.await?;
+            tags.hide(response.headers_mut());
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 let origin = response.extensions_mut().remove::<OnUpgrade>();

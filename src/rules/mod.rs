@@ -7,12 +7,14 @@ mod pattern;
 mod query;
 mod response;
 mod set;
+mod tag;
 
 pub use condition::{Condition, Presence};
 pub use pattern::{PathPattern, PatternError, Text};
 pub use query::QueryRules;
 pub use response::ResponseCondition;
 pub use set::{Matched, RuleSet, RuleSetError};
+pub use tag::{Label, LabelError, Labels, TagRules, TagTemplate, TooManyTags, tags};
 
 use std::net::IpAddr;
 

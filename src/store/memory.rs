@@ -23,7 +23,7 @@ use moka::sync::Cache as Map;
 use super::Config;
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
 use super::response::{StoredResponse, Variants};
-use super::stamps::{Mode, Scope, Stamp, Stamps, Standing};
+use super::stamps::{Kind, Mode, Scope, Stamp, Stamps, Standing};
 use crate::budget::{Budget, Charge};
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
@@ -47,6 +47,7 @@ pub struct Memory {
     stamps: Arc<Stamps>,
     evictions: Arc<AtomicU64>,
     turned_away: Arc<AtomicU64>,
+    purges: Arc<[AtomicU64; Kind::ALL.len()]>,
     max_variants: usize,
 }
 
@@ -93,6 +94,7 @@ impl Memory {
             stamps: Arc::new(Stamps::new()),
             evictions: Arc::default(),
             turned_away: Arc::default(),
+            purges: Arc::default(),
             max_variants: config.max_variants,
         }
     }
@@ -196,6 +198,7 @@ impl Memory {
             _ => None,
         };
         let everything = (&scope, mode) == (&Scope::All, Mode::Hard);
+        self.purges[scope.kind() as usize].fetch_add(1, Ordering::Relaxed);
         // The record first: what is put into the map after it is checked against it.
         let sequence = self.stamps.purge(scope, mode);
         if let Some(url) = gone {
@@ -206,6 +209,19 @@ impl Memory {
             self.map.invalidate_all();
         }
         sequence
+    }
+
+    /// Purges all of them, and returns the last one's sequence number.
+    #[must_use]
+    pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
+        let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
+        last.unwrap_or_else(|| self.sequence())
+    }
+
+    /// Purges of a kind since the start, those by unsafe requests among them.
+    #[must_use]
+    pub fn purges(&self, kind: Kind) -> u64 {
+        self.purges[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Keys stored; approximate while writes are under way.

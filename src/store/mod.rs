@@ -2,6 +2,7 @@
 
 mod config;
 pub mod evict;
+mod labels;
 pub mod memory;
 pub mod response;
 pub mod stamps;
@@ -9,4 +10,4 @@ pub mod stamps;
 pub use config::{Config, Optimise};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
-pub use stamps::{Mode, Scope, Stamp, Standing};
+pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

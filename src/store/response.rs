@@ -82,8 +82,9 @@ impl StoredResponse {
 
     /// What storing `head` under a key of `key` bytes costs, in bytes, beside the body.
     #[must_use]
-    pub fn cost(head: &StoredHead, key: usize) -> usize {
-        head.heap_bytes() + key + ENTRY_OVERHEAD
+    pub fn cost(head: &StoredHead, stamp: &Stamp, key: usize) -> usize {
+        let labels = stamp.labels().map_or(0, |labels| labels.heap_bytes());
+        head.heap_bytes() + labels + key + ENTRY_OVERHEAD
     }
 
     /// Bytes in memory, body included.

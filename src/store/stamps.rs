@@ -7,9 +7,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
+
+use super::labels::LabelRecords;
+use crate::rules::{Label, Labels};
 
 /// What a purge covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +21,42 @@ pub enum Scope {
     Url(String),
     /// Every URL that begins so.
     Prefix(String),
+    /// Every response that has the tag, or is in the group, whatever its URL.
+    Label(Label),
     /// Everything.
     All,
+}
+
+/// What kind of thing a purge covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One URL.
+    Url,
+    /// URLs that begin alike.
+    Prefix,
+    /// What has a tag.
+    Tag,
+    /// A cache group (RFC 9875).
+    Group,
+    /// Everything.
+    All,
+}
+
+impl Kind {
+    /// All kinds, for tables.
+    pub const ALL: [Self; 5] = [Self::Url, Self::Prefix, Self::Tag, Self::Group, Self::All];
+
+    /// The stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Prefix => "prefix",
+            Self::Tag => "tag",
+            Self::Group => "group",
+            Self::All => "all",
+        }
+    }
 }
 
 /// How hard a purge is.
@@ -43,23 +80,32 @@ pub enum Standing {
     Hard,
 }
 
-/// A stored response's own part: when its fetch began, and what it has been checked against.
+/// A stored response's own part: when its fetch began, what it can be purged by beside its URL, and
+/// what it has been checked against.
 #[derive(Debug)]
 pub struct Stamp {
     fetched_at: u64,
+    labels: Option<Arc<Labels>>,
     checked_to: AtomicU64,
     standing: AtomicU8,
 }
 
 impl Stamp {
-    /// The stamp of a fetch that began at sequence `fetched_at`.
+    /// The stamp of a response with `labels` whose fetch began at sequence `fetched_at`.
     #[must_use]
-    pub const fn new(fetched_at: u64) -> Self {
+    pub const fn new(fetched_at: u64, labels: Option<Arc<Labels>>) -> Self {
         Self {
             fetched_at,
+            labels,
             checked_to: AtomicU64::new(fetched_at),
             standing: AtomicU8::new(Standing::Valid as u8),
         }
+    }
+
+    /// Its tags and groups, if it has any.
+    #[must_use]
+    pub const fn labels(&self) -> Option<&Arc<Labels>> {
+        self.labels.as_ref()
     }
 }
 
@@ -70,6 +116,8 @@ pub struct Stamps {
     /// The latest purge that stored responses have to be checked against: hard purges of a URL are
     /// not among them, because the store drops what it holds of it at once.
     concerning: AtomicU64,
+    /// The same for purges of labels, which concern only responses that have some.
+    concerning_labelled: AtomicU64,
     records: RwLock<Records>,
     most: usize,
 }
@@ -83,6 +131,7 @@ struct Records {
     gone: HashMap<String, u64, RandomState>,
     /// Prefixes and "everything", oldest first.
     wide: VecDeque<(u64, Scope, Mode)>,
+    labels: LabelRecords,
     /// Whatever has not been checked since this sequence stands as the hardest purge that has been
     /// forgotten says.
     floor: u64,
@@ -94,16 +143,25 @@ struct Records {
 /// Records of a kind kept before the floor is raised over the older half.
 const MOST_RECORDS: usize = 16 * 1024;
 
+/// Bytes that purges of labels take at most: some 200,000 tags of usual length. A shop may well
+/// purge every product's tag between two requests for a page.
+const MOST_LABEL_BYTES: usize = 32 * 1024 * 1024;
+
 impl Stamps {
     /// No purges.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_capacity(MOST_RECORDS)
+        Self::with_capacity(MOST_RECORDS, MOST_LABEL_BYTES)
     }
 
-    fn with_capacity(most: usize) -> Self {
-        let (sequence, concerning) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { sequence, concerning, records: RwLock::default(), most }
+    fn with_capacity(most: usize, most_label_bytes: usize) -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            concerning: AtomicU64::new(0),
+            concerning_labelled: AtomicU64::new(0),
+            records: RwLock::new(Records::new(most_label_bytes)),
+            most,
+        }
     }
 
     /// The sequence of the latest purge: what a fetch that begins now is stamped with.
@@ -116,11 +174,15 @@ impl Stamps {
     pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.sequence.load(Ordering::Relaxed) + 1;
-        let concerns_stored = !matches!((&scope, mode), (Scope::Url(_), Mode::Hard));
+        let concerning = match (&scope, mode) {
+            (Scope::Url(_), Mode::Hard) => None,
+            (Scope::Label(_), _) => Some(&self.concerning_labelled),
+            _ => Some(&self.concerning),
+        };
         records.add(scope, sequence, mode);
         records.bound(self.most);
-        if concerns_stored {
-            self.concerning.store(sequence, Ordering::Release);
+        if let Some(concerning) = concerning {
+            concerning.store(sequence, Ordering::Release);
         }
         // Published under the lock: whoever sees the number sees the record.
         self.sequence.store(sequence, Ordering::Release);
@@ -150,7 +212,10 @@ impl Stamps {
     #[must_use]
     pub fn standing(&self, key: &str, stamp: &Stamp) -> Standing {
         let checked_to = stamp.checked_to.load(Ordering::Acquire);
-        if checked_to >= self.concerning.load(Ordering::Acquire) {
+        let is_current = |concerning: &AtomicU64| checked_to >= concerning.load(Ordering::Acquire);
+        if is_current(&self.concerning)
+            && (stamp.labels.is_none() || is_current(&self.concerning_labelled))
+        {
             return standing_from(stamp.standing.load(Ordering::Relaxed));
         }
         self.check(key, stamp)
@@ -163,7 +228,10 @@ impl Stamps {
         // The mark before the standing that it vouches for, as in `standing`.
         let checked_to = stamp.checked_to.load(Ordering::Acquire);
         let known = standing_from(stamp.standing.load(Ordering::Relaxed));
-        let standing = records.standing(key, stamp.fetched_at, checked_to, known);
+        let mut standing = records.standing(key, stamp.fetched_at, checked_to, known);
+        if let Some(labels) = &stamp.labels {
+            standing = worse(standing, records.labels.standing(labels, checked_to));
+        }
         // Two checks may race; each writes what holds up to a sequence no older than it found,
         // and the standing before the mark that vouches for it.
         stamp.standing.fetch_max(standing as u8, Ordering::Relaxed);
@@ -178,20 +246,19 @@ impl Default for Stamps {
     }
 }
 
-impl Default for Records {
-    fn default() -> Self {
+impl Records {
+    fn new(most_label_bytes: usize) -> Self {
         Self {
             stale: HashMap::default(),
             gone: HashMap::default(),
             wide: VecDeque::new(),
+            labels: LabelRecords::new(most_label_bytes),
             floor: 0,
             forgotten: Standing::Soft,
             gone_floor: 0,
         }
     }
-}
 
-impl Records {
     fn add(&mut self, scope: Scope, sequence: u64, mode: Mode) {
         match (scope, mode) {
             (Scope::Url(url), Mode::Soft) => {
@@ -200,11 +267,13 @@ impl Records {
             (Scope::Url(url), Mode::Hard) => {
                 self.gone.insert(url, sequence);
             }
+            (Scope::Label(label), mode) => self.labels.add(label, sequence, mode),
             (Scope::All, Mode::Hard) => {
                 // It makes every older record pointless.
                 self.stale.clear();
                 self.gone.clear();
                 self.wide.clear();
+                self.labels.clear(sequence);
                 self.wide.push_back((sequence, Scope::All, Mode::Hard));
             }
             (wide, mode) => self.wide.push_back((sequence, wide, mode)),
@@ -249,19 +318,32 @@ impl Records {
     }
 }
 
-fn median(sequences: impl Iterator<Item = u64>) -> u64 {
+pub(super) fn median(sequences: impl Iterator<Item = u64>) -> u64 {
     let mut sequences: Vec<u64> = sequences.collect();
     let middle = sequences.len() / 2;
     *sequences.select_nth_unstable(middle).1
 }
 
 impl Scope {
-    /// Whether the scope covers a cache key.
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Url(_) => Kind::Url,
+            Self::Prefix(_) => Kind::Prefix,
+            Self::Label(label) if label.is_group() => Kind::Group,
+            Self::Label(_) => Kind::Tag,
+            Self::All => Kind::All,
+        }
+    }
+
+    /// Whether the scope covers a cache key, as far as that tells.
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {
         match self {
             Self::Url(url) => url == key,
             Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
+            Self::Label(_) => false,
             Self::All => true,
         }
     }
@@ -276,7 +358,7 @@ impl From<Mode> for Standing {
     }
 }
 
-fn worse(one: Standing, other: Standing) -> Standing {
+pub(super) fn worse(one: Standing, other: Standing) -> Standing {
     standing_from((one as u8).max(other as u8))
 }
 
@@ -289,119 +371,4 @@ fn standing_from(byte: u8) -> Standing {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const KEY: &str = "https://a.example/x/1";
-
-    fn url(url: &str) -> Scope {
-        Scope::Url(url.to_owned())
-    }
-
-    fn prefix(prefix: &str) -> Scope {
-        Scope::Prefix(prefix.to_owned())
-    }
-
-    #[test]
-    fn a_purge_covers_what_was_fetched_before_it_and_nothing_fetched_after() {
-        for (scope, mode, expected) in [
-            (url(KEY), Mode::Soft, Standing::Soft),
-            (url(KEY), Mode::Hard, Standing::Hard),
-            (prefix("https://a.example/x/"), Mode::Soft, Standing::Soft),
-            (prefix("https://a.example/x/"), Mode::Hard, Standing::Hard),
-            (Scope::All, Mode::Soft, Standing::Soft),
-            (Scope::All, Mode::Hard, Standing::Hard),
-            (url("https://a.example/x/2"), Mode::Hard, Standing::Valid),
-            (prefix("https://a.example/y"), Mode::Hard, Standing::Valid),
-        ] {
-            let stamps = Stamps::new();
-            let before = Stamp::new(stamps.sequence());
-            assert_eq!(stamps.admit(KEY, &before), Standing::Valid);
-            stamps.purge(scope, mode);
-            assert_eq!(stamps.admit(KEY, &before), expected);
-            let after = Stamp::new(stamps.sequence());
-            assert_eq!(stamps.admit(KEY, &after), Standing::Valid);
-        }
-    }
-
-    #[test]
-    fn a_soft_purge_does_not_undo_a_hard_one() {
-        let stamps = Stamps::new();
-        let stamp = Stamp::new(stamps.sequence());
-        stamps.purge(url(KEY), Mode::Hard);
-        stamps.purge(url(KEY), Mode::Soft);
-        assert_eq!(stamps.admit(KEY, &stamp), Standing::Hard);
-    }
-
-    #[test]
-    fn records_are_bounded_and_what_is_forgotten_is_at_least_stale() {
-        let stamps = Stamps::with_capacity(8);
-        let stamp = Stamp::new(stamps.sequence());
-        for n in 0..100 {
-            stamps.purge(url(&format!("https://a.example/{n}")), Mode::Soft);
-        }
-        assert!(stamps.records.read().expect("no panic").stale.len() <= 8);
-        assert_eq!(stamps.standing("https://a.example/0", &stamp), Standing::Soft);
-    }
-
-    #[test]
-    fn a_forgotten_hard_purge_of_a_prefix_stays_hard() {
-        let stamps = Stamps::with_capacity(8);
-        let stamp = Stamp::new(stamps.sequence());
-        stamps.purge(prefix("https://a.example/"), Mode::Hard);
-        for n in 0..100 {
-            stamps.purge(prefix(&format!("https://b.example/{n}")), Mode::Soft);
-        }
-        assert_eq!(stamps.standing(KEY, &stamp), Standing::Hard);
-    }
-
-    #[test]
-    fn hard_purges_of_other_urls_cost_stored_responses_no_check() {
-        let stamps = Stamps::new();
-        let stamp = Stamp::new(stamps.sequence());
-        stamps.purge(url("https://a.example/other"), Mode::Hard);
-        assert_eq!(stamps.standing(KEY, &stamp), Standing::Valid);
-        assert_eq!(stamp.checked_to.load(Ordering::Relaxed), 0, "not even looked at");
-    }
-
-    #[test]
-    fn forgotten_hard_purges_of_urls_concern_only_what_was_being_fetched() {
-        let stamps = Stamps::with_capacity(8);
-        let (stored, fetching) = (Stamp::new(0), Stamp::new(0));
-        for n in 0..100 {
-            stamps.purge(url(&format!("https://a.example/{n}")), Mode::Hard);
-        }
-        assert!(stamps.records.read().expect("no panic").gone.len() <= 8);
-        assert_eq!(stamps.standing(KEY, &stored), Standing::Valid);
-        assert_eq!(stamps.admit("https://a.example/0", &fetching), Standing::Soft);
-    }
-
-    proptest! {
-        /// Against a list of all purges that is walked every time.
-        #[test]
-        fn standings_are_those_of_the_plain_list(
-            steps in prop::collection::vec((0..4_usize, any::<bool>(), any::<bool>()), 1..40),
-        ) {
-            let keys = ["http://a/1", "http://a/2", "http://b/1"];
-            let scopes = [url(keys[0]), prefix("http://a/"), prefix("http://b/1"), Scope::All];
-            let stamps = Stamps::new();
-            let old: Vec<_> = keys.iter().map(|_| Stamp::new(0)).collect();
-            let mut purges: Vec<(u64, Scope, Mode)> = Vec::new();
-            for (scope, hard, check) in steps {
-                let mode = if hard { Mode::Hard } else { Mode::Soft };
-                let sequence = stamps.purge(scopes[scope].clone(), mode);
-                purges.push((sequence, scopes[scope].clone(), mode));
-                if check {
-                    for (key, stamp) in keys.iter().zip(&old) {
-                        let plain = purges.iter().filter(|(_, scope, _)| scope.covers(key));
-                        let plain = plain.map(|(_, _, mode)| *mode).max();
-                        let expected = plain.map_or(Standing::Valid, Standing::from);
-                        prop_assert_eq!(stamps.admit(key, stamp), expected);
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -122,7 +122,7 @@ impl Config {
             resolve_interval: Duration::from_secs(30),
             retry_reused: RetryReused::default(),
             unknown_transfer_coding: UnknownTransferCoding::default(),
-            max_response_head: 64 * 1024,
+            max_response_head: 128 * 1024,
         }
     }
 }

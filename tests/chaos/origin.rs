@@ -211,7 +211,7 @@ async fn without_head(fault: Fault, mut wire: Reader) {
             let _ = wire.send(two).await;
         }
         Fault::HugeHead => {
-            let head = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(100 * 1024));
+            let head = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(140 * 1024));
             let _ = wire.send(head.as_bytes()).await;
         }
         _ => {}

@@ -76,6 +76,11 @@ pub(super) fn all() -> Vec<Section> {
             "What makes two requests ask for the same thing. Each key is decided separately, like those of `cache`.",
             describe(rule::KEY).collect(),
         ),
+        section(
+            "rule.tags",
+            "What responses can be purged by beside their URLs. Each key is decided separately, like those of `cache`.",
+            describe(rule::TAGS).collect(),
+        ),
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
         section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),

@@ -116,7 +116,7 @@ pub(in crate::config) const MANNERS: &[Key<Config>] = keys! {
         ])?;
         Ok(())
     };
-    "max_response_head" = Default("\"64KiB\""), "A response's header section; a larger one is a 502." => |draft, value| {
+    "max_response_head" = Default("\"128KiB\""), "A response's header section; a larger one is a 502. Half of it is for tags." => |draft, value| {
         draft.max_response_head = value.memory(8 * KIB..=MIB)?;
         Ok(())
     };

@@ -117,6 +117,16 @@ const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.tags]",
+        &[
+            "spaced = [\"x-tags\"]",
+            "listed = [\"x-tags\"]",
+            "groups = false",
+            "add = [\"a:{path.1}\"]",
+            "expose = true",
+        ],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
@@ -175,7 +185,7 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] = &["tls", "upstream", "key"];
+const ELSEWHERE: &[&str] = &["tls", "upstream", "key", "tags"];
 
 #[test]
 fn every_key_changes_something_of_its_own() {

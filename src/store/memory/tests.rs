@@ -30,11 +30,11 @@ fn response(memory: &Memory, size: usize, variant: Option<u64>) -> Option<Arc<St
     let facts = RequestFacts { method: &Method::GET, headers: &request, trusted: false };
     let times = ResponseTimes { request_at: NOW, response_at: NOW };
     let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
-    let charge = memory.charge(StoredResponse::cost(&head, 30))?;
+    let stamp = Stamp::new(memory.sequence(), None);
+    let charge = memory.charge(StoredResponse::cost(&head, &stamp, 30))?;
     let body = Bytes::from(vec![b'x'; size]);
     let pieces = Some(body).filter(|body| !body.is_empty());
     let blocks = Arc::new(Blocks::new(pieces, Some(memory.charge(size)?)));
-    let stamp = Stamp::new(memory.sequence());
     let useless_at = NOW.plus(std::time::Duration::from_secs(60));
     Some(Arc::new(StoredResponse::new(head, Content::Whole(blocks), stamp, useless_at, charge)))
 }

@@ -2,6 +2,7 @@
 
 mod key;
 mod matching;
+mod tags;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use crate::config::raw::{Value, collect};
 use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
 use crate::proxy;
-use crate::rules::{Condition, QueryRules, ResponseCondition};
+use crate::rules::{Condition, QueryRules, ResponseCondition, TagRules};
 
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
 pub(in crate::config) use matching::{MATCH, RESPONSE};
+pub(in crate::config) use tags::TAGS;
 
 /// What one `[[rule]]` says.
 #[derive(Debug, Default)]
@@ -109,6 +111,13 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.settings.extend(settings("key", KEY, value, within)?);
         Ok(())
     };
+    "tags" = Example("{ add = [\"product:{path.2}\"] }"), "What responses can be purged by beside their URLs; see `[rule.tags]`." => |draft, value| {
+        let within = |apply: Apply<TagRules>| -> Apply<Terms> {
+            Arc::new(move |terms: &mut Terms| apply(Arc::make_mut(&mut terms.cache.rules.tags)))
+        };
+        draft.settings.extend(settings("tags", TAGS, value, within)?);
+        Ok(())
+    };
 };
 
 /// Keys that are read before there is a response.
@@ -156,7 +165,8 @@ pub(in crate::config) fn contradictions(value: &Value<'_>, draft: &Draft) -> Vec
     if draft.response.is_some() {
         for setting in &draft.settings {
             let key = setting.key.strip_prefix("cache.");
-            if key.is_none_or(|key| BEFORE_RESPONSE.contains(&key)) {
+            let waits = setting.key.starts_with("tags.");
+            if !waits && key.is_none_or(|key| BEFORE_RESPONSE.contains(&key)) {
                 let title =
                     format!("`{}` is decided before there is a response to match", setting.key);
                 faults.push(
