@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::policy::Overrides;
+use crate::rules::FieldEdits;
 
 /// Settings of the cache for one route.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes that a body too large to store may buffer for its readers.
     pub window: usize,
+    /// What is changed of the fields of responses to clients; what is stored stays the origin's.
+    pub edits: Option<Arc<FieldEdits>>,
 }
 
 /// Settings that also depend on the response.
@@ -48,6 +51,7 @@ impl Default for Config {
             fill_grace: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             window: 1024 * 1024,
+            edits: None,
         }
     }
 }

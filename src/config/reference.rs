@@ -19,8 +19,18 @@ const HEAD: &str = "\
 const WIDTH: usize = 96;
 
 /// Sections without which something else is meant than with their defaults.
-const OPTIONAL: [&str; 5] =
-    ["listener.tls", "rule", "rule.match", "rule.match_response", "rule.key"];
+const OPTIONAL: [&str; 10] = [
+    "listener.tls",
+    "rule",
+    "rule.match",
+    "rule.match_response",
+    "rule.key",
+    "rule.access",
+    "rule.redirect",
+    "rule.respond",
+    "rule.request",
+    "rule.response",
+];
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
 ///

@@ -1,0 +1,69 @@
+//! What rules change of responses to clients, whether they come from memory or from the origin.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+
+use super::{Config, Job};
+use crate::context::Response;
+use crate::rules;
+
+impl Job {
+    /// A response for the client, changed as the rules say for the response that the job was
+    /// settled for: a 304 and a part are changed as the whole would be.
+    pub(super) fn edited(&self, response: Response) -> Response {
+        self.edited_by(&self.config, response)
+    }
+
+    /// The same by the settings for another response.
+    pub(super) fn edited_by(&self, config: &Config, mut response: Response) -> Response {
+        self.edit(config, response.http.headers_mut());
+        response
+    }
+
+    fn edit(&self, config: &Config, headers: &mut HeaderMap) {
+        if let Some(edits) = &config.edits {
+            edits.evaluate(&self.seen()).apply(headers);
+        }
+    }
+
+    /// Changes a response that does not come through the cache.
+    pub fn edit_own(&self, status: StatusCode, headers: &mut HeaderMap) {
+        match &self.by_response {
+            None => self.edit(&self.config, headers),
+            Some(rules) => self.edit(&rules.settings(status, headers), headers),
+        }
+    }
+
+    /// The request as rules see it.
+    #[must_use]
+    pub fn seen(&self) -> rules::Request<'_> {
+        rules::Request {
+            method: self.method(),
+            target: &self.target,
+            headers: self.headers(),
+            client: self.request.client,
+        }
+    }
+
+    /// Its head alone, for what is to be changed when the request is gone; `None` where nothing
+    /// is.
+    #[must_use]
+    pub fn for_edits(&self) -> Option<Self> {
+        if self.config.edits.is_none() && self.by_response.is_none() {
+            return None;
+        }
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.method().clone();
+        head.headers = self.headers().clone();
+        Some(Self {
+            request: self.request.with_head(head),
+            target: self.target.clone(),
+            config: Arc::clone(&self.config),
+            by_response: self.by_response.clone(),
+            edits: None,
+            upstream: self.upstream,
+            trusted: self.trusted,
+        })
+    }
+}
