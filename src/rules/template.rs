@@ -184,7 +184,8 @@ fn has_host_behind_it(written: &str) -> bool {
 /// Whether it ends with its host, like `https://shop.example`.
 fn ends_with_host(written: &str) -> bool {
     let rest = written.split_once("://").map(|(_, rest)| rest);
-    rest.or_else(|| written.strip_prefix("//")).is_some_and(|rest| !rest.is_empty())
+    rest.or_else(|| written.strip_prefix("//"))
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']))
 }
 
 fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {

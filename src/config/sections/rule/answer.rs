@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::Setting;
-use super::edits::{is_off, setting, template};
+use super::edits::{is_off, template, whole};
 use crate::config::fault::Checked;
 use crate::config::raw::Value;
 use crate::config::schema::{Key, fill, keys};
@@ -113,7 +113,7 @@ pub(super) fn respond(value: &Value<'_>) -> Checked<Setting> {
 /// Both decide the same: the last rule that has either wins.
 fn answer(value: &Value<'_>, answer: Option<Answer>) -> Setting {
     let answer = answer.map(Arc::new);
-    setting("answer", value.span(), move |terms| terms.answer.clone_from(&answer))
+    whole("answer", value, move |terms| terms.answer.clone_from(&answer))
 }
 
 fn destination(text: &str) -> Result<Template, Refused> {

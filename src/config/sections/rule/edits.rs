@@ -35,7 +35,7 @@ pub(in crate::config) const REQUEST: &[Key<Vec<Setting>>] = keys! {
     };
     "path" = Example("{ strip = \"/app\" }"), "Another path for the origin: `{ strip = \"/app\" }`, `{ prefix = \"/app\", with = \"/v2\" }`, `{ regex = \"^/p/([0-9]+)$\", with = \"/product/$1\" }`, or `\"off\"`. Prefixes end where segments do. The client's path stays what is matched, keyed and purged; the query is the client's." => |settings, value| {
         let rewrite = if is_off(value) { None } else { Some(rewrite(value)?) };
-        settings.push(setting("request.path", value.span(), move |terms| terms.request.path.clone_from(&rewrite)));
+        settings.push(whole("request.path", value, move |terms| terms.request.path.clone_from(&rewrite)));
         Ok(())
     };
     "share_unkeyed" = Default("false"), "Dangerous: whether answers are shared although `set` or `add` tell the origin something that is not in the key: `{header.NAME}`, `{cookie.NAME}` or `{client}`. If an answer depends on it, everybody gets what was made for one. Without this, such requests bypass the cache (`unkeyed-edit`)." => |settings, value| {
@@ -170,6 +170,20 @@ pub(super) fn setting(
     apply: impl Fn(&mut Terms) + Send + Sync + 'static,
 ) -> Setting {
     Setting { key: key.to_owned(), span, apply: Arc::new(apply) }
+}
+
+/// A setting whose keys are decided together.
+pub(super) fn whole(
+    key: &str,
+    value: &Value<'_>,
+    apply: impl Fn(&mut Terms) + Send + Sync + 'static,
+) -> Setting {
+    let mut span = value.span();
+    // Below a header of its own, a table stands where its values do.
+    for node in value.table("").into_iter().flat_map(|table| table.values()) {
+        span = span.start.min(node.span().start)..span.end.max(node.span().end);
+    }
+    setting(key, span, apply)
 }
 
 /// Reads a table of a rule whose keys make settings.
