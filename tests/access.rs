@@ -21,7 +21,7 @@ impl UsersFile {
     }
 
     fn rule(&self, rest: &str) -> String {
-        format!("[[rule]]\naccess.users = {:?}\n{rest}\n", self.0)
+        format!("[[rule]]\naccess.users = '{}'\n{rest}\n", self.0.display())
     }
 }
 

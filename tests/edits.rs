@@ -317,6 +317,17 @@ async fn a_fixed_response_is_right_for_head_for_bodies_and_on_http2() {
     assert_eq!(origin.count(), 1);
 }
 
+// RFC 9110 §14.6: the type of several ranges has the boundary between them.
+#[tokio::test]
+async fn an_edited_type_leaves_several_ranges_readable() {
+    let origin = Origin::answering(ok("0123456789").fresh(600)).await;
+    let rules = "[[rule]]\nresponse.set = { content-type = \"text/x-edited\" }";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    assert_eq!(proxy.get("/").await.field("content-type"), Some("text/x-edited"));
+    let ranges = proxy.send(&get("/").with("Range", "bytes=0-1,5-6")).await;
+    assert!(ranges.field("content-type").expect("a type").starts_with("multipart/byteranges"));
+}
+
 // Whoever is answered before a long body has come must not have its rest read as a request.
 #[tokio::test]
 async fn an_unread_body_is_never_taken_for_the_next_request() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Config, Job};
 use crate::context::Response;
@@ -17,7 +18,11 @@ impl Job {
 
     /// The same by the settings for another response.
     pub(super) fn edited_by(&self, config: &Config, mut response: Response) -> Response {
+        let ranges = ranges_type(&response.http);
         self.edit(config, response.http.headers_mut());
+        if let Some(ranges) = ranges {
+            response.http.headers_mut().insert(CONTENT_TYPE, ranges);
+        }
         response
     }
 
@@ -66,4 +71,13 @@ impl Job {
             trusted: self.trusted,
         })
     }
+}
+
+/// The type of several ranges in one response, which has their boundary (RFC 9110 §14.6): it is of
+/// this message, and no edit's to change.
+fn ranges_type<B>(response: &http::Response<B>) -> Option<HeaderValue> {
+    let value = response.headers().get(CONTENT_TYPE)?;
+    let is_ranges = response.status() == StatusCode::PARTIAL_CONTENT
+        && value.as_bytes().starts_with(b"multipart/byteranges");
+    is_ranges.then(|| value.clone())
 }

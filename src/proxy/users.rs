@@ -46,18 +46,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// Verifying is made to be slow, so it happens away from the threads that serve, a few at a time.
 /// What was verified is remembered for five minutes by a keyed hash, never as it is.
-#[derive(Debug)]
 pub struct Users {
     hashes: HashMap<Box<str>, Hash>,
     /// Keys the hashes of what is remembered; nobody else has it.
     key: hmac::Key,
     verified: Cache<[u8; 32], ()>,
-    running: Semaphore,
+    running: Arc<Semaphore>,
     waiting: Limit,
 }
 
 /// How a password is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Hash {
     Bcrypt(Box<str>),
     Sha(PasswordHash),
@@ -112,7 +111,7 @@ impl Users {
             key: fresh_key(),
             verified,
             // The other half is for those who are let in already.
-            running: Semaphore::new((cores / 2).max(1)),
+            running: Arc::new(Semaphore::new((cores / 2).max(1))),
             waiting: Limit::new(MOST_WAITING),
         })
     }
@@ -130,7 +129,7 @@ impl Users {
     pub(super) async fn verify(self: Arc<Self>, presented: Presented) -> Result<bool, ProxyError> {
         let _place = self.waiting.enter().ok_or(ErrorKind::TooManyLogins)?;
         let internal = |_| ProxyError::from(ErrorKind::Internal);
-        let _running = self.running.acquire().await.map_err(internal)?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(internal)?;
         let digest = self.digest(&presented);
         if self.verified.contains_key(&digest) {
             // A browser sends many requests at once, and the first of them has just been verified.
@@ -142,10 +141,14 @@ impl Users {
             return Ok(false);
         };
         let exists = known.is_some();
+        let verified = tokio::task::spawn_blocking(move || {
+            let verified = hash.verifies(presented.password());
+            // Held to the end, though the client may have left: others must not take its place.
+            drop(running);
+            verified
+        });
         let verified =
-            tokio::task::spawn_blocking(move || hash.verifies(presented.password())).await;
-        let verified =
-            verified.map_err(|error| ProxyError::with_source(ErrorKind::Internal, error))?;
+            verified.await.map_err(|error| ProxyError::with_source(ErrorKind::Internal, error))?;
         if exists && verified {
             self.verified.insert(digest, ());
         }
@@ -159,6 +162,13 @@ impl Users {
         let mut digest = [0; 32];
         digest.copy_from_slice(tag.as_ref());
         digest
+    }
+}
+
+/// Without the hashes: what is shown may be logged.
+impl std::fmt::Debug for Users {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Users").field("users", &self.hashes.len()).finish_non_exhaustive()
     }
 }
 
@@ -180,11 +190,14 @@ impl Hash {
                     Some(_) => return Err(UsersError::Cost(line)),
                     None => return Err(UsersError::Kind(line)),
                 }
-                // Verifying against what is no hash is an error, not a no.
-                bcrypt::verify("", text).map_err(|_| UsersError::Kind(line))?;
+                text.parse::<bcrypt::HashParts>().map_err(|_| UsersError::Kind(line))?;
                 Ok(Self::Bcrypt(text.into()))
             }
-            Some("5" | "6") => {
+            Some(kind @ ("5" | "6")) => {
+                let length = if kind == "5" { 43 } else { 86 };
+                if text.rsplit('$').next().is_none_or(|hash| hash.len() != length) {
+                    return Err(UsersError::Kind(line));
+                }
                 let rounds = fields.next().and_then(|field| field.strip_prefix("rounds="));
                 if let Some(rounds) = rounds
                     && rounds.parse::<u32>().map_or(true, |rounds| rounds > MOST_ROUNDS)
@@ -272,7 +285,7 @@ mod tests {
             assert_eq!(verified, expected, "{credentials}");
             assert_eq!(users.knows(&presented(credentials)), expected, "{credentials}");
         }
-        assert!(!format!("{:?}", users.verified).contains("secret"));
+        assert_eq!(format!("{users:?}"), "Users { users: 3, .. }");
     }
 
     #[tokio::test]
@@ -294,7 +307,8 @@ mod tests {
             ("ann:$apr1$saltsalt$x".to_owned(), UsersError::Kind(1)),
             ("ann:$2y$31$abc".to_owned(), UsersError::Cost(1)),
             ("ann:$2y$10$abc".to_owned(), UsersError::Kind(1)),
-            ("ann:$6$rounds=999999999$salt$x".to_owned(), UsersError::Cost(1)),
+            (SHA512.replace("$6$", "ann:$6$rounds=999999999$"), UsersError::Cost(1)),
+            ("ann:$6$saltsalt$x".to_owned(), UsersError::Kind(1)),
             (format!("ann:{good}\n# b\nann:{good}"), UsersError::Twice(3)),
         ] {
             assert_eq!(Users::parse(&file).unwrap_err(), expected, "{file}");

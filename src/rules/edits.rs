@@ -85,7 +85,7 @@ impl FieldEdits {
                 FieldEdit::Remove => (true, &[][..]),
             };
             let values = templates.iter().filter_map(|template| template.value(request)).collect();
-            (name.clone(), replaces, values)
+            Change { name: name.clone(), replaces, values }
         };
         Evaluated(self.0.iter().map(evaluate).collect())
     }
@@ -93,12 +93,20 @@ impl FieldEdits {
 
 /// What edits come to for one request.
 #[derive(Debug)]
-pub struct Evaluated(SmallVec<[(HeaderName, bool, SmallVec<[HeaderValue; 1]>); 2]>);
+pub struct Evaluated(SmallVec<[Change; 2]>);
+
+#[derive(Debug)]
+struct Change {
+    name: HeaderName,
+    /// Whether what there is goes.
+    replaces: bool,
+    values: SmallVec<[HeaderValue; 1]>,
+}
 
 impl Evaluated {
     /// Changes the fields.
     pub fn apply(self, headers: &mut HeaderMap) {
-        for (name, replaces, values) in self.0 {
+        for Change { name, replaces, values } in self.0 {
             if replaces {
                 headers.remove(&name);
             }
