@@ -90,6 +90,24 @@ async fn what_was_told_something_unkeyed_is_shared_only_where_a_rule_says_so() {
     assert!(proxy.get("/shared").await.is_hit());
 }
 
+// RFC 9110 §9.3.3: what a POST brings may be the answer to later GETs, but not what was made for
+// one client, nor what the origin has elsewhere.
+#[tokio::test]
+async fn a_post_that_the_origin_gets_otherwise_makes_no_get() {
+    let answer = ok("made").fresh(600).with("Content-Location", "/a");
+    let origin = Origin::answering(answer).await;
+    for (edit, stored) in [
+        ("set = { x-host = \"{host}\" }", true),
+        ("set = { x-who = \"{client}\" }", false),
+        ("path = { prefix = \"/a\", with = \"/b\" }", false),
+    ] {
+        let rules = format!("[[rule]]\nmatch.method = \"POST\"\n[rule.request]\n{edit}\n");
+        let proxy = Proxy::ruled(&origin, &rules).await;
+        proxy.send(&post("/a", "body")).await;
+        assert_eq!(proxy.get("/a").await.is_hit(), stored, "{edit}");
+    }
+}
+
 // RFC 9112 §5: a line that ends in a value would begin another field.
 #[tokio::test]
 async fn nothing_that_a_client_sends_ends_a_line() {

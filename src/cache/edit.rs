@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Config, Job};
 use crate::context::Response;
-use crate::rules;
+use crate::rules::{self, RequestEdits};
 
 impl Job {
     /// A response for the client, changed as the rules say for the response that the job was
@@ -38,6 +38,12 @@ impl Job {
             None => self.edit(&self.config, headers),
             Some(rules) => self.edit(&rules.settings(status, headers), headers),
         }
+    }
+
+    /// Whether the origin is told something beside the key, or knows the target by another path.
+    pub(super) fn differs_at_origin(&self) -> bool {
+        let differs = |edits: &Arc<RequestEdits>| edits.tells_unkeyed() || edits.path.is_some();
+        self.edits.as_ref().is_some_and(differs)
     }
 
     /// The request as rules see it.
