@@ -235,6 +235,7 @@ fn filled() -> Arc<cache::Shared> {
         for url in others.chain([URL.to_owned()]) {
             let job = Job {
                 by_response: None,
+                edits: None,
                 request: client_request(&connection),
                 target: Target::parse(&url).expect("a URL"),
                 config: Arc::default(),

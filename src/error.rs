@@ -2,7 +2,7 @@
 //!
 //! Errors travel up as values; only `proxy::rescue` turns one into a response.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// A boxed cause.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -87,6 +87,7 @@ impl ErrorKind {
                 | Self::TooManyWaiting
                 | Self::NoDescriptors
                 | Self::OriginBusy
+                | Self::TooManyLogins
         )
     }
 }
@@ -102,6 +103,10 @@ error_kinds! {
     NoRoute => "no-route", Client, 421, Some("destination_not_found");
     /// The client may not do this (PURGE from elsewhere).
     Forbidden => "forbidden", Client, 403, Some("http_request_denied");
+    /// A rule lets in other addresses than the client's.
+    AccessDenied => "access-denied", Client, 403, Some("http_request_denied");
+    /// A rule asks for a user and password, and these are none of them (RFC 9110 §15.5.2).
+    Unauthorized => "unauthorized", Client, 401, Some("http_request_denied");
     /// The request's target is too long.
     UriTooLong => "uri-too-long", Client, 414, Some("http_request_denied");
     /// More fields than `max_headers`.
@@ -122,6 +127,8 @@ error_kinds! {
     Overloaded => "overloaded", Proxy, 503, Some("connection_limit_reached");
     /// Too many requests wait for an origin's answer already.
     TooManyWaiting => "too-many-waiting", Proxy, 503, Some("connection_limit_reached");
+    /// Too many requests wait for their passwords to be verified.
+    TooManyLogins => "too-many-logins", Proxy, 503, Some("connection_limit_reached");
     /// The process is out of file descriptors for a connection to the origin.
     NoDescriptors => "no-descriptors", Proxy, 503, Some("connection_limit_reached");
     /// As many requests are with the origin as may be at once.
@@ -164,6 +171,11 @@ error_kinds! {
     FetchAbandoned => "fetch-abandoned", Proxy, 502, Some("proxy_internal_error");
 }
 
+/// What a 401 asks for: the value of `WWW-Authenticate` (RFC 9110 §11.6.1).
+#[derive(Debug, thiserror::Error)]
+#[error("credentials are asked for")]
+pub struct Challenge(pub HeaderValue);
+
 /// A failed request: what happened, and the cause below it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.kind.word())]
@@ -185,6 +197,14 @@ impl ProxyError {
     /// An error and its cause.
     pub fn with_source(kind: ErrorKind, source: impl Into<Source>) -> Self {
         Self { kind, source: Some(source.into()) }
+    }
+}
+
+impl ProxyError {
+    /// What a 401 asks for.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&Challenge> {
+        self.source.as_ref()?.downcast_ref()
     }
 }
 

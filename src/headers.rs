@@ -92,7 +92,8 @@ pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
 }
 
 /// The hop-by-hop set (RFC 9110 §7.6.1, §11.7).
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     const STANDARD: [HeaderName; 6] =
         [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
     STANDARD.contains(name)

@@ -14,6 +14,7 @@
     reason = "support is part of the tests, which clippy can't know, and it is their language"
 )]
 
+mod access;
 mod authorization;
 mod chaos;
 mod cli;
@@ -25,6 +26,7 @@ mod deception;
 mod differential;
 mod directives;
 mod drain;
+mod edits;
 mod errors;
 mod floods;
 mod forwarded;

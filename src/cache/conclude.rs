@@ -57,7 +57,16 @@ pub(super) async fn conclude<S: Origin>(
         settle(job, &plan, &answer);
         let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
         match conclusion.judge(answer) {
-            Verdict::Done(concluded) => return *concluded,
+            Verdict::Done(mut concluded) => {
+                concluded.response = concluded.response.map(|response| job.edited(response));
+                return *concluded;
+            }
+            Verdict::Stale(mut concluded, stored) => {
+                let config = job.config_for(&stored.head);
+                let edited = |response| job.edited_by(&config, response);
+                concluded.response = concluded.response.map(edited);
+                return *concluded;
+            }
             Verdict::Again(again) => {
                 (plan, leader) = *again;
                 started = Started::now(&shared);
@@ -79,6 +88,8 @@ fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
 
 enum Verdict {
     Done(Box<Concluded>),
+    /// Done, with what is stored instead of what came.
+    Stale(Box<Concluded>, Arc<StoredResponse>),
     /// What is stored does not go with what came: ask once more, for everything.
     Again(Box<(Plan, Option<FlightLeader>)>),
 }
@@ -96,14 +107,14 @@ impl Conclusion<'_> {
     fn judge(self, answer: Answer) -> Verdict {
         let response = match answer {
             Ok(response) => response,
-            Err(error) => return done(self.failed(error)),
+            Err(error) => return self.failed(error),
         };
         let (mut head, body) = response.into_parts();
         self.receive(&mut head);
         let stored = self.plan.stored.clone();
         if head.status == StatusCode::NOT_MODIFIED && !self.answers_a_condition(&head) {
             // RFC 9110 §15.4.5: it answers a condition, and the origin was told of none.
-            return done(self.failed(ErrorKind::BadResponse.into()));
+            return self.failed(ErrorKind::BadResponse.into());
         }
         let failed = Failed::Status(head.status);
         if head.status.is_server_error()
@@ -111,7 +122,7 @@ impl Conclusion<'_> {
         {
             self.remember(failed);
             if let Some(grant) = self.grant(stored, failed) {
-                return done(self.stale(stored, failed, grant));
+                return self.stale(stored, failed, grant);
             }
         }
         match stored {
@@ -199,7 +210,7 @@ impl Conclusion<'_> {
     }
 
     /// No response came, or none that can be used.
-    fn failed(mut self, error: ProxyError) -> Concluded {
+    fn failed(mut self, error: ProxyError) -> Verdict {
         let failed = Failed::NoResponse(error.kind);
         if (error.kind.fault() == Fault::Origin || error.kind.is_shed())
             && let Some(stored) = self.plan.stored.clone()
@@ -210,11 +221,11 @@ impl Conclusion<'_> {
             }
         }
         self.announce(FlightOutcome::Failed(failed));
-        Concluded { response: Err(error), pump: None }
+        done(Concluded { response: Err(error), pump: None })
     }
 
     /// The fetch failed and what is stored may be served all the same.
-    fn stale(mut self, stored: &StoredResponse, failed: Failed, grant: StaleGrant) -> Concluded {
+    fn stale(mut self, stored: &Arc<StoredResponse>, failed: Failed, grant: StaleGrant) -> Verdict {
         self.announce(FlightOutcome::Failed(failed));
         let now = self.shared.clock.now();
         let outcome = Outcome {
@@ -227,7 +238,8 @@ impl Conclusion<'_> {
             ..respond::hit_outcome(stored, Some(grant), self.job, now)
         };
         let response = respond::answer(stored, self.job, outcome, now);
-        Concluded { response: Ok(response), pump: None }
+        let concluded = Concluded { response: Ok(response), pump: None };
+        Verdict::Stale(Box::new(concluded), Arc::clone(stored))
     }
 
     /// RFC 9111 §4.3.4: the stored response is good; its head is brought up to date.

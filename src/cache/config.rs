@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::policy::Overrides;
-use crate::rules::TagRules;
+use crate::rules::{FieldEdits, TagRules};
 
 /// Settings of the cache for one route.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub window: usize,
     /// Which tags and groups responses have.
     pub tags: Arc<TagRules>,
+    /// What is changed of the fields of responses to clients; what is stored stays the origin's.
+    pub edits: Option<Arc<FieldEdits>>,
 }
 
 /// Settings that also depend on the response.
@@ -52,6 +54,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             window: 1024 * 1024,
             tags: Arc::default(),
+            edits: None,
         }
     }
 }

@@ -175,7 +175,8 @@ impl Job {
         head.headers = self.request.head.headers.clone();
         let request = self.request.with_head(head);
         let (upstream, trusted) = (self.upstream, self.trusted);
-        Fetch { upstream, target: self.target.clone(), request, interims: None, trusted }
+        let (target, edits) = (self.target.clone(), self.edits.clone());
+        Fetch { upstream, target, request, edits, interims: None, trusted }
     }
 
     /// The same request without its client: a GET without preconditions and range.
@@ -192,6 +193,7 @@ impl Job {
             target: self.target.clone(),
             config: Arc::clone(&self.config),
             by_response: self.by_response.clone(),
+            edits: self.edits.clone(),
             upstream: self.upstream,
             trusted: self.trusted,
         }

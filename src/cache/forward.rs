@@ -197,7 +197,7 @@ impl<S: Origin> Cache<S> {
         job.settle(head);
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
-        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(response)))
+        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(job.edited(response))))
     }
 
     /// An answer from memory after waiting for another request's fetch.

@@ -155,7 +155,7 @@ impl Conclusion<'_> {
         let policy = &job.config.policy;
         let candidate = match *job.method() {
             Method::GET => self.plan.cacheable,
-            Method::POST if job.config.enabled => {
+            Method::POST if job.config.enabled && !job.differs_at_origin() => {
                 policy::post_is_reusable(&job.target, head.status, &head.headers, policy)
             }
             _ => false,

@@ -112,6 +112,9 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
     if let Err(reason) = policy::eligibility(&job.facts()) {
         return Decision::Forward(Plan::bypass(reason));
     }
+    if job.edits.as_ref().is_some_and(|edits| edits.tells_unkeyed()) {
+        return Decision::Forward(Plan::bypass(Reason::UnkeyedEdit));
+    }
     job.target.with_key_str(|key| match shared.memory.get(key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),

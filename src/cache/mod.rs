@@ -6,6 +6,7 @@
 
 mod conclude;
 mod config;
+mod edit;
 mod fetch;
 pub mod fill;
 mod forward;
@@ -44,6 +45,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
 use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
+use crate::rules::RequestEdits;
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
 /// A request for the cache, with what its route says.
@@ -57,6 +59,8 @@ pub struct Job {
     pub config: Arc<Config>,
     /// Rules that wait for a response, if there are any.
     pub by_response: Option<Arc<dyn ByResponse>>,
+    /// What the origin is told otherwise than the client says; nothing here is decided by it.
+    pub edits: Option<Arc<RequestEdits>>,
     /// Index of the upstream.
     pub upstream: usize,
     /// Whether the peer is trusted to drive the cache by request directives.
@@ -72,6 +76,8 @@ pub struct Fetch {
     pub target: Target,
     /// What to send; its URI is the effective one.
     pub request: Request,
+    /// What is changed of it on its way.
+    pub edits: Option<Arc<RequestEdits>>,
     /// Where interim responses go.
     pub interims: Option<Interims>,
     /// Whether the peer's forwarding fields are believed.
@@ -275,7 +281,7 @@ impl<S: Origin> Cache<S> {
         }
         let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        respond::answer(stored, job, outcome, now)
+        job.edited(respond::answer(stored, job, outcome, now))
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -284,7 +290,10 @@ impl<S: Origin> Cache<S> {
         let stored = plan.stored.as_ref().and_then(|stored| {
             let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
             let outcome = respond::hit_outcome(stored, Some(grant), job, now);
-            Some(respond::answer(stored, job, outcome, now))
+            Some(job.edited_by(
+                &job.config_for(&stored.head),
+                respond::answer(stored, job, outcome, now),
+            ))
         });
         stored.ok_or_else(|| kind.into())
     }
@@ -350,10 +359,10 @@ impl std::fmt::Debug for CacheFuture {
 impl From<Job> for Fetch {
     /// The request as it is, past the cache.
     fn from(job: Job) -> Self {
-        let Job { mut request, target, upstream, trusted, .. } = job;
+        let Job { mut request, target, edits, upstream, trusted, .. } = job;
         request.head.uri = target.uri();
         let interims = request.open_interims();
-        Self { upstream, target, request, interims, trusted }
+        Self { upstream, target, request, edits, interims, trusted }
     }
 }
 

@@ -298,6 +298,20 @@ impl<'a> Value<'a> {
         self.secret(secret.trim())
     }
 
+    /// What the named file of up to `most` bytes holds.
+    pub(super) fn text_in_file(&self, most: u64) -> Checked<String> {
+        let path = self.readable_file()?;
+        let mut text = String::new();
+        File::open(&path)
+            .and_then(|file| file.take(most + 1).read_to_string(&mut text))
+            .map_err(|error| self.unreadable(&path, &error))?;
+        if text.len() as u64 > most {
+            let title = format!("{} has more than {most} bytes", path.display());
+            return Err(self.fault(title).into());
+        }
+        Ok(text)
+    }
+
     /// What the named environment variable holds.
     pub(super) fn secret_in_variable(&self) -> Checked<String> {
         let name = self.string()?;

@@ -1,5 +1,6 @@
 //! From text to settings, and from mistakes to reports.
 
+mod edits;
 mod every_key;
 
 use std::path::Path;

@@ -32,6 +32,14 @@ reasons! {
     Upgrade => "upgrade";
     /// Caching is off for the route.
     CacheOff => "cache-off";
+    /// A rule tells the origin something of the request that is not in the key.
+    UnkeyedEdit => "unkeyed-edit";
+
+    // Why no origin was asked.
+    /// A rule sends the client elsewhere.
+    Redirect => "redirect";
+    /// A rule gives a fixed response.
+    FixedAnswer => "fixed-answer";
 
     // Why a response was not stored.
     /// `no-store` (RFC 9111 §5.2.2.5).

@@ -2,7 +2,9 @@
 //!
 //! [`stack()`] is the order, a line a layer with the reason for its place: open it first.
 
+mod access;
 mod admit;
+mod answer;
 mod client_body;
 mod config;
 mod controlled;
@@ -19,11 +21,13 @@ mod rules;
 mod stack;
 mod status;
 mod tunnel;
+mod users;
 
 use std::future::Ready;
 
 use futures_util::future::Either;
 
+pub use access::Access;
 pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
 pub use live::{Generation, InForce, Live};
@@ -33,6 +37,7 @@ pub use purge::PurgeAccess;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;
+pub use users::{Users, UsersError};
 
 use crate::context::Response;
 use crate::error::ProxyError;

@@ -1,13 +1,15 @@
 //! The innermost layer: from the cache's terms to the origin's, and back.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::TryFutureExt;
 use http::header::VIA;
-use http::{HeaderValue, StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, Uri, Version};
 use tower::Service;
 
 use super::client_body::ClientBody;
@@ -15,8 +17,10 @@ use super::{Config, forwarding};
 use crate::body::Body;
 use crate::cache::Fetch;
 use crate::context::RequestBody;
-use crate::error::ProxyError;
+use crate::error::{ErrorKind, ProxyError};
 use crate::headers;
+use crate::key::Target;
+use crate::rules::{self, RequestEdits};
 use crate::upstream::{OriginRequest, OriginRequestBody, Origins};
 
 /// Reaches origins; cheap to clone.
@@ -33,11 +37,14 @@ impl OriginService {
         Self { origins, config }
     }
 
-    fn request(&self, fetch: Fetch) -> (usize, OriginRequest) {
-        let Fetch { upstream, target, request, interims, trusted } = fetch;
+    fn request(&self, fetch: Fetch) -> Result<(usize, OriginRequest), ProxyError> {
+        let Fetch { upstream, target, request, edits, interims, trusted } = fetch;
         let mut head = request.head;
         let name = &self.config.name;
         forwarding::apply(&mut head.headers, &request.connection, &target, trusted, name);
+        if let Some(edits) = &edits {
+            edit(&mut head, edits, &target, request.client)?;
+        }
         let body = match request.body {
             RequestBody::Empty => OriginRequestBody::Empty,
             RequestBody::Stream(incoming) => {
@@ -46,7 +53,7 @@ impl OriginService {
             }
         };
         let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
-        (upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers })
+        Ok((upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers }))
     }
 }
 
@@ -60,7 +67,10 @@ impl Service<Fetch> for OriginService {
     }
 
     fn call(&mut self, fetch: Fetch) -> Self::Future {
-        let (upstream, request) = self.request(fetch);
+        let (upstream, request) = match self.request(fetch) {
+            Ok(request) => request,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         let sent = self.origins.send(upstream, request);
         let config = Arc::clone(&self.config);
         // Mapped, and not awaited in a block, which would hold this large future twice.
@@ -81,4 +91,26 @@ impl Service<Fetch> for OriginService {
             response.map(Body::stream)
         }))
     }
+}
+
+/// Changes a request as the rules say. Templates see the fields as the origin would: what is not a
+/// client's to say is gone.
+fn edit(
+    head: &mut Parts,
+    edits: &RequestEdits,
+    target: &Target,
+    client: IpAddr,
+) -> Result<(), ProxyError> {
+    let seen = rules::Request { method: &head.method, target, headers: &head.headers, client };
+    let fields = edits.fields.evaluate(&seen);
+    fields.apply(&mut head.headers);
+    let Some(rewrite) = &edits.path else { return Ok(()) };
+    let refused = |error| ProxyError::with_source(ErrorKind::BadRequest, error);
+    if let Some(path) = rewrite.apply(&target.path_and_query).map_err(refused)? {
+        let mut uri = std::mem::take(&mut head.uri).into_parts();
+        uri.path_and_query = Some(path);
+        head.uri = Uri::from_parts(uri)
+            .map_err(|error| ProxyError::with_source(ErrorKind::BadRequest, error))?;
+    }
+    Ok(())
 }

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ErrorPages;
 use crate::context::{Request, RequestId, Response};
-use crate::error::{Fault, ProxyError};
+use crate::error::{Challenge, Fault, ProxyError};
 
 /// Answers what the layers below could not.
 #[derive(Clone, Debug)]
@@ -73,7 +73,11 @@ where
         Poll::Ready(Ok(answer.unwrap_or_else(|error| {
             log(&error, *this.id);
             let accept = this.accept.as_ref();
-            this.pages.respond(error.kind, accept, *this.id, *this.head)
+            let mut response = this.pages.respond(error.kind, accept, *this.id, *this.head);
+            if let Some(Challenge(value)) = error.challenge() {
+                response.http.headers_mut().insert(WWW_AUTHENTICATE, value.clone());
+            }
+            response
         })))
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::Either;
 use tower::Service;
 
 use super::normalize::Normal;
-use super::rules::{Ruled, Rules};
+use super::rules::{Ruled, Rules, Ruling};
 use super::{Early, Route, now};
 use crate::cache::Job;
 use crate::context::Response;
@@ -54,6 +54,17 @@ fn under(path: &str, prefix: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
+/// A request with what was found to be said of it.
+#[derive(Debug)]
+pub struct Routed {
+    /// What is to be done.
+    pub(super) job: Job,
+    /// What the rules say.
+    pub(super) ruling: Arc<Ruling>,
+    /// What the client asks for with all of its query, where an answer is made of it.
+    pub(super) asked: Option<Target>,
+}
+
 /// Makes a [`Job`] of a request.
 #[derive(Clone, Debug)]
 pub struct Routing<S> {
@@ -70,7 +81,7 @@ impl<S> Routing<S> {
 
 impl<S> Service<Normal> for Routing<S>
 where
-    S: Service<Job, Response = Response, Error = ProxyError>,
+    S: Service<Routed, Response = Response, Error = ProxyError>,
 {
     type Response = Response;
     type Error = ProxyError;
@@ -92,11 +103,13 @@ where
             client: request.client,
         });
         let terms = ruling.terms();
+        let asked = terms.answer.is_some().then(|| target.clone());
         let target = target.with_query(|query| terms.query.apply(query));
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let by_response = ruling.by_response();
-        let job = Job { request, target, config, by_response, upstream, trusted };
-        Either::Right(self.inner.call(job))
+        let edits = terms.request.clone();
+        let job = Job { request, target, config, by_response, edits, upstream, trusted };
+        Either::Right(self.inner.call(Routed { job, ruling, asked }))
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::FixedState;
 use http::{HeaderMap, StatusCode};
 
-use super::Route;
+use super::{Access, Route};
 use crate::cache;
-use crate::rules::{Matched, QueryRules, Request, ResponseCondition, RuleSet};
+use crate::rules::{
+    Answer, Matched, QueryRules, Request, RequestEdits, ResponseCondition, RuleSet,
+};
 
 /// Combinations of rules that are remembered for a route. Clients choose which rules they match,
 /// and many rules have many combinations.
@@ -51,6 +53,12 @@ pub struct Terms {
     pub cache: Arc<cache::Config>,
     /// What of the query is keyed, and sent to the origin.
     pub query: QueryRules,
+    /// What is changed of requests on their way to the origin.
+    pub request: Option<Arc<RequestEdits>>,
+    /// What is answered without an origin.
+    pub answer: Option<Arc<Answer>>,
+    /// Who is let in; `None` for everybody.
+    pub access: Option<Arc<Access>>,
 }
 
 /// Merges what rules set into the settings of a route.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 
+use super::access::Guard;
 use super::admit::Admit;
+use super::answer::Answering;
 use super::normalize::Normalize;
 use super::observe::{Observe, Observer};
 use super::origin::OriginService;
@@ -35,8 +37,10 @@ pub struct Parts {
 }
 
 /// The whole stack: a concrete type, so that a hit is a chain of plain calls.
-pub type Proxy =
-    Observe<Rescue<Admit<Normalize<Purging<Routing<Tunnelling<Cache<OriginService>>>>>>>>;
+pub type Proxy = Observe<Rescue<Admit<Normalize<Purging<Routing<Guard<Answering<Next>>>>>>>>;
+
+/// What only those who are let in reach.
+type Next = Tunnelling<Cache<OriginService>>;
 
 /// Builds the stack. Outermost first:
 #[must_use]
@@ -60,6 +64,10 @@ pub fn stack(parts: &Parts) -> Proxy {
         .layer_fn(|inner| Purging::new(access.clone(), cache.clone(), inner))
         // Decides once which settings apply; all below read only those.
         .layer_fn(|inner| Routing::new(routes.clone(), inner))
+        // Before anything is answered, from wherever: who may not is told nothing else.
+        .layer_fn(Guard::new)
+        // What rules answer by themselves needs neither cache nor origin.
+        .layer_fn(Answering::new)
         // What leaves HTTP never meets the cache.
         .layer_fn(|inner| Tunnelling::new(origin.clone(), shutdown.clone(), inner))
         // Answers from memory at once; forwards the rest, alone or with others.

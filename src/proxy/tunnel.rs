@@ -66,7 +66,8 @@ where
             return Either::Right(self.inner.call(job));
         }
         let client = job.request.head.extensions.remove::<OnUpgrade>();
-        let (upstream, tags) = (job.upstream, Arc::clone(&job.config.tags));
+        let (upstream, for_edits) = (job.upstream, job.for_edits());
+        let tags = Arc::clone(&job.config.tags);
         let fetched = self.origin.call(Fetch::from(job));
         let shutdown = self.shutdown.clone();
         Either::Left(Box::pin(async move {
@@ -86,6 +87,9 @@ where
                 *response.body_mut() = Body::Empty;
             } else {
                 response.headers_mut().remove(UPGRADE);
+                if let Some(job) = for_edits {
+                    job.edit_own(status, response.headers_mut());
+                }
             }
             let outcome = Outcome {
                 forwarded: Some(Forwarded::Bypass),

@@ -119,7 +119,7 @@ pub(super) fn values<'a>(
 }
 
 /// The values of a cookie (RFC 6265 §4.2.1).
-fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = values(headers, &COOKIE).flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let pair = pair.trim_ascii();
@@ -130,7 +130,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [
 }
 
 /// The values of a query parameter, as they stand in the URL.
-fn parameters<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn parameters<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a [u8]> {
     query.split('&').filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (!pair.is_empty() && key == name).then_some(value.as_bytes())

@@ -2,19 +2,31 @@
 //!
 //! What the rules then say is merged elsewhere: a rule here is only its number in the file.
 
+mod answer;
 mod condition;
+mod edits;
+mod networks;
 mod pattern;
 mod query;
 mod response;
+mod rewrite;
 mod set;
 mod tag;
+mod template;
 
+pub use answer::{Answer, Fixed, Redirect};
 pub use condition::{Condition, Presence};
+pub use edits::{
+    Evaluated, FieldEdit, FieldEdits, RequestEdits, is_fixed_in_requests, is_fixed_in_responses,
+};
+pub use networks::Networks;
 pub use pattern::{PathPattern, PatternError, Text};
 pub use query::QueryRules;
 pub use response::ResponseCondition;
+pub use rewrite::{NotAPath, Rewrite};
 pub use set::{Matched, RuleSet, RuleSetError};
 pub use tag::{Label, LabelError, Labels, TagRules, TagTemplate, TooManyTags, tags};
+pub use template::{Template, TemplateError};
 
 use std::net::IpAddr;
 

@@ -4,12 +4,12 @@ use globset::GlobBuilder;
 use regex::bytes::{Regex, RegexBuilder};
 
 /// Bound on one compiled expression, in bytes: a rule must not eat the memory of the cache.
-const MAX_COMPILED: usize = 256 * 1024;
+pub(super) const MAX_COMPILED: usize = 256 * 1024;
 
 /// Why a pattern can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct PatternError(String);
+pub struct PatternError(pub(super) String);
 
 /// What the value of a field, cookie or parameter is compared with.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ fn regex(source: &str, ignore_case: bool) -> Result<Regex, PatternError> {
 }
 
 /// The parser draws its errors over several lines; the last one says what is wrong.
-fn one_line(error: &str) -> String {
+pub(super) fn one_line(error: &str) -> String {
     let last = error.lines().last().unwrap_or(error);
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

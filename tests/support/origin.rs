@@ -37,6 +37,11 @@ impl Seen {
     pub fn field(&self, name: &str) -> Option<&str> {
         find(&self.fields, name)
     }
+
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let same = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+        self.fields.iter().filter(same).map(|(_, value)| &**value).collect()
+    }
 }
 
 /// The origin; its port is closed when this is dropped.

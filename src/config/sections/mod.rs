@@ -81,6 +81,31 @@ pub(super) fn all() -> Vec<Section> {
             "What responses can be purged by beside their URLs. Each key is decided separately, like those of `cache`.",
             describe(rule::TAGS).collect(),
         ),
+        section(
+            "rule.access",
+            "Who is let in. Decided before anything is looked up; each key separately.",
+            describe(rule::ACCESS).collect(),
+        ),
+        section(
+            "rule.redirect",
+            "Where clients are sent instead of to the origin. Decided as a whole.",
+            describe(rule::REDIRECT).collect(),
+        ),
+        section(
+            "rule.respond",
+            "What clients get instead of the origin's answer. Decided as a whole.",
+            describe(rule::RESPOND).collect(),
+        ),
+        section(
+            "rule.request",
+            "What is changed of requests on their way to the origin. Each field is decided separately.",
+            describe(rule::REQUEST).collect(),
+        ),
+        section(
+            "rule.response",
+            "What is changed of responses on their way to the client. Each field is decided separately.",
+            describe(rule::RESPONSE_EDITS).collect(),
+        ),
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
         section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),

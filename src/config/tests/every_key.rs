@@ -127,6 +127,35 @@ const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.access]",
+        &[
+            "allow = [\"192.0.2.7\"]",
+            "deny = [\"192.0.2.7\"]",
+            "users = \"USERS\"",
+            "realm = \"a\"",
+            "pass_authorization = true",
+        ],
+    ),
+    ("[[rule]]\n[rule.redirect]\nto = \"/a\"", &["status = 301", "keep_query = false"]),
+    (
+        "[[rule]]\n[rule.respond]",
+        &["status = 404", "body = \"a\"", "body_file = \"USERS\"", "content_type = \"a/b\""],
+    ),
+    (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.request]",
+        &[
+            "set = { x-a = \"{host}\" }",
+            "add = { x-b = [\"1\", \"2\"] }",
+            "remove = [\"x-c\"]",
+            "path = { strip = \"/a\" }",
+            "share_unkeyed = true",
+        ],
+    ),
+    (
+        "[[rule]]\ncache = { keep = \"7s\" }\n[rule.response]",
+        &["set = { x-a = \"{client}\" }", "add = { x-b = \"1\" }", "remove = \"x-c\""],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
@@ -185,7 +214,8 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] = &["tls", "upstream", "key", "tags"];
+const ELSEWHERE: &[&str] =
+    &["tls", "upstream", "key", "tags", "access", "redirect", "respond", "request", "response"];
 
 #[test]
 fn every_key_changes_something_of_its_own() {
@@ -229,6 +259,13 @@ fn no_key_is_forgotten() {
 }
 
 #[test]
+fn a_faulty_file_of_users_is_placed_and_explained() {
+    let files = Files::new("users");
+    let text = format!("{ORIGIN}[[rule]]\n{}\n", files.named("access.users = \"TOKEN\""));
+    only_fault(&text, 4, "line 1 is not user:hash", "htpasswd -B");
+}
+
+#[test]
 fn certificates_are_looked_into() {
     let files = Files::new("certificates");
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
@@ -260,12 +297,13 @@ impl Files {
         write("CERTIFICATE", &pair.cert.pem());
         write("KEY", &pair.signing_key.serialize_pem());
         write("TOKEN", "fedcba9876543210\n");
+        write("USERS", "ann:$5$rounds=1000$saltsalt$eKLZU9t9OoPWrqOQsoTIKG0aYkZ5rGOoOQhiIvoSWX2");
         Self(directory)
     }
 
     /// The text with whole paths instead of the files' names.
     fn named(&self, text: &str) -> String {
-        ["CERTIFICATE", "KEY", "TOKEN"].iter().fold(text.to_owned(), |text, name| {
+        ["CERTIFICATE", "KEY", "TOKEN", "USERS"].iter().fold(text.to_owned(), |text, name| {
             let quoted = format!("\"{name}\"");
             text.replace(&quoted, &format!("\"{}\"", self.0.join(name).display()))
         })

@@ -1,5 +1,8 @@
 //! `[[rule]]`: which requests and responses it speaks of, and what it sets.
 
+mod access;
+mod answer;
+mod edits;
 mod key;
 mod matching;
 mod tags;
@@ -13,8 +16,13 @@ use crate::config::raw::{Value, collect};
 use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
 use crate::proxy;
-use crate::rules::{Condition, QueryRules, ResponseCondition, TagRules};
+use crate::rules::{
+    Answer, Condition, FieldEdits, QueryRules, RequestEdits, ResponseCondition, TagRules,
+};
 
+pub(in crate::config) use access::ACCESS;
+pub(in crate::config) use answer::{REDIRECT, RESPOND};
+pub(in crate::config) use edits::{REQUEST, RESPONSE_EDITS};
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
 pub(in crate::config) use matching::{MATCH, RESPONSE};
@@ -34,16 +42,35 @@ pub(in crate::config) struct Draft {
 pub(in crate::config) struct Terms {
     cache: cache::Draft,
     query: QueryRules,
+    request: RequestEdits,
+    response: FieldEdits,
+    answer: Option<Arc<Answer>>,
+    access: access::Draft,
 }
 
 impl Terms {
     /// What a route says alone.
     pub(in crate::config) fn new(cache: cache::Draft) -> Self {
-        Self { cache, query: QueryRules::default() }
+        Self {
+            cache,
+            query: QueryRules::default(),
+            request: RequestEdits::default(),
+            response: FieldEdits::default(),
+            answer: None,
+            access: access::Draft::default(),
+        }
     }
 
     pub(in crate::config) fn finish(self) -> proxy::Terms {
-        proxy::Terms { cache: Arc::new(self.cache.finish()), query: self.query }
+        let mut cache = self.cache.finish();
+        cache.edits = (!self.response.is_empty()).then(|| Arc::new(self.response));
+        proxy::Terms {
+            cache: Arc::new(cache),
+            query: self.query,
+            request: (!self.request.is_empty()).then(|| Arc::new(self.request)),
+            answer: self.answer,
+            access: self.access.finish(),
+        }
     }
 }
 
@@ -118,6 +145,29 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.settings.extend(settings("tags", TAGS, value, within)?);
         Ok(())
     };
+    "access" = Example("{ allow = [\"10.0.0.0/8\"] }"), "Who is let in, before anything is looked up or answered; see `[rule.access]`." => |draft, value| {
+        let within = |apply: Apply<access::Draft>| -> Apply<Terms> {
+            Arc::new(move |terms: &mut Terms| apply(&mut terms.access))
+        };
+        draft.settings.extend(settings("access", ACCESS, value, within)?);
+        Ok(())
+    };
+    "redirect" = Example("{ to = \"https://www.example.com{path}\" }"), "Sends the client elsewhere, without an origin; see `[rule.redirect]`. It and `respond` are one setting: the last of them wins, and `\"off\"` takes it back." => |draft, value| {
+        draft.settings.push(answer::redirect(value)?);
+        Ok(())
+    };
+    "respond" = Example("{ status = 404, body = \"not here\" }"), "A fixed response, without an origin; see `[rule.respond]`." => |draft, value| {
+        draft.settings.push(answer::respond(value)?);
+        Ok(())
+    };
+    "request" = Example("{ remove = [\"x-debug\"] }"), "What is changed of requests on their way to the origin; see `[rule.request]`. Every field name is decided separately." => |draft, value| {
+        draft.settings.extend(edits::edits("rule.request", REQUEST, value)?);
+        Ok(())
+    };
+    "response" = Example("{ remove = [\"server\"] }"), "What is changed of responses on their way to the client; see `[rule.response]`. Every field name is decided separately." => |draft, value| {
+        draft.settings.extend(edits::edits("rule.response", RESPONSE_EDITS, value)?);
+        Ok(())
+    };
 };
 
 /// Keys that are read before there is a response.
@@ -162,10 +212,17 @@ pub(in crate::config) fn contradictions(value: &Value<'_>, draft: &Draft) -> Vec
                 .help("write below it what it sets, like cache = { default_lifetime = \"1h\" }"),
         );
     }
+    for (index, setting) in draft.settings.iter().enumerate() {
+        if draft.settings[..index].iter().any(|earlier| earlier.key == setting.key) {
+            let title = format!("`{}` is decided twice in one rule", setting.key);
+            let fault = Fault::at(setting.span.clone(), title);
+            faults.push(fault.help("leave one of them out, or write a rule for each"));
+        }
+    }
     if draft.response.is_some() {
         for setting in &draft.settings {
             let key = setting.key.strip_prefix("cache.");
-            let waits = setting.key.starts_with("tags.");
+            let waits = ["tags.", "response."].iter().any(|it| setting.key.starts_with(it));
             if !waits && key.is_none_or(|key| BEFORE_RESPONSE.contains(&key)) {
                 let title =
                     format!("`{}` is decided before there is a response to match", setting.key);

@@ -1,0 +1,247 @@
+//! What rules change of a message's fields.
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPECT,
+    FORWARDED, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, MAX_FORWARDS, RANGE, TRAILER, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::{Request, Rewrite, Template};
+use crate::headers;
+
+/// What is done with the fields of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldEdit {
+    /// Whatever there is gives way to these values.
+    Set(Box<[Template]>),
+    /// These values come behind what there is.
+    Add(Box<[Template]>),
+    /// None is left.
+    Remove,
+}
+
+/// What is done with the fields of a message, one edit for each name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldEdits(Vec<(HeaderName, FieldEdit)>);
+
+/// What is changed of a request on its way to the origin, after everything was decided by what the
+/// client sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestEdits {
+    /// Its fields.
+    pub fields: FieldEdits,
+    /// Its path.
+    pub path: Option<Rewrite>,
+    /// Dangerous: whether answers are shared although the origin is told what is not in the key.
+    pub share_unkeyed: bool,
+}
+
+impl RequestEdits {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.0.is_empty() && self.path.is_none()
+    }
+
+    /// Whether the origin is told something that may differ between requests with one key, so that
+    /// its answer is for one client only.
+    #[must_use]
+    pub fn tells_unkeyed(&self) -> bool {
+        !self.share_unkeyed && self.fields.reads_unkeyed()
+    }
+}
+
+impl FieldEdits {
+    /// Decides what is done with `name`; what was decided before is forgotten.
+    pub fn put(&mut self, name: &HeaderName, edit: &FieldEdit) {
+        self.0.retain(|(earlier, _)| earlier != name);
+        self.0.push((name.clone(), edit.clone()));
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn reads_unkeyed(&self) -> bool {
+        self.0.iter().any(|(_, edit)| match edit {
+            FieldEdit::Set(values) | FieldEdit::Add(values) => {
+                values.iter().any(Template::reads_unkeyed)
+            }
+            FieldEdit::Remove => false,
+        })
+    }
+
+    /// What they come to for `request`. A value that comes out empty is left out.
+    #[must_use]
+    pub fn evaluate(&self, request: &Request<'_>) -> Evaluated {
+        let evaluate = |(name, edit): &(HeaderName, FieldEdit)| {
+            let (replaces, templates) = match edit {
+                FieldEdit::Set(templates) => (true, &**templates),
+                FieldEdit::Add(templates) => (false, &**templates),
+                FieldEdit::Remove => (true, &[][..]),
+            };
+            let values = templates.iter().filter_map(|template| template.value(request)).collect();
+            Change { name: name.clone(), replaces, values }
+        };
+        Evaluated(self.0.iter().map(evaluate).collect())
+    }
+}
+
+/// What edits come to for one request.
+#[derive(Debug)]
+pub struct Evaluated(SmallVec<[Change; 2]>);
+
+#[derive(Debug)]
+struct Change {
+    name: HeaderName,
+    /// Whether what there is goes.
+    replaces: bool,
+    values: SmallVec<[HeaderValue; 1]>,
+}
+
+impl Evaluated {
+    /// Changes the fields.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        for Change { name, replaces, values } in self.0 {
+            if replaces {
+                headers.remove(&name);
+            }
+            for value in values {
+                headers.append(&name, value);
+            }
+        }
+    }
+}
+
+/// Whether the field of a request is Seawall's own to say, or frames it, or is what its ranges and
+/// preconditions are judged by.
+#[must_use]
+pub fn is_fixed_in_requests(name: &HeaderName) -> bool {
+    const FIXED: [HeaderName; 13] = [
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        EXPECT,
+        FORWARDED,
+        HOST,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        MAX_FORWARDS,
+        RANGE,
+        TRAILER,
+    ];
+    let own = [&headers::X_FORWARDED_FOR, &headers::X_FORWARDED_PROTO, &headers::X_FORWARDED_HOST];
+    FIXED.contains(name) || *name == VIA || own.contains(&name) || headers::is_hop_by_hop(name)
+}
+
+/// Whether the field of a response is Seawall's own to say, or frames it, or says what its bytes
+/// are.
+#[must_use]
+pub fn is_fixed_in_responses(name: &HeaderName) -> bool {
+    const FIXED: [HeaderName; 9] = [
+        ACCEPT_RANGES,
+        AGE,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        DATE,
+        ETAG,
+        LAST_MODIFIED,
+        TRAILER,
+    ];
+    FIXED.contains(name)
+        || *name == VIA
+        || *name == headers::CACHE_STATUS
+        || headers::is_hop_by_hop(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::key::Target;
+    use crate::policy::testing::headers;
+
+    fn values(texts: &[&str]) -> Box<[Template]> {
+        texts.iter().map(|text| Template::parse(text).unwrap()).collect()
+    }
+
+    fn apply(edits: &FieldEdits, fields: &mut HeaderMap) {
+        let target = Target::parse("http://h/a/b").unwrap();
+        let request = Request {
+            method: &Method::GET,
+            target: &target,
+            headers: fields,
+            client: [192, 0, 2, 7].into(),
+        };
+        edits.evaluate(&request).apply(fields);
+    }
+
+    #[test]
+    fn each_edit() {
+        let mut edits = FieldEdits::default();
+        for (name, edit) in [
+            ("x-set", FieldEdit::Set(values(&["{path.1}", "{client}"]))),
+            ("x-add", FieldEdit::Add(values(&["2"]))),
+            ("x-remove", FieldEdit::Remove),
+            ("x-swap", FieldEdit::Set(values(&["{header.x-set}"]))),
+            ("x-none", FieldEdit::Set(values(&["{query.none}"]))),
+        ] {
+            edits.put(&HeaderName::from_static(name), &edit);
+        }
+        let mut fields = headers(&[
+            ("x-set", "0"),
+            ("x-add", "1"),
+            ("x-remove", "1"),
+            ("x-remove", "2"),
+            ("x-none", "1"),
+            ("x-kept", "1"),
+        ]);
+        apply(&edits, &mut fields);
+        let expected = headers(&[
+            ("x-set", "a"),
+            ("x-set", "192.0.2.7"),
+            ("x-add", "1"),
+            ("x-add", "2"),
+            ("x-swap", "0"),
+            ("x-kept", "1"),
+        ]);
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn the_last_edit_of_a_name_counts() {
+        let name = HeaderName::from_static("x-a");
+        let mut edits = FieldEdits::default();
+        edits.put(&name, &FieldEdit::Set(values(&["{client}"])));
+        assert!(edits.reads_unkeyed());
+        edits.put(&name, &FieldEdit::Remove);
+        assert!(!edits.reads_unkeyed());
+        let mut fields = headers(&[("x-a", "1")]);
+        apply(&edits, &mut fields);
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn what_frames_a_message_or_is_ours_is_fixed() {
+        for name in ["host", "connection", "transfer-encoding", "content-length", "via", "range"] {
+            assert!(is_fixed_in_requests(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["authorization", "cookie", "accept-encoding", "x-real-ip"] {
+            assert!(!is_fixed_in_requests(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["age", "cache-status", "connection", "content-length", "trailer", "etag"] {
+            assert!(is_fixed_in_responses(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["cache-control", "set-cookie", "server", "vary", "content-type"] {
+            assert!(!is_fixed_in_responses(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+}
