@@ -18,6 +18,8 @@ if ! $cargo fuzz --version >/dev/null 2>&1; then
     $cargo install cargo-fuzz --locked
 fi
 
+# Leaks are not looked for: the stage keeps a proxy running between inputs, and a buffer that has
+# been read to its end looks like one. `make chaos` counts what is left behind.
 targets=${FUZZ_TARGETS:-$(for file in fuzz/fuzz_targets/*.rs; do basename "$file" .rs; done)}
 mkdir -p "$out/logs"
 $cargo fuzz build --target-dir "$out/build"
@@ -31,7 +33,7 @@ for target in $targets; do
     result=ok
     $cargo fuzz run --target-dir "$out/build" "$target" \
         "$out/corpus/$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
+        -detect_leaks=0 -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
         -dict="$dictionary" -artifact_prefix="$out/artifacts/$target/" -print_final_stats=1 \
         >"$log" 2>&1 </dev/null || { result="FAILED, see $log"; failed=1; }
     last=$(grep -E '^#[0-9]+.* cov: ' "$log" | tail -n 1 || true)

@@ -210,7 +210,8 @@ impl<'a> Reader<'a> {
         Ok(persists)
     }
 
-    /// A request line; empty lines before it don't count (RFC 9112 §2.2).
+    /// A request or status line; empty lines before it don't count (RFC 9112 §2.2 says so of
+    /// requests, and of responses it is the habit).
     fn start_line(&mut self) -> Result<&'a [u8], Stop> {
         loop {
             if self.rest.is_empty() {
@@ -224,7 +225,7 @@ impl<'a> Reader<'a> {
     }
 
     fn status_line(&mut self) -> Result<u16, Stop> {
-        let line = self.line()?;
+        let line = self.start_line()?;
         let rest = line.strip_prefix(b"HTTP/1.1").or_else(|| line.strip_prefix(b"HTTP/1.0"));
         let code = rest.and_then(|rest| rest.strip_prefix(b" ")).and_then(|rest| rest.get(..3));
         let code = code.filter(|code| code.iter().all(u8::is_ascii_digit));
