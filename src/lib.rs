@@ -8,7 +8,7 @@
 //! | 7 | `cli` ← `demo`, `purge` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← [`config`] |
-//! | 4 | [`proxy`], [`admin`] |
+//! | 4 | [`proxy`], [`admin`] ← [`trial`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`limit`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
@@ -37,4 +37,5 @@ pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod trial;
 pub mod upstream;

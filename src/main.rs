@@ -93,6 +93,12 @@ fn check(sources: &Sources) -> Exit {
             Exit::Failed
         }
         Ok(settings) => {
+            let tests = settings.run_tests();
+            if !tests.is_good() {
+                let file = sources.file.as_ref().map(|file| file.display().to_string());
+                complain(tests.render(file.as_deref().unwrap_or_default()));
+                return Exit::Failed;
+            }
             say(summary(&settings));
             Exit::Good
         }
@@ -104,8 +110,12 @@ fn summary(settings: &Settings) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     };
+    let tests = match settings.tests.len() {
+        0 => String::new(),
+        count => format!(", {} passed", counted(count, "test")),
+    };
     format!(
-        "ok: {}, {}, {}",
+        "ok: {}, {}, {}{tests}",
         counted(settings.server.listeners.len(), "listener"),
         counted(settings.upstreams.len(), "upstream"),
         counted(settings.proxy.routes.len(), "route"),

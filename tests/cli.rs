@@ -108,6 +108,42 @@ fn check_passes_the_shipped_files_and_names_every_fault_of_a_bad_one() {
 }
 
 #[test]
+fn check_runs_the_tests_beside_the_rules_and_shows_what_differs() {
+    let file = temporary("tests.toml");
+    let name = file.to_str().unwrap();
+    let text = |lifetime: &str| {
+        format!(
+            "[upstream.shop]\nurl = \"http://127.0.0.1:9\"\n\
+             [[rule]]\nname = \"api\"\nmatch = {{ path = \"/api/**\" }}\n\
+             cache = {{ default_lifetime = \"60s\" }}\nkey = {{ drop_tracking = true }}\n\
+             [[test]]\nname = \"the API lives for a minute\"\n\
+             request = \"GET https://shop.example/api/x?utm_source=a&b=1\"\n\
+             expect = {{ lifetime = \"{lifetime}\", rules = [\"api\"] }}\n\
+             [[test]]\nrequest = \"https://shop.example/\"\n\
+             response = {{ headers = {{ cache-control = \"private\" }} }}\n\
+             expect = {{ stored = false, reason = \"private\" }}\n"
+        )
+    };
+    std::fs::write(&file, text("60s")).unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 tests passed"), "{said}");
+    std::fs::write(&file, text("2h")).unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        &format!("{name}:8: the API lives for a minute"),
+        "lifetime  expected \"2h\"  (line 11)",
+        "got      \"1m\"",
+        "miss: nothing is stored for the URL; to have it otherwise: ",
+        "1 of 2 tests failed",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn what_the_settings_name_and_cannot_be_used_is_a_usage_error() {
     let file = temporary("pages.toml");
     let missing = temporary("no-such-page.html");

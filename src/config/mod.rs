@@ -26,7 +26,7 @@ pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
 pub use units::{Refused, address, duration, network, size};
 
-use crate::{admin, proxy, server, store, telemetry, upstream};
+use crate::{admin, proxy, server, store, telemetry, trial, upstream};
 
 /// Bound on the file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -46,6 +46,19 @@ pub struct Settings {
     pub admin: admin::Config,
     /// Logs.
     pub telemetry: telemetry::Config,
+    /// What the rules should do.
+    pub tests: Vec<trial::Case>,
+}
+
+impl Settings {
+    /// Tries what the tests say, without a network: requests go through the stack that serves
+    /// clients. Blocks until they are done.
+    #[must_use]
+    pub fn run_tests(&self) -> trial::Report {
+        let upstreams: Vec<_> =
+            self.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        trial::run(&trial::Set::new(&self.proxy, &self.store), &self.tests, &upstreams)
+    }
 }
 
 /// Where settings come from. A flag wins over its `SEAWALL_*` variable, that over the file, and the

@@ -19,8 +19,18 @@ const HEAD: &str = "\
 const WIDTH: usize = 96;
 
 /// Sections without which something else is meant than with their defaults.
-const OPTIONAL: [&str; 5] =
-    ["listener.tls", "rule", "rule.match", "rule.match_response", "rule.key"];
+const OPTIONAL: [&str; 10] = [
+    "listener.tls",
+    "rule",
+    "rule.match",
+    "rule.match_response",
+    "rule.key",
+    "test",
+    "test.request",
+    "test.response",
+    "test.expect",
+    "test.expect.origin",
+];
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
 ///
@@ -33,7 +43,7 @@ pub fn default_file() -> String {
         file.push('\n');
         comment(&mut file, section.about);
         let header = match section.name {
-            "listener" | "route" | "rule" => format!("[[{}]]", section.name),
+            "listener" | "route" | "rule" | "test" => format!("[[{}]]", section.name),
             "upstream.NAME" => "[upstream.origin]".to_owned(),
             name => format!("[{name}]"),
         };

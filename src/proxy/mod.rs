@@ -17,6 +17,7 @@ mod route;
 mod rules;
 mod stack;
 mod status;
+mod trace;
 mod tunnel;
 
 use std::future::Ready;
@@ -26,11 +27,12 @@ use futures_util::future::Either;
 pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
 pub use observe::{Observed, Observer};
-pub use origin::OriginService;
+pub use origin::{OriginService, Wire};
 pub use purge::PurgeAccess;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;
+pub use trace::{Routed, Trace};
 
 use crate::context::Response;
 use crate::error::ProxyError;

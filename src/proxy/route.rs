@@ -8,6 +8,7 @@ use tower::Service;
 
 use super::normalize::Normal;
 use super::rules::{Ruled, Rules};
+use super::trace::{Routed, Trace};
 use super::{Early, Route, now};
 use crate::cache::Job;
 use crate::context::Response;
@@ -92,9 +93,15 @@ where
             client: request.client,
         });
         let terms = ruling.terms();
+        let traced = request.head.extensions.get::<Trace>().cloned();
+        let traced = traced.map(|trace| (trace, target.clone()));
         let target = target.with_query(|query| terms.query.apply(query));
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let by_response = ruling.by_response();
+        if let Some((trace, asked)) = traced {
+            let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
+            trace.tell(Routed { asked, keyed, ruling });
+        }
         let job = Job { request, target, config, by_response, upstream, trusted };
         Either::Right(self.inner.call(job))
     }

@@ -7,6 +7,7 @@ pub(super) mod logs;
 pub(super) mod route;
 pub(super) mod rule;
 pub(super) mod server;
+pub(super) mod test;
 pub(super) mod upstream;
 
 use super::schema::{Described, describe};
@@ -75,6 +76,31 @@ pub(super) fn all() -> Vec<Section> {
             "rule.key",
             "What makes two requests ask for the same thing. Each key is decided separately, like those of `cache`.",
             describe(rule::KEY).collect(),
+        ),
+        section(
+            "test",
+            "What the rules should do: `seawall check` tries it, without a network, and a configuration whose tests fail is not taken over while Seawall runs. Repeat it; each test begins with an empty cache, at Thu, 01 Jan 2026 00:00:00 GMT.",
+            describe(test::TEST).chain(describe(test::STEP)).collect(),
+        ),
+        section(
+            "test.request",
+            "The request of the test above, where one line does not say it all.",
+            describe(test::REQUEST).collect(),
+        ),
+        section(
+            "test.response",
+            "What the origin answers in the test above, if it is asked.",
+            describe(test::RESPONSE).collect(),
+        ),
+        section(
+            "test.expect",
+            "What should come of the request. Only what is written is looked at.",
+            describe(test::EXPECT).collect(),
+        ),
+        section(
+            "test.expect.origin",
+            "What the origin should be asked; where it is asked twice, the last time counts.",
+            describe(test::ORIGIN).collect(),
         ),
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),

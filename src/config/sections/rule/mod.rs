@@ -16,7 +16,7 @@ use crate::rules::{Condition, QueryRules, ResponseCondition};
 
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
-pub(in crate::config) use matching::{MATCH, RESPONSE};
+pub(in crate::config) use matching::{MATCH, RESPONSE, headers, method, not_a_pattern};
 
 /// What one `[[rule]]` says.
 #[derive(Debug, Default)]
