@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli` ← `demo`, `purge` ← `main` |
+//! | 7 | `cli` ← `demo`, `explain`, `purge` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← [`config`] |
 //! | 4 | [`proxy`], [`admin`] ← [`trial`] |

@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod explain;
 mod purge;
 
 use std::fmt::Display;
@@ -61,6 +62,7 @@ fn run(command: Command) -> Exit {
             Exit::Good
         }
         Command::Check(check) => self::check(&check.sources()),
+        Command::Explain(explain) => self::explain(explain),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);
@@ -100,6 +102,31 @@ fn check(sources: &Sources) -> Exit {
                 return Exit::Failed;
             }
             say(summary(&settings));
+            Exit::Good
+        }
+    }
+}
+
+fn explain(explain: cli::Explain) -> Exit {
+    let question = match explain::Question::read(&explain) {
+        Ok(question) => question,
+        Err(error) => {
+            complain(format_args!("seawall: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let json = explain.json;
+    let sources = explain.sources();
+    match config::load(&sources) {
+        Err(faults) => {
+            report(&faults);
+            Exit::Usage
+        }
+        Ok(settings) => {
+            let file = sources.file.as_deref();
+            let (ask, reply) = (&question.ask, question.reply.as_ref());
+            let explained = settings.explain(file, ask, reply);
+            say(explain::render(&explained, file, json));
             Exit::Good
         }
     }

@@ -242,6 +242,12 @@ impl<'a> Value<'a> {
         self.node.get_ref().as_table().is_some_and(|table| table.contains_key(key))
     }
 
+    /// The value of a key of this table.
+    pub(super) fn key(&self, key: &str) -> Option<Self> {
+        let table = self.node.get_ref().as_table()?;
+        table.get(key).map(|node| Self::new(node, self.around))
+    }
+
     /// Where the value of a key of this table stands; the table itself if it has no such key.
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
         self.node.get_ref().get(key).map_or_else(|| self.span(), Spanned::span)

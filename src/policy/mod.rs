@@ -34,7 +34,7 @@ mod vary;
 
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
-pub use freshness::{FreshnessLifetime, LifetimeSource};
+pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use invalidation::invalidated;
 pub use overrides::{Heuristic, Overrides, RequestDirectivesPolicy};
 pub use precondition::{Precondition, not_modified_headers};

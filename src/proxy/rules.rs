@@ -157,6 +157,18 @@ impl Ruling {
         &self.certain
     }
 
+    /// The rules that also have to match the response, in the order of the file.
+    #[must_use]
+    pub fn pending(&self) -> &[u16] {
+        &self.pending
+    }
+
+    /// A rule, by its number.
+    #[must_use]
+    pub fn rule(&self, number: u16) -> Option<&Rule> {
+        self.rules.rule(number)
+    }
+
     /// The names of the rules that count, in the order of the file; unnamed ones by their lines.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

@@ -7,6 +7,7 @@
 mod ask;
 mod case;
 mod expect;
+mod explain;
 mod report;
 mod script;
 mod seen;
@@ -15,6 +16,9 @@ mod stage;
 pub use ask::{Ask, AskError, Content, Reply};
 pub use case::{Case, Step, run};
 pub use expect::{Expectation, Want};
+pub use explain::{
+    Decision, Effective, Explanation, Freshness, Keyed, MatchedRule, Message, Varying, explain,
+};
 pub use report::{Difference, Failure, Report};
 pub use script::Sent;
 pub use seen::Seen;
