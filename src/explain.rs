@@ -272,6 +272,10 @@ fn fresh(f: &mut String, freshness: &Freshness) -> fmt::Result {
             line(f, "then stale", format_args!("{seconds} s more {how}"))?;
         }
     }
+    if freshness.stale_forbidden {
+        let which = "never: `must-revalidate`, `proxy-revalidate` or `s-maxage` forbids it";
+        line(f, "then stale", which)?;
+    }
     let validator = if freshness.validator {
         "it can be validated by its entity tag or date of change"
     } else {

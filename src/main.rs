@@ -310,6 +310,18 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_to_rules_is_true() {
+        let mut text = String::new();
+        for block in include_str!("../docs/rules.md").split("```toml\n").skip(1) {
+            text += block.split("```").next().unwrap();
+        }
+        let settings = config::parse(&text, &config::CliOverrides::default())
+            .unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(settings.tests.len(), 2);
+        assert!(settings.run_tests().is_good(), "{}", settings.run_tests().render("docs/rules.md"));
+    }
+
+    #[test]
     fn faults_have_exit_codes() {
         assert_eq!(exit("seawall check --config /nowhere/seawall.toml"), Exit::Failed);
         assert_eq!(exit("seawall serve --config /nowhere/seawall.toml"), Exit::Usage);

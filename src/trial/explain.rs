@@ -144,6 +144,8 @@ pub struct Freshness {
     pub stale_if_error: u64,
     /// How long it may be served while no response comes at all.
     pub stale_when_disconnected: u64,
+    /// Whether the origin forbids all of these.
+    pub stale_forbidden: bool,
     /// Whether it can be validated: it has an entity tag or a date of change.
     pub validator: bool,
 }
@@ -346,6 +348,7 @@ fn freshness(head: &StoredHead, policy: &Overrides, now: Timestamp) -> Freshness
         stale_while_revalidate: windows.while_revalidate.as_secs(),
         stale_if_error: windows.if_error.as_secs(),
         stale_when_disconnected: windows.when_disconnected.as_secs(),
+        stale_forbidden: head.must_revalidate(),
         validator: !head.validators().is_empty(),
     }
 }

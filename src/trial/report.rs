@@ -97,7 +97,7 @@ impl Failure {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, file: &str) -> fmt::Result {
-        let name = self.name.as_deref().unwrap_or("unnamed");
+        let name = plain(self.name.as_deref().unwrap_or("unnamed"));
         let (step, steps) = self.step;
         write!(f, "{file}:{}: {name}", self.line)?;
         if steps > 1 {
@@ -110,6 +110,7 @@ impl Failure {
         let width = self.differences.iter().map(|difference| difference.key.len()).max();
         let width = width.unwrap_or_default();
         for Difference { key, line, expected, got } in &self.differences {
+            let expected = plain(expected);
             writeln!(f, "    {key:width$}  expected {expected}  (line {line})")?;
             writeln!(f, "    {:width$}  got      {got}", "")?;
         }
@@ -118,6 +119,11 @@ impl Failure {
         }
         writeln!(f)
     }
+}
+
+/// On one line, and nothing that steers the terminal: the file is untrusted.
+fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 struct Rendered<'a> {
@@ -142,5 +148,38 @@ impl Display for Explained {
         let advice = self.0.advice();
         write!(f, "{}: {}", self.0.word(), self.0.meaning())?;
         if advice.is_empty() { Ok(()) } else { write!(f, "; to have it otherwise: {advice}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Reason;
+
+    #[test]
+    fn a_report_is_readable_and_steers_no_terminal() {
+        let difference = Difference {
+            key: "origin.requests".to_owned(),
+            line: 9,
+            expected: "[\n 1]".to_owned(),
+            got: "2".to_owned(),
+        };
+        let failure = Failure {
+            name: Some("red\u{1b}[31m".to_owned()),
+            line: 7,
+            step: (2, 3),
+            differences: vec![difference],
+            reason: Some(Detail::Reason(Reason::Private)),
+        };
+        let report = Report { run: 4, failures: vec![failure], broken: false };
+        assert!(!report.is_good());
+        let expected = "a.toml:7: red [31m (request 2 of 3)\n\
+            \x20   origin.requests  expected [  1]  (line 9)\n\
+            \x20                    got      2\n\
+            \x20   private: the origin says `private`; to have it otherwise: \
+            change the origin's `Cache-Control`\n\n\
+            1 of 4 tests failed";
+        assert_eq!(report.render("a.toml"), expected);
+        assert_eq!(Report { run: 1, ..Report::default() }.render(""), "1 test passed");
     }
 }
