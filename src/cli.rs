@@ -15,6 +15,7 @@ Examples:
   seawall demo                                     a site to try things on, with Seawall before it
   seawall serve --origin http://127.0.0.1:9000     protect an origin, without any file
   seawall check --config seawall.toml              all that is wrong with a file, at once
+  seawall explain -c seawall.toml URL              why a request is handled as it is
   seawall purge --prefix https://example.com/news  have everything below it refreshed
 
 Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
@@ -31,6 +32,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(Serve),
     Check(Check),
+    Explain(Explain),
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),
@@ -98,6 +100,60 @@ pub(crate) struct Check {
 }
 
 impl Check {
+    pub(crate) fn sources(self) -> Sources {
+        Sources { file: self.config, overrides: self.overrides }
+    }
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  seawall explain -c seawall.toml https://shop.example/api/x?utm_source=a
+  seawall explain -c seawall.toml GET https://shop.example/ -H 'cookie: session=1' \\
+      --response 200 --response 'cache-control: max-age=60'
+  curl -sI https://shop.example/ | seawall explain -c seawall.toml https://shop.example/ \\
+      --response-file -";
+
+/// Say why a request is handled as it is, and what to change for the opposite.
+///
+/// Nothing is sent anywhere: the request goes through the stack that serves clients, over an origin
+/// that answers what --response says. Without --response it is said what is known before there is
+/// an answer.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(crate) struct Explain {
+    /// The configuration file (TOML).
+    #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Method (else GET) and absolute URL.
+    #[arg(required = true, num_args = 1..=2, value_names = ["METHOD", "URL"])]
+    pub(crate) request: Vec<String>,
+
+    /// A field of the request; may be repeated.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+
+    /// The client's address [default: 192.0.2.1].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) client: Option<std::net::IpAddr>,
+
+    /// The origin's answer: a status, or a field; may be repeated.
+    #[arg(long, value_name = "LINE")]
+    pub(crate) response: Vec<String>,
+
+    /// The same from a file, with a body after an empty line; "-" for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "response")]
+    pub(crate) response_file: Option<PathBuf>,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    overrides: CliOverrides,
+}
+
+impl Explain {
     pub(crate) fn sources(self) -> Sources {
         Sources { file: self.config, overrides: self.overrides }
     }

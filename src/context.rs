@@ -245,4 +245,28 @@ impl Detail {
             Self::Error(kind) => kind.word(),
         }
     }
+
+    /// What happened, in a sentence for operators.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Reason(reason) => reason.meaning(),
+            Self::Error(kind) => kind.meaning(),
+        }
+    }
+
+    /// What to change for the opposite, or to do about it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Reason(reason) => reason.advice(),
+            Self::Error(kind) => kind.advice(),
+        }
+    }
+
+    /// All words, and what they stand for.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let reasons = Reason::ALL.iter().copied().map(Self::Reason);
+        reasons.chain(ErrorKind::ALL.iter().copied().map(Self::Error))
+    }
 }

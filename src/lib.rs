@@ -5,10 +5,10 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli` ← `ask` ← `demo`, `purge`, `reload` ← `main` |
+//! | 7 | `cli` ← `ask` ← `demo`, `explain`, `purge`, `reload` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← [`config`] |
-//! | 4 | [`proxy`], [`admin`] |
+//! | 4 | [`proxy`], [`admin`] ← [`trial`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
 //! | 1 | [`error`], [`budget`], [`limit`], [`keepalive`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
@@ -37,4 +37,5 @@ pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod trial;
 pub mod upstream;

@@ -3,6 +3,7 @@
 mod ask;
 mod cli;
 mod demo;
+mod explain;
 mod purge;
 mod reload;
 
@@ -64,6 +65,7 @@ fn run(command: Command) -> Exit {
             Exit::Good
         }
         Command::Check(check) => self::check(&check.sources()),
+        Command::Explain(explain) => self::explain(explain),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);
@@ -109,7 +111,38 @@ fn check(sources: &Sources) -> Exit {
             Exit::Failed
         }
         Ok(settings) => {
+            let tests = settings.run_tests();
+            if !tests.is_good() {
+                let file = sources.file.as_ref().map(|file| file.display().to_string());
+                complain(tests.render(file.as_deref().unwrap_or_default()));
+                return Exit::Failed;
+            }
             say(summary(&settings));
+            Exit::Good
+        }
+    }
+}
+
+fn explain(explain: cli::Explain) -> Exit {
+    let question = match explain::Question::read(&explain) {
+        Ok(question) => question,
+        Err(error) => {
+            complain(format_args!("seawall: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let json = explain.json;
+    let sources = explain.sources();
+    match config::load(&sources) {
+        Err(faults) => {
+            report(&faults);
+            Exit::Usage
+        }
+        Ok(settings) => {
+            let file = sources.file.as_deref();
+            let (ask, reply) = (&question.ask, question.reply.as_ref());
+            let explained = settings.explain(file, ask, reply);
+            say(explain::render(&explained, file, json));
             Exit::Good
         }
     }
@@ -120,8 +153,12 @@ fn summary(settings: &Settings) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     };
+    let tests = match settings.tests.len() {
+        0 => String::new(),
+        count => format!(", {} passed", counted(count, "test")),
+    };
     format!(
-        "ok: {}, {}, {}",
+        "ok: {}, {}, {}{tests}",
         counted(settings.server.listeners.len(), "listener"),
         counted(settings.upstreams.len(), "upstream"),
         counted(settings.proxy.routes.len(), "route"),
@@ -295,13 +332,37 @@ mod tests {
     }
 
     #[test]
+    fn every_example_is_good_and_so_are_its_tests() {
+        let examples = std::fs::read_dir("config/examples").unwrap();
+        let examples: Vec<_> = examples.map(|entry| entry.unwrap().path()).collect();
+        assert!(examples.len() >= 7, "{examples:?}");
+        for file in examples {
+            let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+            let settings = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+            assert!(!settings.tests.is_empty(), "{} has tests", file.display());
+            let report = settings.run_tests();
+            assert!(report.is_good(), "{}", report.render(&file.display().to_string()));
+        }
+    }
+
+    #[test]
+    fn the_guide_to_rules_is_true() {
+        let mut text = String::new();
+        for block in include_str!("../docs/rules.md").split("```toml\n").skip(1) {
+            text += block.split("```").next().unwrap();
+        }
+        let settings = config::parse(&text, &config::CliOverrides::default())
+            .unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(settings.tests.len(), 2);
+        assert!(settings.run_tests().is_good(), "{}", settings.run_tests().render("docs/rules.md"));
+    }
+
+    #[test]
     fn faults_have_exit_codes() {
         assert_eq!(exit("seawall check --config /nowhere/seawall.toml"), Exit::Failed);
         assert_eq!(exit("seawall serve --config /nowhere/seawall.toml"), Exit::Usage);
         assert_eq!(exit("seawall check --config config/seawall.toml"), Exit::Good);
-        for example in ["cache-tests", "two-sites"] {
-            let line = format!("seawall check --config config/examples/{example}.toml");
-            assert_eq!(exit(&line), Exit::Good);
-        }
+        assert_eq!(exit("seawall explain http://a.test/ --origin http://b.test"), Exit::Good);
+        assert_eq!(exit("seawall explain /a --origin http://b.test"), Exit::Usage);
     }
 }

@@ -116,6 +116,118 @@ fn check_passes_the_shipped_files_and_names_every_fault_of_a_bad_one() {
 }
 
 #[test]
+fn check_runs_the_tests_beside_the_rules_and_shows_what_differs() {
+    let file = temporary("tests.toml");
+    let name = file.to_str().unwrap();
+    let text = |lifetime: &str| {
+        format!(
+            "[upstream.shop]\nurl = \"http://127.0.0.1:9\"\n\
+             [[rule]]\nname = \"api\"\nmatch = {{ path = \"/api/**\" }}\n\
+             cache = {{ default_lifetime = \"60s\" }}\nkey = {{ drop_tracking = true }}\n\
+             [[test]]\nname = \"the API lives for a minute\"\n\
+             request = \"GET https://shop.example/api/x?utm_source=a&b=1\"\n\
+             expect = {{ lifetime = \"{lifetime}\", rules = [\"api\"] }}\n\
+             [[test]]\nrequest = \"https://shop.example/\"\n\
+             response = {{ headers = {{ cache-control = \"private\" }} }}\n\
+             expect = {{ stored = false, reason = \"private\" }}\n"
+        )
+    };
+    std::fs::write(&file, text("60s")).unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 tests passed"), "{said}");
+    std::fs::write(&file, text("2h")).unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        &format!("{name}:8: the API lives for a minute"),
+        "lifetime  expected \"2h\"  (line 11)",
+        "got      \"1m\"",
+        "miss: nothing is stored for the URL; to have it otherwise: ",
+        "1 of 2 tests failed",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn explain_says_why_and_what_to_change() {
+    let shop = |more: &[&str]| {
+        let first = ["explain", "--config", "config/examples/shop.toml"];
+        ended(&[&first[..], more].concat())
+    };
+    let url = "https://shop.example/products/x?utm_source=a&b=1";
+    let (code, said) = shop(&["GET", url, "--response", "200", "--response", "etag: \"1\""]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "rule           catalogue  config/examples/shop.toml:16",
+        "setting        cache.default_lifetime = \"5m\"  by rule catalogue  ",
+        "setting        cache.stale_if_error = \"1h\"  by [cache]  config/examples/shop.toml:14",
+        "rule           missing  config/examples/shop.toml:23 does not count: match_response",
+        "key            https://shop.example/products/x?b=1",
+        "utm_source=a does not count: key.drop_tracking",
+        "to the origin  GET /products/x?b=1",
+        "stored         yes",
+        "lifetime       300 s from `default`",
+        "fresh          for 300 - 0 = 300 s, until ",
+        "then stale     60 s more while it is refreshed",
+        "then stale     3600 s more in place of an error",
+        "next time      a hit, ttl=300",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let (code, said) = shop(&[url, "-H", "cookie: session=1"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("cache-off") && said.contains("otherwise      `enabled = true`"),
+        "{said}"
+    );
+    let (code, said) = shop(&[url]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("stored         that depends on the origin's answer"), "{said}");
+}
+
+#[test]
+fn explain_writes_json_and_reads_an_answer_from_a_file() {
+    let file = temporary("answer");
+    std::fs::write(&file, "HTTP/1.1 200 OK\r\nCache-Control: private\r\n\r\nbody").unwrap();
+    let (name, url) = (file.to_str().unwrap(), "https://shop.example/");
+    let shop = "config/examples/shop.toml";
+    let (code, said) = ended(&["explain", "-c", shop, url, "--json", "--response-file", name]);
+    assert_eq!(code, Some(0), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["decision"]["stored"], false);
+    assert_eq!(json["decision"]["reason"], "private");
+    assert_eq!(json["rules"][0]["name"], "catalogue");
+    assert_eq!(json["otherwise"], "change the origin's `Cache-Control`");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_the_question() {
+    let url = "https://shop.example/";
+    for (arguments, why) in [
+        (&["/a"][..], "GET https://shop.example/a?b=1"),
+        (&["G,T", url], "`G,T` is not a method"),
+        (&[url, "-H", "no colon"], "`no colon` is not a field"),
+        (&[url, "-H", "host: a"], "the URL says the host"),
+        (&[url, "--response", "status: 99"], "`99` is not a status"),
+        (&[url, "--response", "what"], "`what` is neither a status nor a field"),
+        (&[url, "--response-file", "/nowhere/at-all"], "cannot read /nowhere/at-all"),
+        (&[url, "--client", "me"], "--client"),
+        (&[url, "--no-such-flag"], "--no-such-flag"),
+        (&[][..], "URL"),
+    ] {
+        let first = ["explain", "--config", "config/examples/shop.toml"];
+        let (code, said) = ended(&[&first[..], arguments].concat());
+        assert_eq!(code, Some(64), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{why} in {said}");
+    }
+    assert_eq!(ended(&["explain", "--config", "/nowhere/a.toml", url]).0, Some(64));
+}
+
+#[test]
 fn what_the_settings_name_and_cannot_be_used_is_a_usage_error() {
     let file = temporary("pages.toml");
     let missing = temporary("no-such-page.html");

@@ -148,6 +148,22 @@ async fn a_faulty_file_changes_nothing_and_everybody_is_told() {
 }
 
 #[tokio::test]
+async fn a_configuration_whose_tests_fail_is_not_taken() {
+    let origin = Origin::answering(ok("a")).await;
+    let configured = Configured::start(&origin, "").await;
+    let wrong = "[[test]]\nname = \"a page is kept\"\nrequest = \"http://a.test/\"\n\
+                 response = 200\nexpect = { stored = true }\n";
+    configured.write(&(upstream(&origin) + wrong));
+    let (status, answer) = configured.reload().await;
+    let report = answer["report"].as_str().unwrap();
+    assert!(status == 422 && report.contains("a page is kept"), "{answer}");
+    let right = "[[rule]]\ncache = { default_lifetime = \"1m\" }\n";
+    configured.becomes(&(upstream(&origin) + right + wrong)).await;
+    configured.proxy.get("/").await;
+    assert!(configured.proxy.get("/").await.is_hit());
+}
+
+#[tokio::test]
 async fn a_new_upstream_is_used_and_the_old_one_ends_what_it_has() {
     let gate = Gate::new();
     let first = Origin::answering(ok("old").gate(&gate)).await;

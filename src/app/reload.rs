@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -58,7 +59,11 @@ impl Source {
     fn read(&mut self) -> Result<Settings, Refused> {
         self.seen = Fingerprint::of(&self.sources);
         let mut settings = config::load(&self.sources)?;
-        // Whatever else has to hold before a change is taken is asked here.
+        let report = settings.run_tests();
+        if !report.is_good() {
+            let file = self.sources.file.as_deref().unwrap_or(Path::new(""));
+            return Err(Refused::Tests(report.render(&file.display().to_string())));
+        }
         (self.adjust)(&mut settings);
         Ok(settings)
     }
@@ -109,6 +114,8 @@ enum Refused {
     NoSource,
     #[error(transparent)]
     Faults(#[from] Faults),
+    #[error("its tests fail:\n{0}")]
+    Tests(String),
     #[error(transparent)]
     Unusable(#[from] StartError),
     #[error("reading it failed badly: this is a defect of Seawall")]
@@ -121,7 +128,7 @@ impl Refused {
             Self::Faults(faults) => {
                 faults.list().iter().map(|fault| shown(faults, fault)).collect()
             }
-            Self::NoSource | Self::Unusable(_) | Self::Panicked => {
+            Self::NoSource | Self::Tests(_) | Self::Unusable(_) | Self::Panicked => {
                 vec![ReloadFault { what: self.to_string(), ..ReloadFault::default() }]
             }
         };

@@ -3,6 +3,7 @@
 mod entrances;
 mod origins;
 mod rules;
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use super::schema::{Key, did_you_mean, fill};
 use super::sections::{admin, cache, home_of, logs, server};
 use crate::{proxy, telemetry};
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "server",
     "listener",
     "limits",
@@ -27,6 +28,7 @@ const SECTIONS: [&str; 13] = [
     "upstream",
     "route",
     "rule",
+    "test",
     "cache",
     "purge",
     "admin",
@@ -76,6 +78,7 @@ impl<'a> Compiler<'a> {
         let cache = self.cache(!trust.proxies.is_empty());
         let (upstreams, routes) = self.upstreams_and_routes(&cache, !trust.proxies.is_empty());
         let rules = Arc::new(self.rules(&cache));
+        let tests = self.tests(&rules, &upstreams);
         let admin = self.admin(&server.config.listeners);
         let purge = self.section("purge", &[admin::PURGE], proxy::Purge::default());
         self.one_token("purge");
@@ -89,8 +92,8 @@ impl<'a> Compiler<'a> {
             name: server.name,
         };
         let telemetry = self.telemetry();
-        let (server, watch) = (server.config, server.watch);
-        Settings { server, upstreams, proxy, store: cache.memory, admin, telemetry, watch }
+        let (server, watch, store) = (server.config, server.watch, cache.memory);
+        Settings { server, upstreams, proxy, store, admin, telemetry, watch, tests }
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {

@@ -11,6 +11,7 @@ mod reference;
 mod schema;
 mod sections;
 mod units;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
 pub use units::{Refused, address, duration, network, size};
 
-use crate::{admin, proxy, server, store, telemetry, upstream};
+use crate::trial::{Ask, Explanation, Reply};
+use crate::{admin, proxy, server, store, telemetry, trial, upstream};
 
 /// Bound on the file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -49,6 +51,42 @@ pub struct Settings {
     pub telemetry: telemetry::Config,
     /// How often the file is looked at for a change; `None`: never.
     pub watch: Option<Duration>,
+    /// What the rules should do.
+    pub tests: Vec<trial::Case>,
+}
+
+impl Settings {
+    /// Explains a request, and if the origin's answer is given, what becomes of that. The settings
+    /// have to come from `file`, which is read once more for what stands where.
+    ///
+    /// Blocks until it has been tried, without a network.
+    #[must_use]
+    pub fn explain(&self, file: Option<&Path>, ask: &Ask, reply: Option<&Reply>) -> Explanation {
+        let set = trial::Set::new(&self.proxy, &self.store);
+        let mut explained = trial::explain(&set, ask, reply, &self.upstream_names());
+        let routes = &self.proxy.routes;
+        let route = explained.route.as_ref();
+        let route = routes.iter().position(|known| Some(&known.name) == route);
+        let text = file.and_then(|file| read(file).ok()).unwrap_or_default();
+        let by_rules = std::mem::take(&mut explained.settings);
+        explained.settings = written::settings(&text, route);
+        for setting in by_rules {
+            written::set(&mut explained.settings, setting);
+        }
+        explained
+    }
+
+    fn upstream_names(&self) -> Vec<String> {
+        self.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+    }
+
+    /// Tries what the tests say, without a network: requests go through the stack that serves
+    /// clients. Blocks until they are done.
+    #[must_use]
+    pub fn run_tests(&self) -> trial::Report {
+        let set = trial::Set::new(&self.proxy, &self.store);
+        trial::run(&set, &self.tests, &self.upstream_names())
+    }
 }
 
 /// Where settings come from. A flag wins over its `SEAWALL_*` variable, that over the file, and the

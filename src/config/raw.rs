@@ -30,6 +30,29 @@ pub(super) struct Value<'a> {
     around: Surroundings<'a>,
 }
 
+/// The text of the file, and where its lines begin.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let after = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// The line of a place in bytes, from 1.
+    pub(super) fn number(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    /// What is written there.
+    pub(super) fn text(&self, span: Range<usize>) -> &'a str {
+        self.text.get(span).unwrap_or_default()
+    }
+}
+
 /// Bound on a file that holds a secret.
 const MAX_SECRET_BYTES: u64 = 4096;
 
@@ -88,6 +111,11 @@ impl<'a> Value<'a> {
             Some(text) => Ok(text),
             None => Err(self.wrong_type("a string", "write it in quotes")),
         }
+    }
+
+    /// Whether it is a string without a character.
+    pub(super) fn is_empty_string(&self) -> bool {
+        self.node.get_ref().as_str() == Some("")
     }
 
     /// A string in some form of its own.
@@ -212,6 +240,12 @@ impl<'a> Value<'a> {
     /// Whether it is a table with this key.
     pub(super) fn has_key(&self, key: &str) -> bool {
         self.node.get_ref().as_table().is_some_and(|table| table.contains_key(key))
+    }
+
+    /// The value of a key of this table.
+    pub(super) fn key(&self, key: &str) -> Option<Self> {
+        let table = self.node.get_ref().as_table()?;
+        table.get(key).map(|node| Self::new(node, self.around))
     }
 
     /// Where the value of a key of this table stands; the table itself if it has no such key.

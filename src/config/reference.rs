@@ -20,7 +20,8 @@ const WIDTH: usize = 96;
 
 /// Whether a section with its defaults means something else than none.
 fn is_optional(section: &str) -> bool {
-    section == "listener.tls" || section == "rule" || section.starts_with("rule.")
+    let top = section.split('.').next();
+    section == "listener.tls" || matches!(top, Some("rule" | "test"))
 }
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.
@@ -34,7 +35,7 @@ pub fn default_file() -> String {
         file.push('\n');
         comment(&mut file, section.about);
         let header = match section.name {
-            "listener" | "route" | "rule" => format!("[[{}]]", section.name),
+            "listener" | "route" | "rule" | "test" => format!("[[{}]]", section.name),
             "upstream.NAME" => "[upstream.origin]".to_owned(),
             name => format!("[{name}]"),
         };

@@ -51,6 +51,104 @@ fn with_origin() -> CliOverrides {
 }
 
 #[test]
+fn faults_of_tests_are_placed_and_say_what_to_write() {
+    let test = |lines: &str| {
+        format!(
+            "{ORIGIN}[[rule]]\nname = \"api\"\ncache = {{ keep = \"7s\" }}\n[[test]]\n{lines}\n"
+        )
+    };
+    let asks = "request = \"http://a.test/\"\n";
+    for (lines, line, title, advice) in [
+        (asks, 6, "expects nothing", "expect = { stored = true }"),
+        ("expect = { hit = true }", 6, "asks for nothing", "request = "),
+        ("request = \"/a\"\nexpect = { hit = true }", 7, "not an absolute URL", "GET https://"),
+        (
+            &format!("{asks}expect = {{ stoerd = true }}"),
+            8,
+            "has no key `stoerd`",
+            "did you mean `stored`?",
+        ),
+        (
+            &format!("{asks}expect = {{ reason = \"privat\" }}"),
+            8,
+            "is not a reason word",
+            "did you mean `private`?",
+        ),
+        (
+            &format!("{asks}expect = {{ rules = [\"apis\"] }}"),
+            8,
+            "there is no rule `apis`",
+            "did you mean `api`?",
+        ),
+        (
+            &format!("{asks}expect = {{ origin = {{ upstream = \"orgin\" }} }}"),
+            8,
+            "there is no upstream `orgin`",
+            "did you mean `origin`?",
+        ),
+        (
+            &format!("{asks}response = \"conect-failed\"\nexpect = {{ hit = true }}"),
+            8,
+            "no failure of an origin",
+            "did you mean `connect-failed`?",
+        ),
+        (
+            &format!("{asks}response = 99\nexpect = {{ hit = true }}"),
+            8,
+            "99 is out of range",
+            "200 to 599",
+        ),
+        (
+            &format!("{asks}then = [{{ aftr = \"1s\" }}]\nexpect = {{ hit = true }}"),
+            8,
+            "has no key `aftr`",
+            "did you mean `after`?",
+        ),
+        (
+            &format!(
+                "{asks}response = {{ headers = {{ \"a b\" = \"c\" }} }}\nexpect = {{ hit = true }}"
+            ),
+            8,
+            "is not a field name",
+            "write its name",
+        ),
+        (
+            &format!(
+                "{asks}response = {{ body = \"a\", size = \"7B\" }}\nexpect = {{ hit = true }}"
+            ),
+            8,
+            "say two things",
+            "keep one",
+        ),
+        (
+            "request = { url = \"http://a.test/\", headers = { host = \"b\" } }\nexpect = { hit = true }",
+            7,
+            "the URL says the host",
+            "leave `host` out",
+        ),
+    ] {
+        only_fault(&test(lines), line, title, advice);
+    }
+}
+
+#[test]
+fn tests_see_what_the_stack_does() {
+    let settings = good(
+        "[[rule]]\nname = \"a\"\nmatch = { path = \"/a\" }\ncache = { default_lifetime = \"60s\" }\n\
+         [[test]]\nname = \"good\"\nrequest = \"http://a.test/a\"\nafter = \"59s\"\nexpect = { hit = true, rules = [\"a\"] }\n\
+         [[test]]\nname = \"bad\"\nrequest = \"http://a.test/b\"\nexpect = { stored = true, hit = false }\n",
+    );
+    let report = settings.run_tests();
+    assert_eq!((report.run, report.failures.len()), (2, 1), "{report:?}");
+    let failure = &report.failures[0];
+    assert_eq!((failure.name.as_deref(), failure.step), (Some("bad"), (1, 1)));
+    let different: Vec<_> =
+        failure.differences.iter().map(|it| (&*it.key, &*it.expected, &*it.got)).collect();
+    assert_eq!(different, [("stored", "true", "false")]);
+    assert_eq!(failure.reason.map(crate::context::Detail::word), Some("no-freshness"));
+}
+
+#[test]
 fn the_default_file_means_the_defaults() {
     let none = read_with("", &with_origin()).unwrap();
     let mut file = read_with(&default_file(), &CliOverrides::default())

@@ -59,7 +59,27 @@ impl LifetimeSource {
     }
 }
 
+/// How long past its lifetime a response may be of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleWindows {
+    /// While one request validates it (RFC 5861 §3).
+    pub while_revalidate: Duration,
+    /// In place of an error (RFC 5861 §4).
+    pub if_error: Duration,
+    /// While no response comes at all (RFC 9111 §4.2.4).
+    pub when_disconnected: Duration,
+}
+
 impl Facts {
+    /// All windows.
+    pub(super) fn windows(&self, overrides: &Overrides) -> StaleWindows {
+        StaleWindows {
+            while_revalidate: self.revalidate_window(overrides),
+            if_error: self.error_window(overrides),
+            when_disconnected: self.disconnected_window(overrides),
+        }
+    }
+
     /// The lifetime (RFC 9111 §4.2.1), within the configured bounds.
     pub(super) fn lifetime(&self, overrides: &Overrides) -> FreshnessLifetime {
         let given =

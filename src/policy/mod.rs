@@ -36,7 +36,7 @@ mod vary;
 
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
-pub use freshness::{FreshnessLifetime, LifetimeSource};
+pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};
 pub use invalidation::invalidated;
 pub use overrides::{Heuristic, Overrides, RequestDirectivesPolicy};

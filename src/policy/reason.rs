@@ -1,7 +1,8 @@
 //! The words that explain a cache decision.
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident => $word:literal;)*) => {
+    ($($(#[$doc:meta])* $reason:ident => $word:literal
+        $(, $meaning:literal, $advice:literal)?;)*) => {
         /// Why the cache did what it did. The word is stable: it stands in
         /// `Cache-Status; detail=` (RFC 9211 §2.8), the access log, metrics and `explain`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,18 @@ macro_rules! reasons {
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$reason => $word,)* }
             }
+
+            /// What happened, in a sentence for operators.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$reason => concat!($($meaning)?),)* }
+            }
+
+            /// What to change for the opposite.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$reason => concat!($($advice)?),)* }
+            }
         }
     };
 }
@@ -23,98 +36,180 @@ macro_rules! reasons {
 reasons! {
     // Why a request bypassed the cache.
     /// The method is neither GET nor HEAD.
-    Method => "method";
+    Method => "method",
+        "the method is neither GET nor HEAD",
+        "nothing to do: only those two are answered from a cache";
     /// The request says `no-store` (RFC 9111 §5.2.1.5).
-    RequestNoStore => "request-no-store";
+    RequestNoStore => "request-no-store",
+        "the request says `no-store` (RFC 9111 §5.2.1.5)",
+        "nothing to do: the client decides this";
     /// A GET or HEAD with a body: its meaning is not in the key.
-    RequestBody => "request-body";
+    RequestBody => "request-body",
+        "a GET or HEAD came with a body, whose meaning is not in the key",
+        "send the parameters in the query";
     /// The request asks to leave HTTP.
-    Upgrade => "upgrade";
+    Upgrade => "upgrade",
+        "the request leaves HTTP (WebSocket)",
+        "nothing to do: what is said then is not HTTP";
     /// Caching is off for the route.
-    CacheOff => "cache-off";
+    CacheOff => "cache-off",
+        "`[cache]`, the route or a rule says `enabled = false`",
+        "`enabled = true` in a rule or in `[route.cache]`";
     /// A rule tells the origin something of the request that is not in the key.
-    UnkeyedEdit => "unkeyed-edit";
+    UnkeyedEdit => "unkeyed-edit",
+        "a rule's `request` edit tells the origin a field, a cookie or the client's address, which is not in the key",
+        "leave that out of the value; `share_unkeyed = true` shares answers all the same";
 
     // Why no origin was asked.
     /// A rule sends the client elsewhere.
-    Redirect => "redirect";
+    Redirect => "redirect",
+        "a rule's `redirect` sent the client elsewhere",
+        "`redirect = \"off\"` in a later rule";
     /// A rule gives a fixed response.
-    FixedAnswer => "fixed-answer";
+    FixedAnswer => "fixed-answer",
+        "a rule's `respond` gave a fixed response",
+        "`respond = \"off\"` in a later rule";
 
     // Why a response was not stored.
     /// `no-store` (RFC 9111 §5.2.2.5).
-    NoStore => "no-store";
+    NoStore => "no-store",
+        "the origin says `no-store`",
+        "change the origin's `Cache-Control`";
     /// `private` (RFC 9111 §5.2.2.7).
-    Private => "private";
+    Private => "private",
+        "the origin says `private`",
+        "change the origin's `Cache-Control`";
     /// The request carried `Authorization` and nothing allows sharing (RFC 9111 §3.5).
-    Authorization => "authorization";
+    Authorization => "authorization",
+        "the request carried `Authorization` (RFC 9111 §3.5)",
+        "the origin says `public`, `s-maxage` or `must-revalidate`";
     /// The response sets a cookie (RFC 9111 §7.3).
-    SetCookie => "set-cookie";
+    SetCookie => "set-cookie",
+        "the response sets a cookie",
+        "let the origin set it elsewhere; `store_set_cookie = true` shares the cookie with everybody";
     /// `Vary: *` (RFC 9111 §4.1).
-    VaryStar => "vary-star";
+    VaryStar => "vary-star",
+        "`Vary: *`",
+        "name the fields that matter";
     /// `Vary: Cookie`: every visitor would have a variant.
-    VaryCookie => "vary-cookie";
+    VaryCookie => "vary-cookie",
+        "`Vary: Cookie`: every visitor would have a variant",
+        "vary on something with few values";
     /// `Vary` names a field that tells the origin the client's address: every client would have a
     /// variant.
-    VaryClient => "vary-client";
+    VaryClient => "vary-client",
+        "`Vary` names `X-Forwarded-For` or `Forwarded`: every client would have a variant",
+        "vary on something with few values";
     /// Neither freshness nor a validator, or none that may be used for this request.
-    NoFreshness => "no-freshness";
+    NoFreshness => "no-freshness",
+        "no lifetime from the origin and no validator, or none that may be used for a request with a cookie",
+        "the origin says `max-age`, or `default_lifetime`";
     /// `must-understand` with a status that the cache does not know (RFC 9111 §5.2.2.3).
-    MustUnderstand => "must-understand";
+    MustUnderstand => "must-understand",
+        "`must-understand` with a status that Seawall does not know",
+        "the origin leaves `must-understand` out";
     /// The status is not one to store without explicit freshness, or at all.
-    Status => "status";
+    Status => "status",
+        "the status is not stored without explicit freshness, or never (304, 412, 416)",
+        "the origin says `max-age`, or `negative` for error statuses";
     /// A partial response that can't be placed: no usable `Content-Range`, or no range was asked.
-    PartialUnusable => "partial-unusable";
+    PartialUnusable => "partial-unusable",
+        "a 206 that says not, or not truly, which part it is",
+        "correct the origin's `Content-Range`";
     /// The body is above `max_object_size`.
-    TooLarge => "too-large";
+    TooLarge => "too-large",
+        "above `max_object_size`",
+        "raise `max_object_size`";
     /// More tags than are kept of one response: it would outlive the purge of any that is dropped.
-    TooManyTags => "too-many-tags";
+    TooManyTags => "too-many-tags",
+        "more than 4,096 tags and groups, or one longer than 1,024 bytes",
+        "send fewer or shorter tags";
     /// The memory budget is full.
-    OverBudget => "over-budget";
+    OverBudget => "over-budget",
+        "`memory` is full of what is being filled and sent",
+        "raise `memory`";
     /// An earlier answer could not be shared, so this one was not waited for.
-    HitForMiss => "hit-for-miss";
+    HitForMiss => "hit-for-miss",
+        "an earlier answer could not be shared, so this request did not wait for others; ends after `hit_for_miss`",
+        "make the answer cacheable";
 
     // Why what is stored was not used as it is.
     /// Nothing stored.
-    Miss => "miss";
+    Miss => "miss",
+        "nothing is stored for the URL",
+        "nothing to do the first time; where it comes back, look at the key and the lifetime";
     /// Stale, and no grant to serve it.
-    Stale => "stale";
+    Stale => "stale",
+        "the stored response is stale",
+        "a longer `max-age`, or a stale window";
     /// The stored response says `no-cache` (RFC 9111 §5.2.2.4).
-    NoCache => "no-cache";
+    NoCache => "no-cache",
+        "the origin says `no-cache`: each use is validated",
+        "drop `no-cache`";
     /// Stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` bars it.
-    MustRevalidate => "must-revalidate";
+    MustRevalidate => "must-revalidate",
+        "stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` bars serving it",
+        "drop that directive";
     /// The request says `no-cache` (RFC 9111 §5.2.1.4).
-    RequestNoCache => "request-no-cache";
+    RequestNoCache => "request-no-cache",
+        "the client asks for validation and `request_directives` honours it",
+        "`request_directives = \"ignore\"`";
     /// Older than the request's `max-age` (RFC 9111 §5.2.1.1).
-    RequestMaxAge => "request-max-age";
+    RequestMaxAge => "request-max-age",
+        "older than the client's `max-age`",
+        "`request_directives = \"ignore\"`";
     /// Not fresh for as long as the request's `min-fresh` (RFC 9111 §5.2.1.3).
-    RequestMinFresh => "request-min-fresh";
+    RequestMinFresh => "request-min-fresh",
+        "not fresh for as long as the client's `min-fresh`",
+        "`request_directives = \"ignore\"`";
     /// Stored variants exist, none matches (RFC 9111 §4.1).
-    VaryMismatch => "vary-mismatch";
+    VaryMismatch => "vary-mismatch",
+        "variants are stored, none for this request",
+        "vary on fewer fields";
     /// It was stored under other settings, by which its fields mean something else.
-    SettingsChanged => "settings-changed";
+    SettingsChanged => "settings-changed",
+        "stored under settings by which its fields meant something else (`targeted`, `surrogate_control`, `x_accel_expires`, `store_set_cookie`)",
+        "nothing to do: the next answer is stored under the new ones";
     /// A soft purge made it stale.
-    SoftPurged => "soft-purged";
+    SoftPurged => "soft-purged",
+        "a soft purge made it stale",
+        "nothing to do: the next answer is fresh";
     /// A stored partial response does not hold what was asked (RFC 9111 §3.3).
-    PartialMiss => "partial-miss";
+    PartialMiss => "partial-miss",
+        "a part is stored, not the one that was asked for",
+        "ask for the whole once";
 
     // Why a stale response was served.
     /// `stale-while-revalidate` (RFC 5861 §3).
-    StaleWhileRevalidate => "stale-while-revalidate";
+    StaleWhileRevalidate => "stale-while-revalidate",
+        "served stale while one refresh runs in the background (RFC 5861 §3)",
+        "`stale_while_revalidate = \"0s\"`, or `must-revalidate` from the origin";
     /// `stale-if-error` (RFC 5861 §4).
-    StaleIfError => "stale-if-error";
+    StaleIfError => "stale-if-error",
+        "the origin failed, or has just failed after a long wait, and the origin or the configuration allows stale (RFC 5861 §4)",
+        "`stale_if_error = \"0s\"`, or `must-revalidate` from the origin";
     /// No response came at all (RFC 9111 §4.2.4).
-    Disconnected => "disconnected";
+    Disconnected => "disconnected",
+        "no response came at all, within `stale_when_disconnected` (RFC 9111 §4.2.4)",
+        "`stale_when_disconnected = \"0s\"`, or `must-revalidate` from the origin";
     /// The request's `max-stale` (RFC 9111 §5.2.1.2).
-    RequestMaxStale => "request-max-stale";
+    RequestMaxStale => "request-max-stale",
+        "the client accepts stale, and `request_directives` honours it",
+        "`request_directives = \"ignore\"`";
 
     // Sharing a fetch.
     /// Answered by another request's fetch.
-    Collapsed => "collapsed";
+    Collapsed => "collapsed",
+        "answered by a fetch that another request had begun",
+        "`collapse = false`";
     /// The wait for another request's fetch reached its bound.
-    WaitBound => "wait-bound";
+    WaitBound => "wait-bound",
+        "the wait for another request's fetch reached `wait`; this one went alone",
+        "a longer `wait`";
     /// The 304 does not speak of the stored response (RFC 9111 §4.3.4): fetched again.
-    ValidatorMismatch => "validator-mismatch";
+    ValidatorMismatch => "validator-mismatch",
+        "the origin's 304 spoke of another version, so everything was fetched again",
+        "the origin answers with one version at a time";
 }
 
 #[cfg(test)]

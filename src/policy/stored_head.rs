@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::age::OVERFLOW;
 use super::dates::format_date;
 use super::facts::{Facts, date_of};
-use super::freshness::FreshnessLifetime;
+use super::freshness::{FreshnessLifetime, StaleWindows};
 use super::names::NameId;
 use super::overrides::Overrides;
 use super::range::{ContentRange, parse_content_range};
@@ -214,6 +214,12 @@ impl StoredHead {
     #[must_use]
     pub fn freshness(&self, overrides: &Overrides) -> FreshnessLifetime {
         self.facts.lifetime(overrides)
+    }
+
+    /// How long past its lifetime it may be of use.
+    #[must_use]
+    pub fn stale_windows(&self, overrides: &Overrides) -> StaleWindows {
+        self.facts.windows(overrides)
     }
 
     /// Remaining freshness in seconds, rounded down; negative when stale.

@@ -53,6 +53,11 @@ struct Nominated {
 }
 
 impl VaryKey {
+    /// The fields that it names, with their values in the request as they are compared.
+    pub fn nominated(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.fields.iter().map(|field| (&field.name, field.value.as_deref()))
+    }
+
     /// Reads all lines of `Vary`, and from the request what they name.
     #[must_use]
     pub fn parse(response: &HeaderMap, request: &HeaderMap, overrides: &Overrides) -> VaryOutcome {

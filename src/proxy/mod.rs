@@ -20,6 +20,7 @@ mod route;
 mod rules;
 mod stack;
 mod status;
+mod trace;
 mod tunnel;
 mod users;
 
@@ -32,11 +33,12 @@ pub use config::{Config, Limits, Purge, Route};
 pub use error_page::ErrorPages;
 pub use live::{Generation, InForce, Live};
 pub use observe::{Observed, Observer};
-pub use origin::OriginService;
+pub use origin::{OriginService, Wire};
 pub use purge::PurgeAccess;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;
+pub use trace::{Routed, Trace};
 pub use users::{Users, UsersError};
 
 use crate::context::Response;

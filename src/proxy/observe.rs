@@ -138,6 +138,14 @@ pub struct Observed {
     watch: Option<Watch>,
 }
 
+impl Observed {
+    /// How its request was handled.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.watch.as_ref()?.answer.as_ref().map(|answer| &answer.outcome)
+    }
+}
+
 impl HttpBody for Observed {
     type Data = Bytes;
     type Error = ProxyError;

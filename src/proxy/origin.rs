@@ -1,5 +1,6 @@
 //! The innermost layer: from the cache's terms to the origin's, and back.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,18 +24,42 @@ use crate::key::Target;
 use crate::rules::{self, RequestEdits};
 use crate::upstream::{OriginRequest, OriginRequestBody, Origins};
 
+/// What carries requests to origins: one core's connections, or a script in their place.
+pub trait Wire: Clone + Debug + Send + Sync + 'static {
+    /// Sends `request` to an upstream, by its index.
+    ///
+    /// # Errors
+    /// As [`Origins::send`].
+    fn carry(
+        &self,
+        upstream: usize,
+        request: OriginRequest,
+    ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<Self>;
+}
+
+impl Wire for Origins {
+    fn carry(
+        &self,
+        upstream: usize,
+        request: OriginRequest,
+    ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<>
+    {
+        self.send(upstream, request).map_ok(|response| response.map(Body::stream))
+    }
+}
+
 /// Reaches origins; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct OriginService {
-    origins: Origins,
+pub struct OriginService<W = Origins> {
+    wire: W,
     config: Arc<Config>,
 }
 
-impl OriginService {
+impl<W: Wire> OriginService<W> {
     /// Over one core's connections.
     #[must_use]
-    pub fn new(origins: Origins, config: Arc<Config>) -> Self {
-        Self { origins, config }
+    pub fn new(wire: W, config: Arc<Config>) -> Self {
+        Self { wire, config }
     }
 
     fn request(&self, fetch: Fetch) -> Result<(usize, OriginRequest), ProxyError> {
@@ -57,7 +82,7 @@ impl OriginService {
     }
 }
 
-impl Service<Fetch> for OriginService {
+impl<W: Wire> Service<Fetch> for OriginService<W> {
     type Response = http::Response<Body>;
     type Error = ProxyError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ProxyError>> + Send>>;
@@ -71,7 +96,7 @@ impl Service<Fetch> for OriginService {
             Ok(request) => request,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
-        let sent = self.origins.send(upstream, request);
+        let sent = self.wire.carry(upstream, request);
         let config = Arc::clone(&self.config);
         // Mapped, and not awaited in a block, which would hold this large future twice.
         Box::pin(sent.map_ok(move |mut response| {
@@ -88,7 +113,7 @@ impl Service<Fetch> for OriginService {
             if let Ok(via) = HeaderValue::try_from(format!("{version} {}", config.name)) {
                 response.headers_mut().append(VIA, via);
             }
-            response.map(Body::stream)
+            response
         }))
     }
 }

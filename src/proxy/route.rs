@@ -8,6 +8,7 @@ use tower::Service;
 
 use super::normalize::Normal;
 use super::rules::{Ruled, Rules, Ruling};
+use super::trace::{Routed as Traced, Trace};
 use super::{Early, Route, now};
 use crate::cache::Job;
 use crate::context::Response;
@@ -103,8 +104,14 @@ where
             client: request.client,
         });
         let terms = ruling.terms();
+        let traced = request.head.extensions.get::<Trace>().cloned();
+        let traced = traced.map(|trace| (trace, target.clone()));
         let asked = terms.answer.is_some().then(|| target.clone());
         let target = target.with_query(|query| terms.query.apply(query));
+        if let Some((trace, asked)) = traced {
+            let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
+            trace.tell(Traced { asked, keyed, ruling });
+        }
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let by_response = ruling.by_response();
         let edits = terms.request.clone();

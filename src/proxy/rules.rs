@@ -37,6 +37,14 @@ pub struct Rule {
     pub settings: Vec<Setting>,
 }
 
+impl Rule {
+    /// Its name, or else `line 7`.
+    #[must_use]
+    pub fn known_as(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("line {}", self.line))
+    }
+}
+
 /// One thing that a rule sets, as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -155,6 +163,28 @@ impl Ruling {
     #[must_use]
     pub fn rules(&self) -> &[u16] {
         &self.certain
+    }
+
+    /// The rules that also have to match the response, in the order of the file.
+    #[must_use]
+    pub fn pending(&self) -> &[u16] {
+        &self.pending
+    }
+
+    /// A rule, by its number.
+    #[must_use]
+    pub fn rule(&self, number: u16) -> Option<&Rule> {
+        self.rules.rule(number)
+    }
+
+    /// The names of the rules that count, in the order of the file; unnamed ones by their lines.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.certain
+            .iter()
+            .filter_map(|number| self.rules.rule(*number))
+            .map(Rule::known_as)
+            .collect()
     }
 
     /// Itself, where it waits for the response.

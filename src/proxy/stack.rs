@@ -9,7 +9,7 @@ use super::admit::Admit;
 use super::answer::Answering;
 use super::normalize::Normalize;
 use super::observe::{Observe, Observer};
-use super::origin::OriginService;
+use super::origin::{OriginService, Wire};
 use super::purge::{PurgeAccess, Purging};
 use super::rescue::Rescue;
 use super::route::{Routes, Routing};
@@ -17,11 +17,12 @@ use super::tunnel::Tunnelling;
 use super::{Config, ErrorPages};
 use crate::cache::{self, Cache};
 use crate::shutdown::Shutdown;
+use crate::upstream::Origins;
 
 /// What the layers of one core are made of. All of it is shared between cores but the observer's
 /// counters and the origins' connections.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct Parts<W = Origins> {
     /// Settings.
     pub config: Arc<Config>,
     /// Counters and log.
@@ -31,20 +32,21 @@ pub struct Parts {
     /// The cache.
     pub cache: Arc<cache::Shared>,
     /// The way to the origins.
-    pub origin: OriginService,
+    pub origin: OriginService<W>,
     /// Ends tunnels.
     pub shutdown: Shutdown,
 }
 
 /// The whole stack: a concrete type, so that a hit is a chain of plain calls.
-pub type Proxy = Observe<Rescue<Admit<Normalize<Purging<Routing<Guard<Answering<Next>>>>>>>>;
+pub type Proxy<W = Origins> =
+    Observe<Rescue<Admit<Normalize<Purging<Routing<Guard<Answering<Next<W>>>>>>>>>;
 
 /// What only those who are let in reach.
-type Next = Tunnelling<Cache<OriginService>>;
+type Next<W> = Tunnelling<Cache<OriginService<W>>, W>;
 
 /// Builds the stack. Outermost first:
 #[must_use]
-pub fn stack(parts: &Parts) -> Proxy {
+pub fn stack<W: Wire>(parts: &Parts<W>) -> Proxy<W> {
     let config = &parts.config;
     let trusted = Arc::from(config.trusted_proxies.as_slice());
     let limits = Arc::new(config.limits.clone());

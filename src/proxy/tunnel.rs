@@ -14,13 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tower::Service;
 
-use super::origin::OriginService;
+use super::origin::{OriginService, Wire};
 use crate::body::Body;
 use crate::cache::{Fetch, Job};
 use crate::context::{Detail, Forwarded, Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::policy::Reason;
 use crate::shutdown::Shutdown;
+use crate::upstream::Origins;
 
 /// Protocols that are never tunnelled: HTTP/2 on cleartext would carry requests that nobody here
 /// reads (RFC 9113 §3.1 has given it up).
@@ -28,15 +29,15 @@ const REFUSED: [&[u8]; 1] = [b"h2c"];
 
 /// Tunnels what asks to leave HTTP, and passes on the rest.
 #[derive(Clone, Debug)]
-pub struct Tunnelling<S> {
-    origin: OriginService,
+pub struct Tunnelling<S, W = Origins> {
+    origin: OriginService<W>,
     shutdown: Shutdown,
     inner: S,
 }
 
-impl<S> Tunnelling<S> {
+impl<S, W: Wire> Tunnelling<S, W> {
     /// Tunnels to `origin`; open tunnels end when `shutdown` kills.
-    pub(super) fn new(origin: OriginService, shutdown: Shutdown, inner: S) -> Self {
+    pub(super) fn new(origin: OriginService<W>, shutdown: Shutdown, inner: S) -> Self {
         Self { origin, shutdown, inner }
     }
 }
@@ -44,7 +45,7 @@ impl<S> Tunnelling<S> {
 /// A tunnel being set up.
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>;
 
-impl<S> Service<Job> for Tunnelling<S>
+impl<S, W: Wire> Service<Job> for Tunnelling<S, W>
 where
     S: Service<Job, Response = Response, Error = ProxyError>,
 {

@@ -48,6 +48,12 @@ pub enum Presence {
 }
 
 impl Presence {
+    /// Whether the lines of a field satisfy this.
+    #[must_use]
+    pub fn holds_in(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        self.holds(values(headers, name))
+    }
+
     /// Whether the values of something satisfy this.
     pub(super) fn holds<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
         match self {

@@ -263,6 +263,7 @@ fn settings(origin: &Origin) -> Settings {
         },
         store: store::Config { memory: 64 * 1024 * 1024, ..store::Config::default() },
         admin: admin::Config { address: Some(any_port), explicit: true, token: None },
+        tests: Vec::new(),
         telemetry: telemetry::Config {
             access: telemetry::AccessLog { format: None, path: None },
             ..telemetry::Config::default()

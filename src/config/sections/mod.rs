@@ -7,6 +7,7 @@ pub(super) mod logs;
 pub(super) mod route;
 pub(super) mod rule;
 pub(super) mod server;
+pub(super) mod test;
 pub(super) mod upstream;
 
 use super::schema::{Described, describe};
@@ -25,8 +26,7 @@ pub(super) const ERROR_PAGES: &str = "Files that replace the built-in error page
 
 /// Every section with a fixed set of keys, in the order of `config/seawall.toml`.
 pub(super) fn all() -> Vec<Section> {
-    let section = |name, about, keys| Section { name, about, keys };
-    vec![
+    let mut sections = vec![
         section("server", "The process.", describe(server::SERVER).collect()),
         section(
             "listener",
@@ -56,6 +56,24 @@ pub(super) fn all() -> Vec<Section> {
             "What is stored and for how long. Routes may override all but the first two keys.",
             describe(cache::MEMORY).chain(describe(cache::RULES)).collect(),
         ),
+    ];
+    sections.extend(about_rules());
+    sections.extend(about_tests());
+    sections.extend([
+        section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
+        section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
+        section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),
+        section("log", "What the program says about itself.", describe(logs::LOG).collect()),
+    ]);
+    sections
+}
+
+fn section(name: &'static str, about: &'static str, keys: Vec<Described>) -> Section {
+    Section { name, about, keys }
+}
+
+fn about_rules() -> Vec<Section> {
+    vec![
         section(
             "rule",
             "What is set for some requests only. Repeat it: every setting is decided separately, and the last rule that matches and sets it wins over `[route.cache]` and `[cache]`.",
@@ -106,10 +124,36 @@ pub(super) fn all() -> Vec<Section> {
             "What is changed of responses on their way to the client. Each field is decided separately.",
             describe(rule::RESPONSE_EDITS).collect(),
         ),
-        section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
-        section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
-        section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),
-        section("log", "What the program says about itself.", describe(logs::LOG).collect()),
+    ]
+}
+
+fn about_tests() -> Vec<Section> {
+    vec![
+        section(
+            "test",
+            "What the rules should do: `seawall check` tries it, without a network, and a configuration whose tests fail is not taken over while Seawall runs. Repeat it; each test begins with an empty cache, at Thu, 01 Jan 2026 00:00:00 GMT.",
+            describe(test::TEST).chain(describe(test::STEP)).collect(),
+        ),
+        section(
+            "test.request",
+            "The request of the test above, where one line does not say it all.",
+            describe(test::REQUEST).collect(),
+        ),
+        section(
+            "test.response",
+            "What the origin answers in the test above, if it is asked.",
+            describe(test::RESPONSE).collect(),
+        ),
+        section(
+            "test.expect",
+            "What should come of the request. Only what is written is looked at.",
+            describe(test::EXPECT).collect(),
+        ),
+        section(
+            "test.expect.origin",
+            "What the origin should be asked; where it is asked twice, the last time counts.",
+            describe(test::ORIGIN).collect(),
+        ),
     ]
 }
 

@@ -156,6 +156,46 @@ const CHANGES: &[(&str, &[&str])] = &[
         &["set = { x-a = \"{client}\" }", "add = { x-b = \"1\" }", "remove = \"x-c\""],
     ),
     (
+        "[[test]]\nrequest = \"GET http://a.test/\"\nexpect = { hit = false }",
+        &[
+            "name = \"a\"",
+            "then = [{ expect = { hit = true } }]",
+            "response = 404",
+            "response = \"connect-failed\"",
+            "response = { headers = { a = \"b\" } }",
+            "after = \"7s\"",
+        ],
+    ),
+    (
+        "[[test]]\nexpect = { hit = false }\n[test.request]\nurl = \"http://b.test/\"",
+        &["method = \"PUT\"", "headers = { a = [\"b\", \"c\"] }", "client = \"192.0.2.7\""],
+    ),
+    (
+        "[[test]]\nrequest = \"http://c.test/\"\nexpect = { hit = false }\n[test.response]",
+        &["status = 404", "headers = { a = \"b\" }", "body = \"a\"", "size = \"7B\""],
+    ),
+    (
+        "[[test]]\nrequest = \"http://d.test/\"\n[test.expect]\nstored = true",
+        &[
+            "reason = \"private\"",
+            "rules = []",
+            "key = \"a\"",
+            "lifetime = \"7s\"",
+            "hit = true",
+            "stale = true",
+            "variants = 7",
+            "status = 404",
+            "cache_status = \"a*\"",
+            "headers = { a = true }",
+            "body = \"\"",
+            "origin = { requests = 7 }",
+        ],
+    ),
+    (
+        "[[test]]\nrequest = \"http://e.test/\"\n[test.expect.origin]\nrequests = 7",
+        &["upstream = \"origin\"", "method = \"GET\"", "target = \"/\"", "headers = { a = false }"],
+    ),
+    (
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",

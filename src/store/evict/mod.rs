@@ -4,14 +4,14 @@
 //! randomness are passed in, so a replayed log decides as production does.
 //!
 //! Every resident has a *priority*: `floor + uses / size^b`. `uses` is how often it was asked for
-//! lately, as a [`Sketch`] tells. The floor is the priority of what was evicted last: whatever
+//! lately, as a `Sketch` tells. The floor is the priority of what was evicted last: whatever
 //! nobody asks for falls behind as it rises, without any clock (Greedy-Dual-Size-Frequency). Who
 //! goes is the lowest of a random sample, which needs no ordered list, so a hit writes two numbers
 //! and takes no lock.
 //!
 //! Admission has two tests. A newcomer must be worth more than all those together that would go for
 //! it; otherwise one huge object flushes the store. And one that was never seen before counts for
-//! as many uses as such ones have turned out to have ([`Novelty`]): in a burst they are let in,
+//! as many uses as such ones have turned out to have (`Novelty`): in a burst they are let in,
 //! while the keys of a scan displace each other and nothing else.
 
 mod choose;

@@ -139,7 +139,7 @@ fn one_nested(value: &Value<'_>, depth: usize) -> Checked<Condition> {
     Ok(Condition::All(matcher.conditions.into()))
 }
 
-fn headers(value: &Value<'_>) -> Checked<Vec<(HeaderName, Presence)>> {
+pub(in crate::config) fn headers(value: &Value<'_>) -> Checked<Vec<(HeaderName, Presence)>> {
     named(value, |name| {
         HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| Refused::new(format!("`{name}` is not a field name"), "write its name"))
@@ -190,7 +190,7 @@ const REGEX: &[Key<Option<Text>>] = keys! {
     };
 };
 
-pub(super) fn not_a_pattern(error: &PatternError) -> Refused {
+pub(in crate::config) fn not_a_pattern(error: &PatternError) -> Refused {
     Refused::new(
         format!("this is not a pattern: {error}"),
         "put \\ before signs that mean themselves",
@@ -213,7 +213,7 @@ fn path_glob(text: &str) -> Result<PathPattern, Refused> {
     PathPattern::glob(text).map_err(|error| not_a_pattern(&error))
 }
 
-fn method(text: &str) -> Result<Method, Refused> {
+pub(in crate::config) fn method(text: &str) -> Result<Method, Refused> {
     let refused =
         || Refused::new(format!("\"{text}\" is not a method"), "write it in capitals: \"GET\"");
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {

@@ -25,7 +25,7 @@ pub(in crate::config) use answer::{REDIRECT, RESPOND};
 pub(in crate::config) use edits::{REQUEST, RESPONSE_EDITS};
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
-pub(in crate::config) use matching::{MATCH, RESPONSE};
+pub(in crate::config) use matching::{MATCH, RESPONSE, headers, method, not_a_pattern};
 pub(in crate::config) use tags::TAGS;
 
 /// What one `[[rule]]` says.
