@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
@@ -54,10 +55,12 @@ where
                 Ok((stream, peer)) => self.start(stream, peer),
                 Err(error) if is_peers_matter(&error) => {}
                 Err(error) => {
-                    self.worker.metrics.accept_failed();
-                    log.warn(&error);
-                    // Most likely for want of descriptors.
-                    self.worker.control.seats().spare_some(&self.worker.metrics);
+                    if someone_waits(&listener) {
+                        self.worker.metrics.accept_failed();
+                        log.warn(&error);
+                        // Most likely for want of descriptors.
+                        self.worker.control.seats().spare_some(&self.worker.metrics);
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -115,6 +118,15 @@ fn is_peers_matter(error: &io::Error) -> bool {
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted
     )
+}
+
+/// Whether a connection is in the queue. Without descriptors Linux fails an accept before it looks
+/// there, and an accept comes after every other to see whether there is more: no connection is to
+/// make room for nobody.
+fn someone_waits(listener: &TcpListener) -> bool {
+    let mut listener = [PollFd::new(listener, PollFlags::IN)];
+    // If it can't be told, somebody may.
+    poll(&mut listener, Some(&Timespec::default())) != Ok(0)
 }
 
 /// Logs the first failure and then one every [`LOG_EVERY`].
