@@ -47,7 +47,7 @@ pub struct Requests {
 
 /// Reads all that a client sent on one connection.
 pub fn requests(bytes: &[u8]) -> Requests {
-    let mut reader = Reader { rest: bytes };
+    let mut reader = Reader { rest: bytes, of: Side::Client };
     let mut found = Requests { whole: Vec::new(), begun: None, stop: Stop::End };
     loop {
         let mut asked = Asked::default();
@@ -83,7 +83,7 @@ pub struct Answered {
 
 /// Reads what an origin sent in answer to one request, until the end of the connection.
 pub fn response(bytes: &[u8], is_head: bool) -> Result<Answered, Stop> {
-    let mut reader = Reader { rest: bytes };
+    let mut reader = Reader { rest: bytes, of: Side::Origin };
     loop {
         let status = reader.status_line()?;
         let fields = reader.fields()?;
@@ -168,14 +168,25 @@ fn framing(fields: &Fields) -> Result<Framing, Stop> {
     }
 }
 
+/// Whose bytes are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Origin,
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
+    of: Side,
 }
 
 impl<'a> Reader<'a> {
     /// Reads one request into `asked`; whether another may follow it.
     fn request(&mut self, asked: &mut Asked) -> Result<bool, Stop> {
         let line = self.start_line()?;
+        if !self.has_head() {
+            return Err(Stop::Cut);
+        }
         let [method, target, version] = line.split(|&byte| byte == b' ').collect::<Vec<_>>()[..]
         else {
             return Err(Stop::Doubt("a request line that is not three words"));
@@ -222,6 +233,13 @@ impl<'a> Reader<'a> {
                 return Ok(line);
             }
         }
+    }
+
+    /// Whether the empty line that ends a head is there. Until it is, what a head says is nobody's
+    /// business: the connection may end with an answer or without one.
+    fn has_head(&self) -> bool {
+        let mut lines = self.rest.split_inclusive(|&byte| byte == b'\n');
+        lines.any(|line| matches!(line, b"\n" | b"\r\n"))
     }
 
     fn status_line(&mut self) -> Result<u16, Stop> {
@@ -300,7 +318,8 @@ impl<'a> Reader<'a> {
         if !extension.is_empty() && extension[0] != b';' {
             return Err(Stop::Doubt("a chunk size with something behind it"));
         }
-        if extension.contains(&0) {
+        // One hop's own: those of an origin go no further, whatever they are.
+        if self.of == Side::Client && extension.contains(&0) {
             return Err(Stop::Doubt("a NUL in an extension"));
         }
         let digits = text(digits);
