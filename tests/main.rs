@@ -57,6 +57,7 @@ mod streaming;
 mod support;
 mod targeted;
 mod targets;
+mod terms;
 mod tidy;
 mod timeouts;
 mod tls;

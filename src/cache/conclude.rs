@@ -220,7 +220,10 @@ impl Conclusion<'_> {
         let key = job.target.key();
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
-        let verdict = head.storable(&job.facts(), policy);
+        let verdict = match head.storable(&job.facts(), policy) {
+            Storability::Store if !job.config.store => Storability::DoNotStore(Reason::StoreOff),
+            verdict => verdict,
+        };
         let content = stored.content.clone();
         let sequence = self.started.sequence;
         let updated = self.shared.seal(&key, head.clone(), content.clone(), sequence);

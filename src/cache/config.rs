@@ -12,6 +12,11 @@ use crate::policy::Overrides;
 pub struct Config {
     /// Whether responses are cached at all.
     pub enabled: bool,
+    /// Whether what is stored is looked up; if not, every request fetches, and what it gets takes
+    /// the place of what is stored.
+    pub lookup: bool,
+    /// Whether responses are stored; if not, what is stored already is still used.
+    pub store: bool,
     /// What configuration changes of the RFC's answers.
     pub policy: Overrides,
     /// Bodies above this many bytes are not stored.
@@ -40,6 +45,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             enabled: true,
+            lookup: true,
+            store: true,
             policy: Overrides::default(),
             max_object_size: 16 * 1024 * 1024,
             collapse: true,

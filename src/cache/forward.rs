@@ -100,6 +100,8 @@ impl<S: Origin> Cache<S> {
         let headers = job.headers();
         let shareable = plan.cacheable
             && job.config.collapse
+            // Whoever wants it anew does not want what was begun before.
+            && job.config.lookup
             && *job.method() == Method::GET
             && !headers.contains_key(AUTHORIZATION)
             && !headers.contains_key(IF_MATCH)

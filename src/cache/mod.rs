@@ -270,7 +270,7 @@ impl<S: Origin> Cache<S> {
         job: &Job,
     ) -> Response {
         // What a client accepts of its own accord is not the origin's concern.
-        if grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
+        if job.config.store && grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
             self.refresh(job, stored);
         }
         let now = self.shared.clock.now();

@@ -32,8 +32,12 @@ reasons! {
     Upgrade => "upgrade";
     /// Caching is off for the route.
     CacheOff => "cache-off";
+    /// Looking up is off: the answer is fetched, and stored.
+    LookupOff => "lookup-off";
 
     // Why a response was not stored.
+    /// Storing is off.
+    StoreOff => "store-off";
     /// `no-store` (RFC 9111 §5.2.2.5).
     NoStore => "no-store";
     /// `private` (RFC 9111 §5.2.2.7).

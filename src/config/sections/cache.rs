@@ -72,6 +72,8 @@ pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
 /// What a route may override.
 pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "enabled" = Default("true"), "Whether responses are cached at all." => |draft, value| draft.rules.enabled = value.boolean()?;
+    "lookup" = Default("true"), "Whether what is stored is used. If not, every request fetches, and what may be stored takes the place of what is: a refresh." => |draft, value| draft.rules.lookup = value.boolean()?;
+    "store" = Default("true"), "Whether responses are stored. If not, what is stored already is still used." => |draft, value| draft.rules.store = value.boolean()?;
     "max_object_size" = Default("\"16MiB\""), "Larger bodies stream through unstored. At most a quarter of `memory`, and where nothing is set no more than that." => |draft, value| draft.max_object_size = Some(value.size(0..=64 * TIB)?);
     "default_lifetime" = Default("\"0s\""), "How long a response is fresh where the origin says nothing. Never for errors that a client can provoke, responses with `Set-Cookie`, or requests with `Cookie` or `Authorization`." => |draft, value| draft.rules.policy.default_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
     "min_lifetime" = Default("\"0s\""), "A shorter lifetime is raised to this; `no-cache` and `no-store` still hold." => |draft, value| draft.rules.policy.min_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
@@ -142,6 +144,13 @@ pub(in crate::config) fn contradictions(
         });
         faults.push(Fault::anywhere(place, title).help(help));
     };
+    if draft.rules.enabled && !draft.rules.lookup && !draft.rules.store {
+        fault(
+            &["lookup", "store"],
+            "nothing is looked up and nothing is stored".to_owned(),
+            "write enabled = false if caching is to be off".to_owned(),
+        );
+    }
     let quarter = draft.quarter_of_memory();
     if let Some(size) = draft.max_object_size.filter(|size| *size > quarter) {
         let size = bytesize::ByteSize(size);
