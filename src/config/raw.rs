@@ -155,10 +155,15 @@ impl<'a> Value<'a> {
 
     /// A duration above zero, or `"off"`.
     pub(super) fn optional_duration(&self) -> Checked<Option<Duration>> {
-        if matches!(self.node.get_ref().as_str(), Some("off" | "none")) {
+        if self.is_off() {
             return Ok(None);
         }
         self.duration(Duration::from_millis(1)..=units::LONGEST).map(Some)
+    }
+
+    /// Whether it is `"off"`.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.node.get_ref().as_str(), Some("off" | "none"))
     }
 
     fn within(&self, duration: Duration, range: RangeInclusive<Duration>) -> Checked<Duration> {

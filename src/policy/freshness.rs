@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::facts::Facts;
+use super::imposed::{Imposable, Said};
 use super::overrides::Overrides;
 use super::status::{is_heuristically_cacheable, is_provoked};
 
@@ -26,6 +27,8 @@ pub enum LifetimeSource {
     MaxAge,
     /// `Expires` less `Date` (RFC 9111 §5.3).
     Expires,
+    /// Configuration, whatever the origin says.
+    Imposed,
     /// Configuration, by status.
     Negative,
     /// The age of `Last-Modified` (RFC 9111 §4.2.2).
@@ -45,6 +48,7 @@ impl LifetimeSource {
             Self::SMaxage => "s-maxage",
             Self::MaxAge => "max-age",
             Self::Expires => "expires",
+            Self::Imposed => "imposed",
             Self::Negative => "negative",
             Self::Heuristic => "heuristic",
             Self::Default => "default",
@@ -62,9 +66,13 @@ impl LifetimeSource {
 impl Facts {
     /// The lifetime (RFC 9111 §4.2.1), within the configured bounds.
     pub(super) fn lifetime(&self, overrides: &Overrides) -> FreshnessLifetime {
-        let given =
-            self.explicit().map(|(duration, source)| (duration.max(self.least(overrides)), source));
-        let (duration, source) = given
+        let imposed = || Some((self.imposed(overrides)?, LifetimeSource::Imposed));
+        let given = || {
+            let (duration, source) = self.explicit()?;
+            Some((duration.max(self.least(overrides)), source))
+        };
+        let (duration, source) = imposed()
+            .or_else(given)
             .or_else(|| self.implicit(overrides))
             .unwrap_or((Duration::ZERO, LifetimeSource::None));
         FreshnessLifetime { duration: duration.min(overrides.max_lifetime), source }
@@ -81,6 +89,21 @@ impl Facts {
             .or_else(|| directives.s_maxage.map(|s| (seconds(s), LifetimeSource::SMaxage)))
             .or_else(|| directives.max_age.map(|s| (seconds(s), LifetimeSource::MaxAge)))
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
+    }
+
+    /// What configuration makes of it, whatever the origin says.
+    fn imposed(&self, overrides: &Overrides) -> Option<Duration> {
+        // Nearly everywhere: nothing has to be asked then.
+        if overrides.lifetime.is_none() && overrides.lifetimes.is_empty() {
+            return None;
+        }
+        let said = match self.explicit() {
+            None => Said::Nothing,
+            Some((lifetime, _)) if lifetime.is_zero() => Said::Zero,
+            Some(_) => Said::Lasting,
+        };
+        let (status, public) = (self.status, self.directives.public());
+        Imposable { status, said, public, impersonal: self.implicit }.lifetime(overrides)
     }
 
     /// The origin wants to see each use of what it gave to a visitor that it may know.

@@ -10,6 +10,7 @@ mod dates;
 mod directives;
 mod facts;
 mod freshness;
+mod imposed;
 mod invalidation;
 mod language;
 mod names;

@@ -13,6 +13,13 @@ pub struct Overrides {
     /// (RFC 9110 §15.1) but the error statuses that a request can provoke; never for a response
     /// with `Set-Cookie` or to a request with `Cookie` or `Authorization`. Zero: none.
     pub default_lifetime: Duration,
+    /// Lifetime whatever the origin says of freshness, of what it answers well or redirects: what
+    /// forbids sharing forbids it still. For what may be one visitor's page (a cookie was sent or
+    /// set), only if the origin gives it a lifetime or calls it public. `None`: the origin decides.
+    pub lifetime: Option<Duration>,
+    /// The same by status, also for errors but those that a request can provoke, and for what is
+    /// not heuristically cacheable.
+    pub lifetimes: Vec<(u16, Duration)>,
     /// A shorter lifetime given by the origin is raised to this (`no-cache` still validates), but
     /// for the error statuses that a request can provoke; these have no windows either but those
     /// that the origin grants.
@@ -65,6 +72,8 @@ impl Default for Overrides {
     fn default() -> Self {
         Self {
             default_lifetime: Duration::ZERO,
+            lifetime: None,
+            lifetimes: Vec::new(),
             min_lifetime: Duration::ZERO,
             max_lifetime: 365 * DAY,
             heuristic: None,

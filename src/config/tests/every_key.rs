@@ -120,6 +120,8 @@ const CHANGES: &[(&str, &[&str])] = &[
             "store = false",
             "max_object_size = \"7MiB\"",
             "default_lifetime = \"7s\"",
+            "lifetime = \"0s\"",
+            "lifetimes = { 200 = \"7s\" }",
             "min_lifetime = \"7s\"",
             "max_lifetime = \"7s\"",
             "heuristic_fraction = 0.7",
