@@ -77,3 +77,48 @@ async fn without_store_a_validation_changes_nothing_of_what_is_stored() {
     }
     assert!(proxy.get("/").await.is_hit());
 }
+
+#[tokio::test]
+async fn an_imposed_lifetime_holds_whatever_the_origin_says_of_freshness() {
+    let origin = Origin::start(|seen| match seen.target.as_str() {
+        "/short" => ok("a").fresh(1),
+        "/long" => ok("a").fresh(9999),
+        "/moved" => status(302).with("location", "/a"),
+        "/lost" => status(404).with("cache-control", "max-age=9999"),
+        "/mine" => ok("a").with("cache-control", "private, max-age=9999"),
+        _ => ok("a").with("cache-control", "no-store"),
+    })
+    .await;
+    let rules = r#"
+        [[rule]]
+        cache = { lifetime = "1m", lifetimes = { 302 = "20s", 404 = "10s" } }
+    "#;
+    let proxy = Proxy::ruled(&origin, rules).await;
+    for (path, ttl) in
+        [("/short", 60), ("/long", 60), ("/moved", 20), ("/lost", 10), ("/mine", 0), ("/not", 0)]
+    {
+        proxy.get(path).await;
+        let second = proxy.get(path).await;
+        assert_eq!(second.is_hit(), ttl > 0, "{path} {}", second.cache_status());
+        assert!(ttl == 0 || second.says(&format!("ttl={ttl}")), "{path}");
+    }
+}
+
+// RFC 9111 §4.2: `max-age` counts from the generation, and `Age` says how long ago that was.
+#[tokio::test]
+async fn clients_are_told_a_lifetime_of_their_own() {
+    let origin = Origin::start(|seen| match seen.target.as_str() {
+        "/mine" => ok("a").with("cache-control", "private, max-age=9"),
+        _ => ok("a").fresh(600).with("etag", "\"a\""),
+    })
+    .await;
+    let proxy = Proxy::ruled(&origin, "[[rule]]\ncache = { browser_ttl = \"1m\" }").await;
+    let control = |response: &Response| response.field("cache-control").unwrap().to_owned();
+    assert_eq!(control(&proxy.get("/a").await), "max-age=60");
+    proxy.advance(std::time::Duration::from_secs(100));
+    let hit = proxy.get("/a").await;
+    assert_eq!((control(&hit), hit.age()), ("max-age=160".to_owned(), Some(100)));
+    let same = proxy.send(&get("/a").with("If-None-Match", "\"a\"")).await;
+    assert_eq!((same.status, control(&same)), (304, "max-age=160".to_owned()));
+    assert_eq!(control(&proxy.get("/mine").await), "private, max-age=9");
+}

@@ -57,7 +57,12 @@ pub(super) async fn conclude<S: Origin>(
         settle(job, &plan, &answer);
         let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
         match conclusion.judge(answer) {
-            Verdict::Done(concluded) => return *concluded,
+            Verdict::Done(concluded) => {
+                let Concluded { response, pump } = *concluded;
+                let now = shared.clock.now();
+                let response = response.map(|response| respond::told(response, job, now));
+                return Concluded { response, pump };
+            }
             Verdict::Again(again) => {
                 (plan, leader) = *again;
                 started = Started::now(&shared);

@@ -19,6 +19,9 @@ pub struct Config {
     pub store: bool,
     /// What configuration changes of the RFC's answers.
     pub policy: Overrides,
+    /// How long clients are told that they may use a response by themselves; `None`: what the
+    /// origin says.
+    pub browser_ttl: Option<Duration>,
     /// Bodies above this many bytes are not stored.
     pub max_object_size: u64,
     /// Whether concurrent requests for one object share a fetch.
@@ -48,6 +51,7 @@ impl Default for Config {
             lookup: true,
             store: true,
             policy: Overrides::default(),
+            browser_ttl: None,
             max_object_size: 16 * 1024 * 1024,
             collapse: true,
             wait: Duration::from_secs(30),

@@ -197,8 +197,10 @@ impl<S: Origin> Cache<S> {
         }
         job.settle(head);
         let now = self.shared.clock.now();
-        let response = respond::from_fill(fill, job, plan, came, now);
-        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(response)))
+        match respond::from_fill(fill, job, plan, came, now) {
+            None => Followed::Alone,
+            Some(response) => Followed::Answer(Ok(respond::told(response, job, now))),
+        }
     }
 
     /// An answer from memory after waiting for another request's fetch.

@@ -275,7 +275,7 @@ impl<S: Origin> Cache<S> {
         }
         let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        respond::answer(stored, job, outcome, now)
+        respond::told(respond::answer(stored, job, outcome, now), job, now)
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -284,7 +284,7 @@ impl<S: Origin> Cache<S> {
         let stored = plan.stored.as_ref().and_then(|stored| {
             let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
             let outcome = respond::hit_outcome(stored, Some(grant), job, now);
-            Some(respond::answer(stored, job, outcome, now))
+            Some(respond::told(respond::answer(stored, job, outcome, now), job, now))
         });
         stored.ok_or_else(|| kind.into())
     }

@@ -16,8 +16,8 @@ use crate::body::{Blocks, BlocksBody, Body};
 use crate::clock::Timestamp;
 use crate::context::{Detail, Outcome, Response};
 use crate::policy::{
-    ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
-    Validity, precondition, range, reuse,
+    self, ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant,
+    StoredHead, Validity, precondition, range, reuse,
 };
 use crate::store::{Content, Parts, StoredResponse};
 
@@ -140,6 +140,19 @@ pub(super) fn filling(
     head.status = status;
     let http = http::Response::from_parts(head, Body::stream(reader));
     Some(Response { http, outcome })
+}
+
+/// The response as the client is to have it: with the lifetime that configuration tells it.
+pub(super) fn told(mut response: Response, job: &Job, now: Timestamp) -> Response {
+    if let Some(lifetime) = job.config.browser_ttl
+        && job.method().is_safe()
+    {
+        let outcome = &response.outcome;
+        let shared = outcome.hit || outcome.stored || outcome.collapsed;
+        let status = response.http.status();
+        policy::tell_client(response.http.headers_mut(), status, shared, lifetime, now);
+    }
+    response
 }
 
 /// A stored head's fields, with `Age` (RFC 9111 §5.1).

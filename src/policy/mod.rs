@@ -6,6 +6,7 @@
 //! names each decision with the same word everywhere.
 
 mod age;
+mod client_lifetime;
 mod dates;
 mod directives;
 mod facts;
@@ -33,6 +34,7 @@ mod validation;
 mod validators;
 mod vary;
 
+pub use client_lifetime::tell_client;
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
 pub use freshness::{FreshnessLifetime, LifetimeSource};

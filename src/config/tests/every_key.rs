@@ -124,6 +124,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "lifetimes = { 200 = \"7s\" }",
             "min_lifetime = \"7s\"",
             "max_lifetime = \"7s\"",
+            "browser_ttl = \"0s\"",
             "heuristic_fraction = 0.7",
             "heuristic_max = \"7s\"",
             "heuristic_error_statuses = true",
