@@ -40,6 +40,7 @@ mod http2_attacks;
 mod http2_faults;
 mod interim;
 mod invalidation;
+mod keys;
 mod memory;
 mod origins;
 mod poisoning;

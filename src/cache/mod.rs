@@ -389,7 +389,10 @@ impl Job {
     }
 
     fn facts(&self) -> RequestFacts<'_> {
-        RequestFacts { method: self.method(), headers: self.headers(), trusted: self.trusted }
+        RequestFacts {
+            keyed_cookies: self.target.keys_cookies(),
+            ..RequestFacts::new(self.method(), self.headers(), self.trusted)
+        }
     }
 
     fn directives(&self) -> RequestDirectives {

@@ -88,6 +88,6 @@ pub(super) fn accel_of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> 
 /// Nothing is guessed about what may be meant for one visitor.
 pub(super) fn allows_implicit_lifetime(request: &RequestFacts<'_>, headers: &HeaderMap) -> bool {
     !headers.contains_key(SET_COOKIE)
-        && !request.headers.contains_key(COOKIE)
+        && (request.keyed_cookies || !request.headers.contains_key(COOKIE))
         && !request.headers.contains_key(AUTHORIZATION)
 }

@@ -74,7 +74,7 @@ fn check(
         return Err(Reason::Status);
     }
     check_directives(request, status, &directives)?;
-    check_vary(headers)?;
+    check_vary(request, headers)?;
     let said = said(headers, &directives, overrides);
     let sets_cookie = headers.contains_key(SET_COOKIE) && !directives.names(&SET_COOKIE);
     if sets_cookie && !(overrides.store_set_cookie && said != Said::Nothing) {
@@ -118,9 +118,9 @@ fn check_directives(
     Ok(())
 }
 
-fn check_vary(headers: &HeaderMap) -> Result<(), Reason> {
+fn check_vary(request: &RequestFacts<'_>, headers: &HeaderMap) -> Result<(), Reason> {
     let Some(names) = nominated(headers) else { return Err(Reason::VaryStar) };
-    if names.contains(&COOKIE) {
+    if names.contains(&COOKIE) && !request.keyed_cookies {
         return Err(Reason::VaryCookie);
     }
     // The origin sees in these the client's address, which the request as it came does not tell.
@@ -369,7 +369,7 @@ mod tests {
         let plain = Overrides::default();
         let eligible = |method: &Method, fields: &[_]| {
             let headers = headers(fields);
-            eligibility(&RequestFacts { method, headers: &headers, trusted: false })
+            eligibility(&RequestFacts::new(method, &headers, false))
         };
         assert_eq!(eligible(&Method::GET, &[]), Ok(()));
         assert_eq!(eligible(&Method::HEAD, &[("cache-control", "no-cache")]), Ok(()));

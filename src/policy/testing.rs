@@ -25,7 +25,7 @@ pub(crate) fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 pub(super) const fn get(headers: &HeaderMap) -> RequestFacts<'_> {
-    RequestFacts { method: &Method::GET, headers, trusted: false }
+    RequestFacts::new(&Method::GET, headers, false)
 }
 
 pub(super) const fn at(seconds: i64) -> Timestamp {

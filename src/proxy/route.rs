@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
+use http::Method;
 use tower::Service;
 
 use super::normalize::Normal;
 use super::rules::{Ruled, Rules};
 use super::{Early, Route, now};
 use crate::cache::Job;
-use crate::context::Response;
+use crate::context::{Request, RequestBody, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::Target;
 use crate::rules;
@@ -54,6 +55,13 @@ fn under(path: &str, prefix: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
+/// Whether a request is one that a cache answers: what such a one does not say to the cache, the
+/// origin must not hear.
+fn is_looked_up(request: &Request) -> bool {
+    let retrieves = request.head.method == Method::GET || request.head.method == Method::HEAD;
+    retrieves && matches!(request.body, RequestBody::Empty) && request.hop.upgrade.is_none()
+}
+
 /// Makes a [`Job`] of a request.
 #[derive(Clone, Debug)]
 pub struct Routing<S> {
@@ -81,7 +89,7 @@ where
     }
 
     fn call(&mut self, normal: Normal) -> Self::Future {
-        let Normal { request, target, trusted } = normal;
+        let Normal { mut request, target, trusted } = normal;
         let Some(found) = self.routes.find(&target) else {
             return now(Err(ErrorKind::NoRoute.into()));
         };
@@ -92,7 +100,8 @@ where
             client: request.client,
         });
         let terms = ruling.terms();
-        let target = target.with_query(|query| terms.query.apply(query));
+        let looked_up = terms.cache.enabled && is_looked_up(&request);
+        let target = terms.key.apply(target, &mut request.head.headers, looked_up);
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let by_response = ruling.by_response();
         let job = Job { request, target, config, by_response, upstream, trusted };

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::Route;
 use crate::cache;
-use crate::rules::{Matched, QueryRules, Request, ResponseCondition, RuleSet};
+use crate::rules::{KeyRules, Matched, Request, ResponseCondition, RuleSet};
 
 /// Combinations of rules that are remembered for a route. Clients choose which rules they match,
 /// and many rules have many combinations.
@@ -49,8 +49,8 @@ pub struct Setting {
 pub struct Terms {
     /// How responses are cached.
     pub cache: Arc<cache::Config>,
-    /// What of the query is keyed, and sent to the origin.
-    pub query: QueryRules,
+    /// What is keyed, and sent to the origin.
+    pub key: KeyRules,
 }
 
 /// Merges what rules set into the settings of a route.

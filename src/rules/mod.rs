@@ -3,12 +3,14 @@
 //! What the rules then say is merged elsewhere: a rule here is only its number in the file.
 
 mod condition;
+mod key;
 mod pattern;
 mod query;
 mod response;
 mod set;
 
 pub use condition::{Condition, Presence};
+pub use key::KeyRules;
 pub use pattern::{PathPattern, PatternError, Text};
 pub use query::QueryRules;
 pub use response::ResponseCondition;

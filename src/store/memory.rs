@@ -96,6 +96,9 @@ impl Memory {
 
     /// Stores `response` beside the other variants of `key`. `false` where a purge forbids it.
     pub fn insert(&self, key: &CacheKey, response: &Arc<StoredResponse>) -> bool {
+        if key.has_parts() {
+            self.stamps.expect_parts();
+        }
         if self.stamps.admit(key.as_str(), &response.stamp) == Standing::Hard {
             return false;
         }

@@ -6,10 +6,12 @@
 //! response was checked against is noted on it, so that a hit costs one integer compare.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
+
+use crate::key::url_of;
 
 /// What a purge covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,9 @@ pub struct Stamps {
     /// The latest purge that stored responses have to be checked against: hard purges of a URL are
     /// not among them, because the store drops what it holds of it at once.
     concerning: AtomicU64,
+    /// Whether anything was ever stored under more than its URL: the store does not find that by
+    /// its URL, so that hard purges of URLs concern what is stored.
+    parts: AtomicBool,
     records: RwLock<Records>,
     most: usize,
 }
@@ -103,7 +108,8 @@ impl Stamps {
 
     fn with_capacity(most: usize) -> Self {
         let (sequence, concerning) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { sequence, concerning, records: RwLock::default(), most }
+        let parts = AtomicBool::new(false);
+        Self { sequence, concerning, parts, records: RwLock::default(), most }
     }
 
     /// The sequence of the latest purge: what a fetch that begins now is stamped with.
@@ -116,15 +122,24 @@ impl Stamps {
     pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.sequence.load(Ordering::Relaxed) + 1;
-        let concerns_stored = !matches!((&scope, mode), (Scope::Url(_), Mode::Hard));
+        // What is stored under a URL and nothing else, the store drops at once.
+        let dropped = matches!((&scope, mode), (Scope::Url(_), Mode::Hard));
         records.add(scope, sequence, mode);
         records.bound(self.most);
-        if concerns_stored {
+        if !dropped || self.parts.load(Ordering::SeqCst) {
             self.concerning.store(sequence, Ordering::Release);
         }
         // Published under the lock: whoever sees the number sees the record.
         self.sequence.store(sequence, Ordering::Release);
         sequence
+    }
+
+    /// From now on something is stored under more than its URL. To be called before that is put
+    /// into the store, and checked after: then either the purge knows of it, or it of the purge.
+    pub fn expect_parts(&self) {
+        if !self.parts.load(Ordering::Relaxed) {
+            self.parts.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Where a response that is being stored under `key` stands: checked against everything, and
@@ -229,14 +244,17 @@ impl Records {
     }
 
     fn standing(&self, key: &str, fetched: u64, checked: u64, known: Standing) -> Standing {
-        if self.gone.get(key).is_some_and(|&sequence| sequence > fetched) {
+        let url = url_of(key);
+        // The store has not dropped this, whatever was forgotten.
+        let forgotten = url.len() < key.len() && checked < self.gone_floor;
+        if forgotten || self.gone.get(url).is_some_and(|&sequence| sequence > fetched) {
             return Standing::Hard;
         }
         let mut worst = known;
         if checked < self.floor {
             worst = worse(worst, self.forgotten);
         }
-        if self.stale.get(key).is_some_and(|&sequence| sequence > fetched) {
+        if self.stale.get(url).is_some_and(|&sequence| sequence > fetched) {
             worst = worse(worst, Standing::Soft);
         }
         let unchecked = self.wide.iter().rev().take_while(|(sequence, ..)| *sequence > checked);
@@ -260,7 +278,7 @@ impl Scope {
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {
         match self {
-            Self::Url(url) => url == key,
+            Self::Url(url) => url == url_of(key),
             Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
             Self::All => true,
         }
@@ -323,6 +341,25 @@ mod tests {
             assert_eq!(stamps.admit(KEY, &before), expected);
             let after = Stamp::new(stamps.sequence());
             assert_eq!(stamps.admit(KEY, &after), Standing::Valid);
+        }
+    }
+
+    #[test]
+    fn a_purge_of_a_url_covers_whatever_is_keyed_beside_it() {
+        let key = format!("{KEY}\naccept-language=de");
+        for mode in [Mode::Soft, Mode::Hard] {
+            let stamps = Stamps::with_capacity(3);
+            stamps.expect_parts();
+            let stamp = Stamp::new(stamps.sequence());
+            assert_eq!(stamps.admit(&key, &stamp), Standing::Valid);
+            stamps.purge(url("https://a.example/x"), mode);
+            assert_eq!(stamps.standing(&key, &stamp), Standing::Valid);
+            stamps.purge(url(KEY), mode);
+            // Nothing is forgotten in its favour.
+            for other in 0..9 {
+                stamps.purge(url(&format!("https://a.example/{other}")), mode);
+            }
+            assert_eq!(stamps.standing(&key, &stamp), mode.into());
         }
     }
 

@@ -68,12 +68,16 @@ impl Proxy {
         }
     }
 
-    /// In front of `origin`, with the rules of this part of a configuration file.
+    /// In front of `origin`, with the rules and `[purge]` of this part of a configuration file.
     pub async fn ruled(origin: &Origin, text: &str) -> Self {
         let file = format!("[upstream.origin]\nurl = \"http://{}\"\n{text}", origin.address);
         let read = config::parse(&file, &CliOverrides::default());
         let read = read.unwrap_or_else(|faults| panic!("{faults}"));
-        Self::with(origin, |settings| settings.proxy.rules = read.proxy.rules).await
+        Self::with(origin, |settings| {
+            settings.proxy.rules = read.proxy.rules;
+            settings.proxy.purge = read.proxy.purge;
+        })
+        .await
     }
 
     /// Moves the time of the proxy and its origin.

@@ -108,6 +108,10 @@ const CHANGES: &[(&str, &[&str])] = &[
             "drop_query = [\"b\"]",
             "drop_tracking = true",
             "sort_query = true",
+            "origin_sees_dropped = true",
+            "headers = [\"accept-language\"]",
+            "cookies = [\"currency\"]",
+            "host = \"shop.test\"",
         ],
     ),
     (

@@ -12,7 +12,7 @@ use crate::config::raw::{Value, collect};
 use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
 use crate::proxy;
-use crate::rules::{Condition, QueryRules, ResponseCondition};
+use crate::rules::{Condition, KeyRules, ResponseCondition};
 
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
@@ -31,17 +31,17 @@ pub(in crate::config) struct Draft {
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Terms {
     cache: cache::Draft,
-    query: QueryRules,
+    key: KeyRules,
 }
 
 impl Terms {
     /// What a route says alone.
     pub(in crate::config) fn new(cache: cache::Draft) -> Self {
-        Self { cache, query: QueryRules::default() }
+        Self { cache, key: KeyRules::default() }
     }
 
     pub(in crate::config) fn finish(self) -> proxy::Terms {
-        proxy::Terms { cache: Arc::new(self.cache.finish()), query: self.query }
+        proxy::Terms { cache: Arc::new(self.cache.finish()), key: self.key }
     }
 }
 
@@ -103,8 +103,8 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         Ok(())
     };
     "key" = Example("{ drop_tracking = true }"), "What makes two requests ask for the same thing; see `[rule.key]`." => |draft, value| {
-        let within = |apply: Apply<QueryRules>| -> Apply<Terms> {
-            Arc::new(move |terms: &mut Terms| apply(&mut terms.query))
+        let within = |apply: Apply<KeyRules>| -> Apply<Terms> {
+            Arc::new(move |terms: &mut Terms| apply(&mut terms.key))
         };
         draft.settings.extend(settings("key", KEY, value, within)?);
         Ok(())
