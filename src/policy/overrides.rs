@@ -54,6 +54,8 @@ pub struct Overrides {
     /// Store responses that set a cookie, if their freshness is explicit. Everybody who is
     /// answered from the cache then gets the same cookie.
     pub store_set_cookie: bool,
+    /// Share answers to requests with `Authorization` as if they had none (RFC 9111 §3.5).
+    pub share_authorized: bool,
     /// Store a 206 whose body is shorter than its `Content-Range` says.
     pub accept_short_partial: bool,
     /// Without a stored `Last-Modified`, answer 304 to any valid `If-Modified-Since`, where
@@ -62,6 +64,9 @@ pub struct Overrides {
     /// Ask for the missing end of a stored 206 even if it has no strong validator, though the
     /// answer can't be combined with it (RFC 9111 §3.4).
     pub complete_partial_without_validator: bool,
+    /// Take the class of a request's `Accept-Encoding` ([`super::encoding_class`]) in its place,
+    /// towards the origin and for `Vary`.
+    pub encoding_classes: bool,
     /// Compare `Accept-Language` without regard to order and case, and take a stored response
     /// whose `Content-Language` is what the request likes best (RFC 9111 §4.1 allows the first;
     /// the second guesses what the origin would choose).
@@ -87,9 +92,11 @@ impl Default for Overrides {
             surrogate_control: false,
             x_accel_expires: false,
             store_set_cookie: false,
+            share_authorized: false,
             accept_short_partial: false,
             not_modified_without_last_modified: false,
             complete_partial_without_validator: false,
+            encoding_classes: true,
             normalize_accept_language: false,
         }
     }

@@ -73,7 +73,7 @@ fn check(
     if !is_storable(status) {
         return Err(Reason::Status);
     }
-    check_directives(request, status, &directives)?;
+    check_directives(request, status, &directives, overrides)?;
     check_vary(request, headers)?;
     let said = said(headers, &directives, overrides);
     let sets_cookie = headers.contains_key(SET_COOKIE) && !directives.names(&SET_COOKIE);
@@ -100,6 +100,7 @@ fn check_directives(
     request: &RequestFacts<'_>,
     status: StatusCode,
     directives: &ResponseDirectives,
+    overrides: &Overrides,
 ) -> Result<(), Reason> {
     // §5.2.2.3: `must-understand` is there for caches that know the status, and then the
     // `no-store` beside it is for those that do not know the directive.
@@ -112,7 +113,8 @@ fn check_directives(
     if directives.private() {
         return Err(Reason::Private);
     }
-    if request.headers.contains_key(AUTHORIZATION) && !directives.allows_authorized() {
+    let authorized = request.headers.contains_key(AUTHORIZATION) && !overrides.share_authorized;
+    if authorized && !directives.allows_authorized() {
         return Err(Reason::Authorization);
     }
     Ok(())
@@ -321,6 +323,20 @@ mod tests {
         for value in ["max-age=9, public", "max-age=9, must-revalidate", "s-maxage=9"] {
             assert_eq!(authorized(value), None, "{value}");
         }
+    }
+
+    /// RFC 9111 §3.5.
+    #[test]
+    fn authorization_counts_for_nothing_where_that_is_configured() {
+        let on = Overrides { share_authorized: true, ..Overrides::default() };
+        let authorized = |value| {
+            let fields = [("cache-control", value)];
+            reason_with(&[("authorization", "Basic x")], 200, &fields, &on)
+        };
+        assert_eq!(authorized("max-age=9"), None);
+        assert_eq!(authorized("max-age=9, private"), Some(Reason::Private));
+        // Nothing is made up for it all the same.
+        assert_eq!(authorized(""), Some(Reason::NoFreshness));
     }
 
     /// RFC 9111 §7.3.

@@ -105,9 +105,11 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "surrogate_control" = Default("false"), "Whether `Surrogate-Control` comes before `Cache-Control`." => |draft, value| draft.rules.policy.surrogate_control = value.boolean()?;
     "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| draft.rules.policy.x_accel_expires = value.boolean()?;
     "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| draft.rules.policy.store_set_cookie = value.boolean()?;
+    "share_authorized" = Default("false"), "Danger: whether answers to requests with `Authorization` are shared with everybody, also with those who have none, without `public` from the origin. Only for an origin that answers all alike." => |draft, value| draft.rules.policy.share_authorized = value.boolean()?;
     "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| draft.rules.policy.accept_short_partial = value.boolean()?;
     "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
     "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;
+    "accept_encoding" = Default("\"classes\""), "How encodings split the cache: by what clients accept in a few `\"classes\"` (brotli or else zstd, with gzip; gzip; none), of which the origin is told in their place; or `\"as-is\"`, by what each browser says." => |draft, value| draft.rules.policy.encoding_classes = value.one_of(&[("classes", true), ("as-is", false)])?;
     "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| draft.rules.policy.normalize_accept_language = value.boolean()?;
 };
 
