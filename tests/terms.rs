@@ -122,3 +122,42 @@ async fn clients_are_told_a_lifetime_of_their_own() {
     assert_eq!((same.status, control(&same)), (304, "max-age=160".to_owned()));
     assert_eq!(control(&proxy.get("/mine").await), "private, max-age=9");
 }
+
+// The fetch took a second: so near the end it is due whatever is drawn, and nobody has to wait.
+#[tokio::test]
+async fn what_is_asked_for_near_its_end_is_refreshed_before_it() {
+    let slow = Gate::new();
+    let first = ok("old").fresh(2).with("etag", "\"a\"").gate(&slow);
+    let origin = Origin::sequence([first, ok("new").fresh(600)]).await;
+    let rules = "[[rule]]\ncache = { early_refresh = 100 }";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    let client = proxy.start_all(1, &get("/")).await;
+    origin.arrived(1).await;
+    proxy.advance(std::time::Duration::from_secs(1));
+    slow.open();
+    assert_eq!(all(client).await[0].text(), "old");
+    // Fresh until its last millisecond, and answered at once.
+    proxy.advance(std::time::Duration::from_millis(999));
+    let hit = proxy.get("/").await;
+    assert!(hit.is_hit());
+    assert_eq!(hit.text(), "old");
+    origin.arrived(2).await;
+    assert_eq!(origin.last().field("if-none-match"), Some("\"a\""));
+    let refreshed = async { while proxy.get("/").await.text() != "new" {} };
+    within("the refresh", refreshed).await;
+}
+
+#[tokio::test]
+async fn jitter_spreads_what_was_stored_at_once() {
+    let origin = Origin::answering(ok("a").fresh(1000)).await;
+    let proxy = Proxy::ruled(&origin, "[[rule]]\ncache = { jitter = 0.5 }").await;
+    for number in 0..50 {
+        proxy.get(&format!("/{number}")).await;
+    }
+    proxy.advance(std::time::Duration::from_secs(750));
+    let mut hits = 0;
+    for number in 0..50 {
+        hits += usize::from(proxy.get(&format!("/{number}")).await.is_hit());
+    }
+    assert!((5..45).contains(&hits), "{hits}");
+}

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use crate::policy::Overrides;
 
 /// Settings of the cache for one route.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Whether responses are cached at all.

@@ -20,11 +20,14 @@ mod setback;
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -43,7 +46,9 @@ use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
-use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
+use crate::policy::{
+    self, Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure,
+};
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
 /// A request for the cache, with what its route says.
@@ -253,6 +258,11 @@ fn failure_grant(
     on_failure(&stored.head, &directives, policy, failure, now)
 }
 
+/// An even number: every state is seeded anew, from what is this thread's own.
+fn random() -> u32 {
+    RandomState::default().hash_one(()) as u32
+}
+
 impl<S> Cache<S> {
     /// The cache in front of `origin`.
     #[must_use]
@@ -270,10 +280,14 @@ impl<S: Origin> Cache<S> {
         job: &Job,
     ) -> Response {
         // What a client accepts of its own accord is not the origin's concern.
-        if job.config.store && grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
+        let now = self.shared.clock.now();
+        let due = match grant {
+            None => policy::is_due_early(&stored.head, &job.config.policy, now, random),
+            Some(grant) => grant != StaleGrant::RequestMaxStale,
+        };
+        if due && job.config.store {
             self.refresh(job, stored);
         }
-        let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);
         respond::told(respond::answer(stored, job, outcome, now), job, now)
     }
@@ -391,7 +405,17 @@ impl Job {
     fn facts(&self) -> RequestFacts<'_> {
         RequestFacts {
             keyed_cookies: self.target.keys_cookies(),
+            seed: self.seed(),
             ..RequestFacts::new(self.method(), self.headers(), self.trusted)
+        }
+    }
+
+    /// A number of the key, the same on every node; zero where nobody asks for it.
+    fn seed(&self) -> u64 {
+        if self.config.policy.jitter > 0.0 {
+            self.target.with_key_str(|key| FixedState::default().hash_one(key))
+        } else {
+            0
         }
     }
 

@@ -144,6 +144,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number within `range`.
+    pub(super) fn number(&self, range: RangeInclusive<f64>) -> Checked<f64> {
+        let instead = format!("write a number from {} to {}", range.start(), range.end());
+        let text = match self.node.get_ref() {
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Integer(integer) => integer.as_str(),
+            _ => return Err(self.wrong_type("a number", &instead)),
+        };
+        match text.parse::<f64>() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(self.fault(format!("{text} is out of range")).help(instead).into()),
+        }
+    }
+
     /// A duration within `range`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Checked<Duration> {
         if let DeValue::Integer(number) = self.node.get_ref() {

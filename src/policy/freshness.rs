@@ -75,7 +75,8 @@ impl Facts {
             .or_else(given)
             .or_else(|| self.implicit(overrides))
             .unwrap_or((Duration::ZERO, LifetimeSource::None));
-        FreshnessLifetime { duration: duration.min(overrides.max_lifetime), source }
+        let duration = self.jittered(duration.min(overrides.max_lifetime), overrides);
+        FreshnessLifetime { duration, source }
     }
 
     /// What the origin says. A targeted field sets `Expires` aside (RFC 9213 §2.2).
@@ -89,6 +90,15 @@ impl Facts {
             .or_else(|| directives.s_maxage.map(|s| (seconds(s), LifetimeSource::SMaxage)))
             .or_else(|| directives.max_age.map(|s| (seconds(s), LifetimeSource::MaxAge)))
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
+    }
+
+    /// Cut by this response's part of the jitter.
+    fn jittered(&self, lifetime: Duration, overrides: &Overrides) -> Duration {
+        if overrides.jitter > 0.0 {
+            lifetime.mul_f64(1.0 - overrides.jitter.min(1.0) * f64::from(self.spread))
+        } else {
+            lifetime
+        }
     }
 
     /// What configuration makes of it, whatever the origin says.
@@ -339,6 +349,27 @@ mod tests {
             let granted = "max-age=1, stale-while-revalidate=2, stale-if-error=3";
             assert_eq!(lived(status, granted), (1, [2, 3, 0]), "{status}");
         }
+    }
+
+    #[test]
+    fn jitter_shortens_each_by_its_own_and_the_same_everywhere() {
+        let jitter = Overrides { jitter: 0.5, ..Overrides::default() };
+        let fields = headers(&[DATE, ("cache-control", "max-age=1000")]);
+        let request = HeaderMap::new();
+        let seconds = |seed, overrides: &_| {
+            let facts = crate::policy::RequestFacts { seed, ..get(&request) };
+            let head = StoredHead::new(&facts, StatusCode::OK, &fields, AT_ONCE, overrides);
+            head.freshness(overrides).duration.as_secs()
+        };
+        let lived: Vec<_> = (0..1000).map(|seed| seconds(seed, &jitter)).collect();
+        assert!(lived.iter().all(|it| (500..=1000).contains(it)));
+        // About a tenth in each tenth of the span.
+        for start in (500..1000).step_by(50) {
+            let count = lived.iter().filter(|it| (start..start + 50).contains(*it)).count();
+            assert!((50..150).contains(&count), "{start}: {count}");
+        }
+        assert_eq!(seconds(7, &jitter), seconds(7, &jitter));
+        assert_eq!(seconds(7, &Overrides::default()), 1000);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub struct Overrides {
     pub min_lifetime: Duration,
     /// A longer lifetime is cut to this, whoever gave it.
     pub max_lifetime: Duration,
+    /// The share of its lifetime by which a response may end early, each by its own; so that not
+    /// all that was stored at once ends at once. Nothing is ever prolonged. Zero: none.
+    pub jitter: f64,
+    /// How eagerly what is fresh is refreshed before it ends ([`super::is_due_early`]). Zero: not.
+    pub early_refresh: f64,
     /// Heuristic freshness (RFC 9111 §4.2.2), by `Last-Modified`. `None`: off.
     pub heuristic: Option<Heuristic>,
     /// Window of RFC 5861 §3 where the origin grants none.
@@ -81,6 +86,8 @@ impl Default for Overrides {
             lifetimes: Vec::new(),
             min_lifetime: Duration::ZERO,
             max_lifetime: 365 * DAY,
+            jitter: 0.0,
+            early_refresh: 0.0,
             heuristic: None,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
