@@ -12,8 +12,8 @@ use crate::support::*;
 fn seen_by(seen: &Seen) -> String {
     let names = ["host", "accept-language", "cookie"];
     let lines = |name: &&str| {
-        let named = seen.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        format!("{name}: {:?}", named.map(|(_, value)| value).collect::<Vec<_>>())
+        let found = seen.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        format!("{name}: {:?}", found.map(|(_, value)| value).collect::<Vec<_>>())
     };
     format!("{} {}", seen.target, names.iter().map(lines).collect::<String>())
 }
@@ -148,10 +148,10 @@ async fn aliases_of_a_host_share_and_the_origin_sees_one_name() {
 
 #[tokio::test]
 async fn the_origin_sees_what_is_not_keyed_only_where_a_rule_says_so() {
-    let rules = r#"
+    let rules = r"
         [[rule]]
         key = { drop_tracking = true, origin_sees_dropped = true }
-    "#;
+    ";
     let (origin, proxy) = keyed(rules).await;
     proxy.get("/a?utm_source=x&b=1").await;
     assert_eq!(origin.last().target, "/a?utm_source=x&b=1");

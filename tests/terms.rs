@@ -4,7 +4,7 @@ use crate::support::*;
 
 /// An origin that counts what it answers, each answer fresh for ten minutes.
 async fn counting() -> Origin {
-    Origin::start(|seen| ok(seen.field("x-turn").unwrap_or("none").to_owned()).fresh(600)).await
+    Origin::start(|seen| ok(seen.field("x-turn").unwrap_or("none")).fresh(600)).await
 }
 
 fn turn(turn: &str) -> Request {
@@ -14,11 +14,11 @@ fn turn(turn: &str) -> Request {
 #[tokio::test]
 async fn without_lookup_the_answer_is_fetched_and_takes_the_place_of_what_is_stored() {
     let origin = counting().await;
-    let rules = r#"
+    let rules = r"
         [[rule]]
         match = { header = { x-refresh = true } }
         cache = { lookup = false }
-    "#;
+    ";
     let proxy = Proxy::ruled(&origin, rules).await;
     assert_eq!(proxy.send(&turn("1")).await.text(), "1");
     let refreshed = proxy.send(&turn("2").with("X-Refresh", "1")).await;
@@ -62,11 +62,11 @@ async fn without_store_a_validation_changes_nothing_of_what_is_stored() {
     let stale = given(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
     let renewed = || status(304).with("etag", "\"a\"").with("cache-control", "max-age=60");
     let origin = Origin::sequence([stale, renewed(), renewed()]).await;
-    let rules = r#"
+    let rules = r"
         [[rule]]
         match = { header = { x-preview = true } }
         cache = { store = false }
-    "#;
+    ";
     let proxy = Proxy::ruled(&origin, rules).await;
     proxy.get("/").await;
     proxy.advance(std::time::Duration::from_secs(2));
