@@ -103,7 +103,7 @@ fn eviction(criterion: &mut Criterion) {
 
 fn policy(criterion: &mut Criterion) {
     let (request, overrides) = (request_headers(), Overrides::default());
-    let facts = RequestFacts { method: &Method::GET, headers: &request, trusted: false };
+    let facts = RequestFacts::new(&Method::GET, &request, false);
     let (plain, now) = (stored_head(&response_headers()), Clock::System.now());
     criterion.bench_function("policy/reuse", |bencher| {
         bencher.iter(|| {
@@ -182,7 +182,7 @@ fn response_headers() -> HeaderMap {
 
 fn stored_head(response: &HeaderMap) -> StoredHead {
     let request = request_headers();
-    let facts = RequestFacts { method: &Method::GET, headers: &request, trusted: false };
+    let facts = RequestFacts::new(&Method::GET, &request, false);
     let now = Clock::System.now();
     let times = ResponseTimes { request_at: now, response_at: now };
     StoredHead::new(&facts, StatusCode::OK, response, times, &Overrides::default())

@@ -2,6 +2,32 @@
 
 use crate::support::*;
 
+// RFC 9110 §12.5.3: a client that accepts a class accepts whatever the origin makes of it.
+#[tokio::test]
+async fn browsers_do_not_split_the_cache_by_encodings() {
+    let origin = Origin::start(|seen| {
+        let encodings = seen.field("accept-encoding").unwrap_or("none").to_owned();
+        ok(encodings).fresh(600).with("vary", "accept-encoding")
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    for (sent, seen, hit) in [
+        ("gzip, deflate, br, zstd", "br, gzip", false),
+        ("gzip, deflate, br", "br, gzip", true),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", "br, gzip", true),
+        ("gzip, deflate", "gzip", false),
+        ("GZIP", "gzip", true),
+        ("deflate", "identity", false),
+        ("gzip, identity;q=0", "gzip, identity;q=0", false),
+    ] {
+        let response = proxy.send(&get("/").with("Accept-Encoding", sent)).await;
+        assert_eq!((response.text(), response.is_hit()), (seen, hit), "{sent}");
+    }
+    // What can't be shared is asked for as the client does.
+    let private = get("/").with("Accept-Encoding", "zstd, br").with("Cache-Control", "no-store");
+    assert_eq!(proxy.send(&private).await.text(), "zstd, br");
+}
+
 /// An origin that answers what `X-A` and `X-B` say, with this `Vary`.
 async fn choosing(vary: &'static [&'static str]) -> (Origin, Proxy) {
     let origin = Origin::start(move |request| {

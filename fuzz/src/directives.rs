@@ -40,7 +40,7 @@ fn freshness(input: &Input, overrides: &Overrides) {
     let status =
         u16::try_from(input.number(3)).ok().and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.unwrap_or(StatusCode::OK);
-    let request = RequestFacts { method: &Method::GET, headers: &input.request, trusted: true };
+    let request = RequestFacts::new(&Method::GET, &input.request, true);
     let stored = StoredHead::new(&request, status, &input.response, times, overrides);
 
     same_fields(input, overrides, &stored);
@@ -74,7 +74,7 @@ fn restrictions(
     if said.is_targeted() || said.must_understand() {
         return;
     }
-    let request = RequestFacts { method: &Method::GET, headers: &input.request, trusted: true };
+    let request = RequestFacts::new(&Method::GET, &input.request, true);
     let with = |directive| {
         let mut response = input.response.clone();
         response.append(CACHE_CONTROL, HeaderValue::from_static(directive));

@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
     let [length, start, end, sent] = [0, 1, 2, 3].map(|index| input.number(index).unsigned_abs());
     let now = Timestamp::from_secs(784_111_777);
     let times = ResponseTimes { request_at: now, response_at: now };
-    let request = RequestFacts { method: &Method::GET, headers: &input.request, trusted: false };
+    let request = RequestFacts::new(&Method::GET, &input.request, false);
     for overrides in overrides() {
         let head = |status| StoredHead::new(&request, status, &input.response, times, &overrides);
         whole(&input, &head(StatusCode::OK), length);

@@ -83,7 +83,7 @@ fn vary(input: &Input, overrides: &Overrides) {
 fn validation(input: &Input, overrides: &Overrides) {
     let now = Timestamp::from_millis(input.number(0));
     let times = ResponseTimes { request_at: now, response_at: now };
-    let request = RequestFacts { method: &Method::GET, headers: &input.request, trusted: false };
+    let request = RequestFacts::new(&Method::GET, &input.request, false);
     let stored = StoredHead::new(&request, StatusCode::OK, &input.response, times, overrides);
     if let Some(chosen) = select([&stored].into_iter(), &input.request, overrides) {
         assert_eq!(chosen, 0);

@@ -58,12 +58,13 @@ pub(super) async fn conclude<S: Origin>(
         let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
         match conclusion.judge(answer) {
             Verdict::Done(mut concluded) => {
-                concluded.response = concluded.response.map(|response| job.edited(response));
+                let now = shared.clock.now();
+                concluded.response = concluded.response.map(|response| job.edited(response, now));
                 return *concluded;
             }
             Verdict::Stale(mut concluded, stored) => {
-                let config = job.config_for(&stored.head);
-                let edited = |response| job.edited_by(&config, response);
+                let (config, now) = (job.config_for(&stored.head), shared.clock.now());
+                let edited = |response| job.edited_by(&config, response, now);
                 concluded.response = concluded.response.map(edited);
                 return *concluded;
             }
@@ -253,6 +254,10 @@ impl Conclusion<'_> {
         let (verdict, stamp) = match self.updated_stamp(stored, &head) {
             Ok(stamp) => (head.storable(&job.facts(), policy), stamp),
             Err(reason) => (Storability::DoNotStore(reason), None),
+        };
+        let verdict = match verdict {
+            Storability::Store if !job.config.store => Storability::DoNotStore(Reason::StoreOff),
+            verdict => verdict,
         };
         let content = stored.content.clone();
         let useless_at = head.expires_from_store_at(policy);

@@ -9,12 +9,21 @@ use crate::policy::Overrides;
 use crate::rules::{FieldEdits, TagRules};
 
 /// Settings of the cache for one route.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Whether responses are cached at all.
     pub enabled: bool,
+    /// Whether what is stored is looked up; if not, every request fetches, and what it gets takes
+    /// the place of what is stored.
+    pub lookup: bool,
+    /// Whether responses are stored; if not, what is stored already is still used.
+    pub store: bool,
     /// What configuration changes of the RFC's answers.
     pub policy: Overrides,
+    /// How long clients are told that they may use a response by themselves; `None`: what the
+    /// origin says.
+    pub browser_ttl: Option<Duration>,
     /// Bodies above this many bytes are not stored.
     pub max_object_size: u64,
     /// Whether concurrent requests for one object share a fetch.
@@ -45,7 +54,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             enabled: true,
+            lookup: true,
+            store: true,
             policy: Overrides::default(),
+            browser_ttl: None,
             max_object_size: 16 * 1024 * 1024,
             collapse: true,
             wait: Duration::from_secs(30),

@@ -6,18 +6,33 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Config, Job};
+use crate::clock::Timestamp;
 use crate::context::Response;
+use crate::policy;
 use crate::rules::{self, RequestEdits};
 
 impl Job {
     /// A response for the client, changed as the rules say for the response that the job was
     /// settled for: a 304 and a part are changed as the whole would be.
-    pub(super) fn edited(&self, response: Response) -> Response {
-        self.edited_by(&self.config, response)
+    pub(super) fn edited(&self, response: Response, now: Timestamp) -> Response {
+        self.edited_by(&self.config, response, now)
     }
 
     /// The same by the settings for another response.
-    pub(super) fn edited_by(&self, config: &Config, mut response: Response) -> Response {
+    pub(super) fn edited_by(
+        &self,
+        config: &Config,
+        mut response: Response,
+        now: Timestamp,
+    ) -> Response {
+        if let Some(lifetime) = config.browser_ttl
+            && self.method().is_safe()
+        {
+            let outcome = &response.outcome;
+            let shared = outcome.hit || outcome.stored || outcome.collapsed;
+            let status = response.http.status();
+            policy::tell_client(response.http.headers_mut(), status, shared, lifetime, now);
+        }
         let ranges = ranges_type(&response.http);
         self.edit(config, response.http.headers_mut());
         if let Some(ranges) = ranges {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
+use http::{HeaderMap, Method};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
@@ -154,6 +154,9 @@ impl Job {
         let body = std::mem::take(&mut self.request.body);
         let extensions = std::mem::take(&mut self.request.head.extensions);
         let mut fetch = self.bare_fetch();
+        if plan.cacheable {
+            self.ask_for_class(&mut fetch.request.head.headers);
+        }
         plan.condition(self, &mut fetch.request.head.headers);
         fetch.request.body = body;
         fetch.request.head.extensions = extensions;
@@ -164,7 +167,17 @@ impl Job {
     pub(super) fn refetch(&self) -> Fetch {
         let mut fetch = self.bare_fetch();
         policy::strip_conditionals(&mut fetch.request.head.headers);
+        self.ask_for_class(&mut fetch.request.head.headers);
         fetch
+    }
+
+    /// What others are given has to be what they would have asked for.
+    fn ask_for_class(&self, headers: &mut HeaderMap) {
+        if self.config.policy.encoding_classes
+            && let Some(class) = policy::encoding_class(headers)
+        {
+            headers.insert(ACCEPT_ENCODING, class);
+        }
     }
 
     fn bare_fetch(&self) -> Fetch {
@@ -202,7 +215,7 @@ impl Job {
 
 impl Plan {
     /// Makes the client's fields ask what the plan asks.
-    fn condition(&self, job: &Job, headers: &mut http::HeaderMap) {
+    fn condition(&self, job: &Job, headers: &mut HeaderMap) {
         if self.ask == Ask::AsIs {
             return;
         }

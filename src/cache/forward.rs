@@ -101,6 +101,8 @@ impl<S: Origin> Cache<S> {
         let headers = job.headers();
         let shareable = plan.cacheable
             && job.config.collapse
+            // Whoever wants it anew does not want what was begun before.
+            && job.config.lookup
             && *job.method() == Method::GET
             && !headers.contains_key(AUTHORIZATION)
             && !headers.contains_key(IF_MATCH)
@@ -197,7 +199,7 @@ impl<S: Origin> Cache<S> {
         job.settle(head);
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
-        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(job.edited(response))))
+        response.map_or(Followed::Alone, |response| Followed::Answer(Ok(job.edited(response, now))))
     }
 
     /// An answer from memory after waiting for another request's fetch.

@@ -163,6 +163,9 @@ impl Conclusion<'_> {
         if !candidate {
             return Err(self.plan.reason);
         }
+        if !job.config.store {
+            return Err(Reason::StoreOff);
+        }
         allowed(policy::storability(&job.facts(), head.status, &head.headers, policy))
     }
 

@@ -73,6 +73,15 @@ impl Plan {
         Self { cacheable: false, ask: Ask::AsIs, ..Self::new(forwarded, reason) }
     }
 
+    /// The same plan where nothing is stored whatever comes: then the answer is the client's alone.
+    fn for_nobody_else(self, job: &Job) -> Self {
+        if job.config.store || job.by_response.is_some() {
+            return self;
+        }
+        let ask = if self.stored.is_some() { self.ask } else { Ask::AsIs };
+        Self { cacheable: false, reason: Reason::StoreOff, ask, ..self }
+    }
+
     /// The last answer could not be shared: nobody waits for this one, and where nothing is
     /// stored it is the client's alone.
     pub(super) fn hit_for_miss(&mut self) {
@@ -115,10 +124,18 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
     if job.edits.as_ref().is_some_and(|edits| edits.tells_unkeyed()) {
         return Decision::Forward(Plan::bypass(Reason::UnkeyedEdit));
     }
-    job.target.with_key_str(|key| match shared.memory.get(key) {
+    if !job.config.lookup {
+        let plan = Plan::new(Forwarded::Bypass, Reason::LookupOff);
+        return Decision::Forward(plan.for_nobody_else(job));
+    }
+    let found = job.target.with_key_str(|key| match shared.memory.get(key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),
-    })
+    });
+    match found {
+        Decision::Forward(plan) => Decision::Forward(plan.for_nobody_else(job)),
+        used @ Decision::Use(..) => used,
+    }
 }
 
 /// Decides among what is stored under the request's key.

@@ -21,11 +21,14 @@ mod setback;
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -44,7 +47,9 @@ use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
-use crate::policy::{Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure};
+use crate::policy::{
+    self, Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure,
+};
 use crate::rules::RequestEdits;
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
@@ -259,6 +264,11 @@ fn failure_grant(
     on_failure(&stored.head, &directives, policy, failure, now)
 }
 
+/// An even number: every state is seeded anew, from what is this thread's own.
+fn random() -> u32 {
+    RandomState::default().hash_one(()) as u32
+}
+
 impl<S> Cache<S> {
     /// The cache in front of `origin`.
     #[must_use]
@@ -276,12 +286,16 @@ impl<S: Origin> Cache<S> {
         job: &Job,
     ) -> Response {
         // What a client accepts of its own accord is not the origin's concern.
-        if grant.is_some_and(|grant| grant != StaleGrant::RequestMaxStale) {
+        let now = self.shared.clock.now();
+        let due = match grant {
+            None => policy::is_due_early(&stored.head, &job.config.policy, now, random),
+            Some(grant) => grant != StaleGrant::RequestMaxStale,
+        };
+        if due && job.config.store {
             self.refresh(job, stored);
         }
-        let now = self.shared.clock.now();
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        job.edited(respond::answer(stored, job, outcome, now))
+        job.edited(respond::answer(stored, job, outcome, now), now)
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -290,10 +304,8 @@ impl<S: Origin> Cache<S> {
         let stored = plan.stored.as_ref().and_then(|stored| {
             let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
             let outcome = respond::hit_outcome(stored, Some(grant), job, now);
-            Some(job.edited_by(
-                &job.config_for(&stored.head),
-                respond::answer(stored, job, outcome, now),
-            ))
+            let response = respond::answer(stored, job, outcome, now);
+            Some(job.edited_by(&job.config_for(&stored.head), response, now))
         });
         stored.ok_or_else(|| kind.into())
     }
@@ -398,7 +410,20 @@ impl Job {
     }
 
     fn facts(&self) -> RequestFacts<'_> {
-        RequestFacts { method: self.method(), headers: self.headers(), trusted: self.trusted }
+        RequestFacts {
+            keyed_cookies: self.target.keys_cookies(),
+            seed: self.seed(),
+            ..RequestFacts::new(self.method(), self.headers(), self.trusted)
+        }
+    }
+
+    /// A number of the key, the same on every node; zero where nobody asks for it.
+    fn seed(&self) -> u64 {
+        if self.config.policy.jitter > 0.0 {
+            self.target.with_key_str(|key| FixedState::default().hash_one(key))
+        } else {
+            0
+        }
     }
 
     fn directives(&self) -> RequestDirectives {

@@ -202,7 +202,7 @@ mod tests {
         let shared =
             Arc::new(Shared::new(memory, Clock::System, TaskTracker::new(), Limit::new(9)));
         let fields = HeaderMap::new();
-        let facts = RequestFacts { method: &Method::GET, headers: &fields, trusted: false };
+        let facts = RequestFacts::new(&Method::GET, &fields, false);
         let now = shared.clock.now();
         let times = ResponseTimes { request_at: now, response_at: now };
         let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());

@@ -172,6 +172,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number within `range`.
+    pub(super) fn number(&self, range: RangeInclusive<f64>) -> Checked<f64> {
+        let instead = format!("write a number from {} to {}", range.start(), range.end());
+        let text = match self.node.get_ref() {
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Integer(integer) => integer.as_str(),
+            _ => return Err(self.wrong_type("a number", &instead)),
+        };
+        match text.parse::<f64>() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(self.fault(format!("{text} is out of range")).help(instead).into()),
+        }
+    }
+
     /// A duration within `range`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Checked<Duration> {
         if let DeValue::Integer(number) = self.node.get_ref() {
@@ -183,10 +197,15 @@ impl<'a> Value<'a> {
 
     /// A duration above zero, or `"off"`.
     pub(super) fn optional_duration(&self) -> Checked<Option<Duration>> {
-        if matches!(self.node.get_ref().as_str(), Some("off" | "none")) {
+        if self.is_off() {
             return Ok(None);
         }
         self.duration(Duration::from_millis(1)..=units::LONGEST).map(Some)
+    }
+
+    /// Whether it is `"off"`.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.node.get_ref().as_str(), Some("off" | "none"))
     }
 
     fn within(&self, duration: Duration, range: RangeInclusive<Duration>) -> Checked<Duration> {

@@ -3,6 +3,7 @@
 //!
 //! What is keyed is what the origin gets: both are built from [`Target`].
 
+mod beside;
 mod host;
 mod host_pattern;
 mod path;
@@ -16,6 +17,7 @@ use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use smallvec::SmallVec;
 
+pub use beside::{Beside, url_of};
 pub use host::normalize_host;
 pub use host_pattern::HostPattern;
 pub use path::normalize_path;
@@ -47,6 +49,7 @@ pub struct Target {
     pub authority: Authority,
     /// The path as [`normalize_path`] makes it, and the query as it came.
     pub path_and_query: PathAndQuery,
+    beside: Option<Arc<Beside>>,
 }
 
 impl Target {
@@ -59,7 +62,7 @@ impl Target {
             Cow::Borrowed(normal) if normal.len() == path.as_str().len() => path.clone(),
             normal => path_from(normal.into_owned())?,
         };
-        Ok(Self { secure, authority: authority(host, secure)?, path_and_query })
+        Ok(Self { secure, authority: authority(host, secure)?, path_and_query, beside: None })
     }
 
     /// From an absolute `http` or `https` URL; a fragment is dropped.
@@ -76,7 +79,7 @@ impl Target {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let path = normalize_path(&rest[end..])?.into_owned();
         let authority = authority(&rest.as_bytes()[..end], secure)?;
-        Ok(Self { secure, authority, path_and_query: path_from(path)? })
+        Ok(Self { secure, authority, path_and_query: path_from(path)?, beside: None })
     }
 
     /// The same target with what `change` leaves of its query; nothing of it if that is `None`.
@@ -96,13 +99,26 @@ impl Target {
         }
     }
 
-    /// The absolute URI, sharing this target's bytes.
+    /// The same target with what is keyed beside its URI.
+    #[must_use]
+    pub fn beside(self, beside: Beside) -> Self {
+        Self { beside: Some(Arc::new(beside)), ..self }
+    }
+
+    /// Whether the request's `Cookie` is keyed, all that the origin gets of it.
+    #[must_use]
+    pub fn keys_cookies(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.cookies)
+    }
+
+    /// The absolute URI for the origin, sharing this target's bytes.
     #[must_use]
     pub fn uri(&self) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(if self.secure { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(self.path_and_query.clone());
+        let sent = self.beside.as_ref().and_then(|beside| beside.sent.as_ref());
+        parts.path_and_query = Some(sent.unwrap_or(&self.path_and_query).clone());
         // Invariant: all three parts are there, which is all that `from_parts` asks.
         Uri::from_parts(parts).unwrap_or_default()
     }
@@ -133,7 +149,9 @@ impl Target {
 
     /// Calls `use_key` with the key's text, built on the stack if it is short (up to 256 bytes).
     pub fn with_key_str<R>(&self, use_key: impl FnOnce(&str) -> R) -> R {
-        let parts = [self.scheme(), "://", self.authority.as_str(), self.path_and_query.as_str()];
+        let beside = self.beside.as_ref().map_or("", |beside| beside.text());
+        let path = self.path_and_query.as_str();
+        let parts = [self.scheme(), "://", self.authority.as_str(), path, beside];
         let mut text = SmallVec::<[u8; 256]>::new();
         for part in parts {
             text.extend_from_slice(part.as_bytes());
@@ -149,23 +167,30 @@ impl Target {
     }
 }
 
-/// Writes the key's text.
+/// Writes the URL, which is what the key's text begins with.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme(), self.authority, self.path_and_query)
     }
 }
 
-/// What a stored response is found by: `scheme://host[:port]/path?query` in normal form. Cheap
+/// What a stored response is found by: `scheme://host[:port]/path?query` in normal form, and what a
+/// rule keys beside it, each part on a line of its own. Cheap
 /// to clone; a map keyed by it is looked up by `str`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey(Arc<str>);
 
 impl CacheKey {
-    /// The key's text, an absolute URL.
+    /// The key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether more than a URL is keyed.
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        url_of(&self.0).len() < self.0.len()
     }
 
     /// Bytes on the heap, for the budget.

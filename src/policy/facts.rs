@@ -21,6 +21,11 @@ pub(super) struct Facts {
     pub(super) response_at: Timestamp,
     /// `corrected_initial_age` (RFC 9111 §4.2.3), in milliseconds so that nothing is rounded up.
     pub(super) initial_age: Duration,
+    /// How long the head took to come.
+    pub(super) took: Duration,
+    /// Where within the configured jitter its lifetime ends, from 0 to 1: the same wherever this
+    /// response is stored for this key.
+    pub(super) spread: f32,
     /// `Date`, or when the response came (RFC 9110 §6.6.1).
     pub(super) date: Timestamp,
     /// `Expires`; one that is no date lies in the past (RFC 9111 §5.3).
@@ -50,6 +55,8 @@ impl Facts {
             status,
             response_at: now,
             initial_age: apparent_age.max(age),
+            took: response_delay,
+            spread: spread(request.seed, now),
             date,
             expires: expires_of(headers, now),
             accel: overrides.x_accel_expires.then(|| accel_of(headers, now)).flatten(),
@@ -63,6 +70,15 @@ impl Facts {
     pub(super) fn current_age(&self, now: Timestamp) -> Duration {
         self.initial_age.saturating_add(now.since(self.response_at))
     }
+}
+
+/// A fraction that a key and a time have in common wherever they meet.
+fn spread(seed: u64, stored_at: Timestamp) -> f32 {
+    // The finalizer of SplitMix64: every bit of the result depends on every bit of both.
+    let mut bits = seed ^ stored_at.as_millis().cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (bits >> 40) as f32 / (1_u32 << 24) as f32
 }
 
 /// A date that stands once.
@@ -88,6 +104,6 @@ pub(super) fn accel_of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> 
 /// Nothing is guessed about what may be meant for one visitor.
 pub(super) fn allows_implicit_lifetime(request: &RequestFacts<'_>, headers: &HeaderMap) -> bool {
     !headers.contains_key(SET_COOKIE)
-        && !request.headers.contains_key(COOKIE)
+        && (request.keyed_cookies || !request.headers.contains_key(COOKIE))
         && !request.headers.contains_key(AUTHORIZATION)
 }

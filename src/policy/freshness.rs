@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::facts::Facts;
+use super::imposed::{Imposable, Said};
 use super::overrides::Overrides;
 use super::status::{is_heuristically_cacheable, is_provoked};
 
@@ -26,6 +27,8 @@ pub enum LifetimeSource {
     MaxAge,
     /// `Expires` less `Date` (RFC 9111 §5.3).
     Expires,
+    /// Configuration, whatever the origin says.
+    Imposed,
     /// Configuration, by status.
     Negative,
     /// The age of `Last-Modified` (RFC 9111 §4.2.2).
@@ -45,6 +48,7 @@ impl LifetimeSource {
             Self::SMaxage => "s-maxage",
             Self::MaxAge => "max-age",
             Self::Expires => "expires",
+            Self::Imposed => "imposed",
             Self::Negative => "negative",
             Self::Heuristic => "heuristic",
             Self::Default => "default",
@@ -82,12 +86,17 @@ impl Facts {
 
     /// The lifetime (RFC 9111 §4.2.1), within the configured bounds.
     pub(super) fn lifetime(&self, overrides: &Overrides) -> FreshnessLifetime {
-        let given =
-            self.explicit().map(|(duration, source)| (duration.max(self.least(overrides)), source));
-        let (duration, source) = given
+        let imposed = || Some((self.imposed(overrides)?, LifetimeSource::Imposed));
+        let given = || {
+            let (duration, source) = self.explicit()?;
+            Some((duration.max(self.least(overrides)), source))
+        };
+        let (duration, source) = imposed()
+            .or_else(given)
             .or_else(|| self.implicit(overrides))
             .unwrap_or((Duration::ZERO, LifetimeSource::None));
-        FreshnessLifetime { duration: duration.min(overrides.max_lifetime), source }
+        let duration = self.jittered(duration.min(overrides.max_lifetime), overrides);
+        FreshnessLifetime { duration, source }
     }
 
     /// What the origin says. A targeted field sets `Expires` aside (RFC 9213 §2.2).
@@ -101,6 +110,30 @@ impl Facts {
             .or_else(|| directives.s_maxage.map(|s| (seconds(s), LifetimeSource::SMaxage)))
             .or_else(|| directives.max_age.map(|s| (seconds(s), LifetimeSource::MaxAge)))
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
+    }
+
+    /// Cut by this response's part of the jitter.
+    fn jittered(&self, lifetime: Duration, overrides: &Overrides) -> Duration {
+        if overrides.jitter > 0.0 {
+            lifetime.mul_f64(1.0 - overrides.jitter.min(1.0) * f64::from(self.spread))
+        } else {
+            lifetime
+        }
+    }
+
+    /// What configuration makes of it, whatever the origin says.
+    fn imposed(&self, overrides: &Overrides) -> Option<Duration> {
+        // Nearly everywhere: nothing has to be asked then.
+        if overrides.lifetime.is_none() && overrides.lifetimes.is_empty() {
+            return None;
+        }
+        let said = match self.explicit() {
+            None => Said::Nothing,
+            Some((lifetime, _)) if lifetime.is_zero() => Said::Zero,
+            Some(_) => Said::Lasting,
+        };
+        let (status, public) = (self.status, self.directives.public());
+        Imposable { status, said, public, impersonal: self.implicit }.lifetime(overrides)
     }
 
     /// The origin wants to see each use of what it gave to a visitor that it may know.
@@ -336,6 +369,27 @@ mod tests {
             let granted = "max-age=1, stale-while-revalidate=2, stale-if-error=3";
             assert_eq!(lived(status, granted), (1, [2, 3, 0]), "{status}");
         }
+    }
+
+    #[test]
+    fn jitter_shortens_each_by_its_own_and_the_same_everywhere() {
+        let jitter = Overrides { jitter: 0.5, ..Overrides::default() };
+        let fields = headers(&[DATE, ("cache-control", "max-age=1000")]);
+        let request = HeaderMap::new();
+        let seconds = |seed, overrides: &_| {
+            let facts = crate::policy::RequestFacts { seed, ..get(&request) };
+            let head = StoredHead::new(&facts, StatusCode::OK, &fields, AT_ONCE, overrides);
+            head.freshness(overrides).duration.as_secs()
+        };
+        let lived: Vec<_> = (0..1000).map(|seed| seconds(seed, &jitter)).collect();
+        assert!(lived.iter().all(|it| (500..=1000).contains(it)));
+        // About a tenth in each tenth of the span.
+        for start in (500..1000).step_by(50) {
+            let count = lived.iter().filter(|it| (start..start + 50).contains(*it)).count();
+            assert!((50..150).contains(&count), "{start}: {count}");
+        }
+        assert_eq!(seconds(7, &jitter), seconds(7, &jitter));
+        assert_eq!(seconds(7, &Overrides::default()), 1000);
     }
 
     #[test]

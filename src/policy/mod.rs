@@ -6,11 +6,15 @@
 //! names each decision with the same word everywhere.
 
 mod age;
+mod client_lifetime;
 mod dates;
 mod directives;
+mod early;
+mod encoding;
 mod facts;
 mod freshness;
 mod groups;
+mod imposed;
 mod invalidation;
 mod language;
 mod names;
@@ -34,8 +38,11 @@ mod validation;
 mod validators;
 mod vary;
 
+pub use client_lifetime::tell_client;
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
+pub use early::is_due_early;
+pub use encoding::encoding_class;
 pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};
 pub use invalidation::invalidated;

@@ -13,12 +13,24 @@ pub struct Overrides {
     /// (RFC 9110 §15.1) but the error statuses that a request can provoke; never for a response
     /// with `Set-Cookie` or to a request with `Cookie` or `Authorization`. Zero: none.
     pub default_lifetime: Duration,
+    /// Lifetime whatever the origin says of freshness, of what it answers well or redirects: what
+    /// forbids sharing forbids it still. For what may be one visitor's page (a cookie was sent or
+    /// set), only if the origin gives it a lifetime or calls it public. `None`: the origin decides.
+    pub lifetime: Option<Duration>,
+    /// The same by status, also for errors but those that a request can provoke, and for what is
+    /// not heuristically cacheable.
+    pub lifetimes: Vec<(u16, Duration)>,
     /// A shorter lifetime given by the origin is raised to this (`no-cache` still validates), but
     /// for the error statuses that a request can provoke; these have no windows either but those
     /// that the origin grants.
     pub min_lifetime: Duration,
     /// A longer lifetime is cut to this, whoever gave it.
     pub max_lifetime: Duration,
+    /// The share of its lifetime by which a response may end early, each by its own; so that not
+    /// all that was stored at once ends at once. Nothing is ever prolonged. Zero: none.
+    pub jitter: f64,
+    /// How eagerly what is fresh is refreshed before it ends ([`super::is_due_early`]). Zero: not.
+    pub early_refresh: f64,
     /// Heuristic freshness (RFC 9111 §4.2.2), by `Last-Modified`. `None`: off.
     pub heuristic: Option<Heuristic>,
     /// Window of RFC 5861 §3 where the origin grants none.
@@ -47,6 +59,8 @@ pub struct Overrides {
     /// Store responses that set a cookie, if their freshness is explicit. Everybody who is
     /// answered from the cache then gets the same cookie.
     pub store_set_cookie: bool,
+    /// Share answers to requests with `Authorization` as if they had none (RFC 9111 §3.5).
+    pub share_authorized: bool,
     /// Store a 206 whose body is shorter than its `Content-Range` says.
     pub accept_short_partial: bool,
     /// Without a stored `Last-Modified`, answer 304 to any valid `If-Modified-Since`, where
@@ -55,6 +69,9 @@ pub struct Overrides {
     /// Ask for the missing end of a stored 206 even if it has no strong validator, though the
     /// answer can't be combined with it (RFC 9111 §3.4).
     pub complete_partial_without_validator: bool,
+    /// Take the class of a request's `Accept-Encoding` ([`super::encoding_class`]) in its place,
+    /// towards the origin and for `Vary`.
+    pub encoding_classes: bool,
     /// Compare `Accept-Language` without regard to order and case, and take a stored response
     /// whose `Content-Language` is what the request likes best (RFC 9111 §4.1 allows the first;
     /// the second guesses what the origin would choose).
@@ -65,8 +82,12 @@ impl Default for Overrides {
     fn default() -> Self {
         Self {
             default_lifetime: Duration::ZERO,
+            lifetime: None,
+            lifetimes: Vec::new(),
             min_lifetime: Duration::ZERO,
             max_lifetime: 365 * DAY,
+            jitter: 0.0,
+            early_refresh: 0.0,
             heuristic: None,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
@@ -78,9 +99,11 @@ impl Default for Overrides {
             surrogate_control: false,
             x_accel_expires: false,
             store_set_cookie: false,
+            share_authorized: false,
             accept_short_partial: false,
             not_modified_without_last_modified: false,
             complete_partial_without_validator: false,
+            encoding_classes: true,
             normalize_accept_language: false,
         }
     }

@@ -1,12 +1,13 @@
 //! Which settings the reading of a response depended on when it was stored.
 //!
 //! Lifetimes and windows are worked out at each use, so that they follow the settings. Which field
-//! speaks, and whether a cookie may be kept, is decided once: a response for which that has changed
+//! speaks, and whether a cookie or an answer to `Authorization` may be kept, is decided once: a response for which that has changed
 //! since, by a reload or because another rule stored it, is fetched again.
 
-use http::header::SET_COOKIE;
+use http::header::{AUTHORIZATION, SET_COOKIE};
 
 use super::overrides::Overrides;
+use super::request::RequestFacts;
 use super::stored_head::StoredHead;
 use crate::headers::{
     CDN_CACHE_CONTROL, SEAWALL_CACHE_CONTROL, SURROGATE_CONTROL, X_ACCEL_EXPIRES,
@@ -16,6 +17,7 @@ const TARGETED: u8 = 1;
 const SURROGATE: u8 = 1 << 1;
 const ACCEL: u8 = 1 << 2;
 const COOKIE: u8 = 1 << 3;
+const AUTHORIZED: u8 = 1 << 4;
 
 /// The settings that mattered for one response, and what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,13 +29,18 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Of what has come to be stored.
-    pub(super) fn new(stored: &StoredHead, overrides: &Overrides) -> Self {
+    pub(super) fn new(
+        stored: &StoredHead,
+        request: &RequestFacts<'_>,
+        overrides: &Overrides,
+    ) -> Self {
         let has = |name, bit| if stored.has(name) { bit } else { 0 };
         let concerned = has(&CDN_CACHE_CONTROL, TARGETED)
             | has(&SEAWALL_CACHE_CONTROL, TARGETED)
             | has(&SURROGATE_CONTROL, SURROGATE)
             | has(&X_ACCEL_EXPIRES, ACCEL)
-            | has(&SET_COOKIE, COOKIE);
+            | has(&SET_COOKIE, COOKIE)
+            | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 };
         Self { concerned, settings: settings(overrides) }
     }
 
@@ -49,12 +56,13 @@ fn settings(overrides: &Overrides) -> u8 {
         | bit(overrides.surrogate_control, SURROGATE)
         | bit(overrides.x_accel_expires, ACCEL)
         | bit(overrides.store_set_cookie, COOKIE)
+        | bit(overrides.share_authorized, AUTHORIZED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::{reuse_at, stored};
+    use crate::policy::testing::{reuse_at, stored, stored_for};
     use crate::policy::{Reason, Reuse};
 
     #[test]
@@ -78,5 +86,9 @@ mod tests {
             let unconcerned = stored(200, &[control], &then);
             assert_eq!(reuse_at(&unconcerned, &plain, 1), Reuse::Fresh, "{field:?}");
         }
+        let then = Overrides { share_authorized: true, ..plain.clone() };
+        let head = stored_for(&[("authorization", "Basic eDp5")], 200, &[control], &then);
+        assert_eq!(reuse_at(&head, &then, 1), Reuse::Fresh);
+        assert_eq!(reuse_at(&head, &plain, 1), changed);
     }
 }

@@ -55,6 +55,10 @@ reasons! {
     CacheOff => "cache-off",
         "`[cache]`, the route or a rule says `enabled = false`",
         "`enabled = true` in a rule or in `[route.cache]`";
+    /// Looking up is off: the answer is fetched, and stored.
+    LookupOff => "lookup-off",
+        "`[cache]`, the route or a rule says `lookup = false`: what is stored is not looked at, and what comes takes its place",
+        "`lookup = true` in a rule or in `[route.cache]`";
     /// A rule tells the origin something of the request that is not in the key.
     UnkeyedEdit => "unkeyed-edit",
         "a rule's `request` edit tells the origin a field, a cookie or the client's address, which is not in the key",
@@ -71,6 +75,10 @@ reasons! {
         "`respond = \"off\"` in a later rule";
 
     // Why a response was not stored.
+    /// Storing is off.
+    StoreOff => "store-off",
+        "`[cache]`, the route or a rule says `store = false`",
+        "`store = true` in a rule or in `[route.cache]`";
     /// `no-store` (RFC 9111 §5.2.2.5).
     NoStore => "no-store",
         "the origin says `no-store`",
@@ -82,7 +90,7 @@ reasons! {
     /// The request carried `Authorization` and nothing allows sharing (RFC 9111 §3.5).
     Authorization => "authorization",
         "the request carried `Authorization` (RFC 9111 §3.5)",
-        "the origin says `public`, `s-maxage` or `must-revalidate`";
+        "the origin says `public`, `s-maxage` or `must-revalidate`; `share_authorized = true` shares it with everybody";
     /// The response sets a cookie (RFC 9111 §7.3).
     SetCookie => "set-cookie",
         "the response sets a cookie",
@@ -94,7 +102,7 @@ reasons! {
     /// `Vary: Cookie`: every visitor would have a variant.
     VaryCookie => "vary-cookie",
         "`Vary: Cookie`: every visitor would have a variant",
-        "vary on something with few values";
+        "name the cookies that matter in `[rule.key]` `cookies`";
     /// `Vary` names a field that tells the origin the client's address: every client would have a
     /// variant.
     VaryClient => "vary-client",
@@ -103,7 +111,7 @@ reasons! {
     /// Neither freshness nor a validator, or none that may be used for this request.
     NoFreshness => "no-freshness",
         "no lifetime from the origin and no validator, or none that may be used for a request with a cookie",
-        "the origin says `max-age`, or `default_lifetime`";
+        "the origin says `max-age`, or `default_lifetime`; for cookies that do not matter, `[rule.key]` `cookies`";
     /// `must-understand` with a status that the cache does not know (RFC 9111 §5.2.2.3).
     MustUnderstand => "must-understand",
         "`must-understand` with a status that Seawall does not know",

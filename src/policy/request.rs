@@ -17,6 +17,19 @@ pub struct RequestFacts<'a> {
     pub headers: &'a HeaderMap,
     /// Whether the peer is trusted to give request directives.
     pub trusted: bool,
+    /// Whether the `Cookie` in the fields is part of the key: then whoever gets the response sends
+    /// the same one.
+    pub keyed_cookies: bool,
+    /// Tells keys apart, so that not all that is stored at once ends at once.
+    pub seed: u64,
+}
+
+impl<'a> RequestFacts<'a> {
+    /// A request whose key is its URL.
+    #[must_use]
+    pub const fn new(method: &'a Method, headers: &'a HeaderMap, trusted: bool) -> Self {
+        Self { method, headers, trusted, keyed_cookies: false, seed: 0 }
+    }
 }
 
 /// What a request asks of caches (RFC 9111 §5.2.1).

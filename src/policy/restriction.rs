@@ -122,11 +122,13 @@ fn restriction() -> impl Strategy<Value = (String, String)> {
 
 fn overrides() -> impl Strategy<Value = Overrides> {
     let seconds = || select(vec![0_u64, 0, 6]).prop_map(secs);
-    (seconds(), seconds(), seconds(), seconds(), any::<[bool; 5]>()).prop_map(
+    (seconds(), seconds(), seconds(), seconds(), any::<[bool; 6]>()).prop_map(
         |(default_lifetime, min_lifetime, stale_while_revalidate, stale_if_error, flags)| {
-            let [heuristic, negative, targeted, x_accel_expires, store_set_cookie] = flags;
+            let [heuristic, negative, targeted, x_accel_expires, store_set_cookie, imposed] = flags;
             Overrides {
                 default_lifetime,
+                lifetime: imposed.then(|| secs(7)),
+                lifetimes: if imposed { vec![(500, secs(8))] } else { Vec::new() },
                 min_lifetime,
                 stale_while_revalidate,
                 stale_if_error,

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::directives::ResponseDirectives;
 use super::facts::{accel_of, allows_implicit_lifetime, date_of};
+use super::imposed::{Imposable, Said};
 use super::invalidation::resolve;
 use super::overrides::Overrides;
 use super::range::parse_content_range;
@@ -72,17 +73,17 @@ fn check(
     if !is_storable(status) {
         return Err(Reason::Status);
     }
-    check_directives(request, status, &directives)?;
-    check_vary(headers)?;
-    let freshness = Freshness::of(headers, &directives, overrides);
+    check_directives(request, status, &directives, overrides)?;
+    check_vary(request, headers)?;
+    let said = said(headers, &directives, overrides);
     let sets_cookie = headers.contains_key(SET_COOKIE) && !directives.names(&SET_COOKIE);
-    if sets_cookie && !(overrides.store_set_cookie && freshness.is_explicit()) {
+    if sets_cookie && !(overrides.store_set_cookie && said != Said::Nothing) {
         return Err(Reason::SetCookie);
     }
     if status == StatusCode::PARTIAL_CONTENT {
         check_partial(request, headers)?;
     }
-    check_use(request, status, headers, overrides, &directives, freshness)
+    check_use(request, status, headers, overrides, &directives, said)
 }
 
 fn check_request(request: &RequestFacts<'_>) -> Result<(), Reason> {
@@ -99,6 +100,7 @@ fn check_directives(
     request: &RequestFacts<'_>,
     status: StatusCode,
     directives: &ResponseDirectives,
+    overrides: &Overrides,
 ) -> Result<(), Reason> {
     // §5.2.2.3: `must-understand` is there for caches that know the status, and then the
     // `no-store` beside it is for those that do not know the directive.
@@ -111,15 +113,16 @@ fn check_directives(
     if directives.private() {
         return Err(Reason::Private);
     }
-    if request.headers.contains_key(AUTHORIZATION) && !directives.allows_authorized() {
+    let authorized = request.headers.contains_key(AUTHORIZATION) && !overrides.share_authorized;
+    if authorized && !directives.allows_authorized() {
         return Err(Reason::Authorization);
     }
     Ok(())
 }
 
-fn check_vary(headers: &HeaderMap) -> Result<(), Reason> {
+fn check_vary(request: &RequestFacts<'_>, headers: &HeaderMap) -> Result<(), Reason> {
     let Some(names) = nominated(headers) else { return Err(Reason::VaryStar) };
-    if names.contains(&COOKIE) {
+    if names.contains(&COOKIE) && !request.keyed_cookies {
         return Err(Reason::VaryCookie);
     }
     // The origin sees in these the client's address, which the request as it came does not tell.
@@ -141,20 +144,27 @@ fn check_use(
     headers: &HeaderMap,
     overrides: &Overrides,
     directives: &ResponseDirectives,
-    freshness: Freshness,
+    said: Said,
 ) -> Result<(), Reason> {
     let validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-    match freshness {
-        Freshness::Lasting if directives.no_cache() && !validator => Err(Reason::NoCache),
-        Freshness::Lasting => Ok(()),
+    let impersonal = allows_implicit_lifetime(request, headers);
+    let imposable = Imposable { status, said, public: directives.public(), impersonal };
+    // What answers a POST is fresh only by its own word.
+    let imposed = imposable.lifetime(overrides).filter(|_| request.method != Method::POST);
+    let said = match imposed {
+        None => said,
+        Some(lifetime) if lifetime.is_zero() => Said::Zero,
+        Some(_) => Said::Lasting,
+    };
+    match said {
+        Said::Lasting if directives.no_cache() && !validator => Err(Reason::NoCache),
+        Said::Lasting => Ok(()),
         _ if request.method == Method::POST => Err(Reason::NoFreshness),
-        Freshness::Zero => useful(validator || lives_on(status, directives, overrides)),
-        Freshness::Unsaid if !allows_implicit_lifetime(request, headers) => {
-            Err(Reason::NoFreshness)
-        }
-        Freshness::Unsaid if is_listed(status, overrides) => Ok(()),
-        Freshness::Unsaid if !may_guess(status, directives, overrides) => Err(Reason::Status),
-        Freshness::Unsaid => useful(validator || !overrides.default_lifetime.is_zero()),
+        Said::Zero => useful(validator || lives_on(status, directives, overrides)),
+        Said::Nothing if !impersonal => Err(Reason::NoFreshness),
+        Said::Nothing if is_listed(status, overrides) => Ok(()),
+        Said::Nothing if !may_guess(status, directives, overrides) => Err(Reason::Status),
+        Said::Nothing => useful(validator || !overrides.default_lifetime.is_zero()),
     }
 }
 
@@ -188,38 +198,22 @@ fn lives_on(status: StatusCode, directives: &ResponseDirectives, overrides: &Ove
 }
 
 /// What the origin says of freshness, before times are known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Freshness {
-    /// A lifetime above zero.
-    Lasting,
-    /// A lifetime of zero, or an invalid one.
-    Zero,
-    /// Nothing.
-    Unsaid,
-}
-
-impl Freshness {
-    fn of(headers: &HeaderMap, directives: &ResponseDirectives, overrides: &Overrides) -> Self {
-        let accel = overrides.x_accel_expires.then(|| accel_of(headers, Timestamp::EPOCH));
-        let lasting = |lasting: bool| if lasting { Self::Lasting } else { Self::Zero };
-        if let Some(lifetime) = accel.flatten() {
-            return lasting(!lifetime.is_zero());
-        }
-        if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
-            return lasting(seconds > 0);
-        }
-        if directives.is_targeted() || !headers.contains_key(EXPIRES) {
-            return Self::Unsaid;
-        }
-        let epoch = Timestamp::EPOCH;
-        let date = date_of(headers, &DATE, epoch);
-        let expires = date_of(headers, &EXPIRES, date.unwrap_or(epoch));
-        lasting(expires.is_some_and(|expires| date.is_none_or(|date| expires > date)))
+fn said(headers: &HeaderMap, directives: &ResponseDirectives, overrides: &Overrides) -> Said {
+    let accel = overrides.x_accel_expires.then(|| accel_of(headers, Timestamp::EPOCH));
+    let lasting = |lasting: bool| if lasting { Said::Lasting } else { Said::Zero };
+    if let Some(lifetime) = accel.flatten() {
+        return lasting(!lifetime.is_zero());
     }
-
-    const fn is_explicit(self) -> bool {
-        !matches!(self, Self::Unsaid)
+    if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
+        return lasting(seconds > 0);
     }
+    if directives.is_targeted() || !headers.contains_key(EXPIRES) {
+        return Said::Nothing;
+    }
+    let epoch = Timestamp::EPOCH;
+    let date = date_of(headers, &DATE, epoch);
+    let expires = date_of(headers, &EXPIRES, date.unwrap_or(epoch));
+    lasting(expires.is_some_and(|expires| date.is_none_or(|date| expires > date)))
 }
 
 /// Whether the response to a POST may answer later GETs (RFC 9110 §9.3.3): a 2xx with explicit
@@ -232,7 +226,7 @@ pub fn post_is_reusable(
     overrides: &Overrides,
 ) -> bool {
     let directives = ResponseDirectives::parse(headers, overrides);
-    let lasting = Freshness::of(headers, &directives, overrides) == Freshness::Lasting;
+    let lasting = said(headers, &directives, overrides) == Said::Lasting;
     let location = single(headers, &CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let same =
         location.and_then(|location| resolve(target, location)).is_some_and(|it| it == *target);
@@ -331,6 +325,20 @@ mod tests {
         }
     }
 
+    /// RFC 9111 §3.5.
+    #[test]
+    fn authorization_counts_for_nothing_where_that_is_configured() {
+        let on = Overrides { share_authorized: true, ..Overrides::default() };
+        let authorized = |value| {
+            let fields = [("cache-control", value)];
+            reason_with(&[("authorization", "Basic x")], 200, &fields, &on)
+        };
+        assert_eq!(authorized("max-age=9"), None);
+        assert_eq!(authorized("max-age=9, private"), Some(Reason::Private));
+        // Nothing is made up for it all the same.
+        assert_eq!(authorized(""), Some(Reason::NoFreshness));
+    }
+
     /// RFC 9111 §7.3.
     #[test]
     fn cookies_are_not_shared_unless_configured() {
@@ -377,7 +385,7 @@ mod tests {
         let plain = Overrides::default();
         let eligible = |method: &Method, fields: &[_]| {
             let headers = headers(fields);
-            eligibility(&RequestFacts { method, headers: &headers, trusted: false })
+            eligibility(&RequestFacts::new(method, &headers, false))
         };
         assert_eq!(eligible(&Method::GET, &[]), Ok(()));
         assert_eq!(eligible(&Method::HEAD, &[("cache-control", "no-cache")]), Ok(()));

@@ -107,7 +107,7 @@ impl StoredHead {
             facts,
             reading: Reading::default(),
         };
-        head.reading = Reading::new(&head, overrides);
+        head.reading = Reading::new(&head, request, overrides);
         head.validators = head.find_validators(headers);
         head
     }

@@ -25,7 +25,7 @@ pub(crate) fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 pub(super) const fn get(headers: &HeaderMap) -> RequestFacts<'_> {
-    RequestFacts { method: &Method::GET, headers, trusted: false }
+    RequestFacts::new(&Method::GET, headers, false)
 }
 
 pub(super) const fn at(seconds: i64) -> Timestamp {
@@ -36,7 +36,17 @@ pub(super) const AT_ONCE: ResponseTimes = ResponseTimes { request_at: NOW, respo
 
 /// Stored at [`NOW`] from a plain GET, with that `Date` unless the fields have one.
 pub(super) fn stored(status: u16, fields: &[(&str, &str)], overrides: &Overrides) -> StoredHead {
-    let request = HeaderMap::new();
+    stored_for(&[], status, fields, overrides)
+}
+
+/// The same from a GET with these fields.
+pub(super) fn stored_for(
+    request: &[(&str, &str)],
+    status: u16,
+    fields: &[(&str, &str)],
+    overrides: &Overrides,
+) -> StoredHead {
+    let request = headers(request);
     let status = StatusCode::from_u16(status).unwrap();
     StoredHead::new(&get(&request), status, &headers(fields), AT_ONCE, overrides)
 }

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
 use smallvec::SmallVec;
 
+use super::encoding::encoding_class;
 use super::language;
 use super::overrides::Overrides;
 use super::stored_head::StoredHead;
@@ -39,8 +40,7 @@ pub enum VaryOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaryKey {
     fields: Box<[Nominated]>,
-    /// `Accept-Language` is compared without order and case as well.
-    normalize_language: bool,
+    how: Comparison,
     /// Answers no request.
     never: bool,
 }
@@ -50,6 +50,15 @@ struct Nominated {
     name: HeaderName,
     /// `None`: absent from the request.
     value: Option<Box<[u8]>>,
+}
+
+/// How values are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Comparison {
+    /// `Accept-Language` without order and case as well.
+    normalize_language: bool,
+    /// `Accept-Encoding` by its class.
+    encoding_classes: bool,
 }
 
 impl VaryKey {
@@ -66,17 +75,20 @@ impl VaryKey {
             return VaryOutcome::None;
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        let normalize_language = overrides.normalize_accept_language;
+        let how = Comparison {
+            normalize_language: overrides.normalize_accept_language,
+            encoding_classes: overrides.encoding_classes,
+        };
         let nominated = names.into_iter().map(|name| {
-            let value = normal_value(request, &name, normalize_language);
+            let value = normal_value(request, &name, how);
             Nominated { value: value.map(|value| value.as_slice().into()), name }
         });
-        VaryOutcome::Key(Self { fields: nominated.collect(), normalize_language, never: false })
+        VaryOutcome::Key(Self { fields: nominated.collect(), how, never: false })
     }
 
     /// A key that answers no request.
     pub(super) fn never() -> Self {
-        Self { fields: Box::default(), normalize_language: false, never: true }
+        Self { fields: Box::default(), how: Comparison::default(), never: true }
     }
 
     /// Whether a request has the same values (RFC 9111 §4.1); absent equals absent.
@@ -95,7 +107,7 @@ impl VaryKey {
     /// Names the variant that another request selects by the same fields.
     #[must_use]
     pub fn fingerprint_for(&self, request: &HeaderMap) -> u64 {
-        self.hash(|field| normal_value(request, &field.name, self.normalize_language))
+        self.hash(|field| normal_value(request, &field.name, self.how))
     }
 
     /// The nominated names, sorted.
@@ -113,7 +125,7 @@ impl VaryKey {
     }
 
     fn field_matches(&self, field: &Nominated, request: &HeaderMap) -> bool {
-        let value = normal_value(request, &field.name, self.normalize_language);
+        let value = normal_value(request, &field.name, self.how);
         value.as_deref() == field.value.as_deref()
     }
 
@@ -186,14 +198,16 @@ fn speaks_best_language(stored: &StoredHead, request: &HeaderMap, overrides: &Ov
 }
 
 /// A request's value in normal form; `None` if it has no such field.
-fn normal_value(
-    request: &HeaderMap,
-    name: &HeaderName,
-    normalize_language: bool,
-) -> Option<Normal> {
+fn normal_value(request: &HeaderMap, name: &HeaderName, how: Comparison) -> Option<Normal> {
+    if how.encoding_classes
+        && name == ACCEPT_ENCODING
+        && let Some(class) = encoding_class(request)
+    {
+        return Some(Normal::from_slice(class.as_bytes()));
+    }
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
-    let unordered = name == ACCEPT_ENCODING || (normalize_language && name == ACCEPT_LANGUAGE);
+    let unordered = name == ACCEPT_ENCODING || (how.normalize_language && name == ACCEPT_LANGUAGE);
     let mut normal = Normal::new();
     if unordered {
         push_sorted(&mut normal, lines.flat_map(|line| members(line.as_bytes())));

@@ -67,6 +67,7 @@ where
 fn normalize(mut request: Request, trusted: &[IpNet]) -> Result<Normal, ProxyError> {
     check_form(&request.head)?;
     check_names(&request)?;
+    check_connection(&request.head.headers)?;
     let trusted = forwarding::is_trusted(&request, trusted);
     let mut secure = request.connection.secure;
     if trusted {
@@ -113,6 +114,16 @@ fn check_names(request: &Request) -> Result<(), ProxyError> {
         return Err(ErrorKind::BadRequest.into());
     }
     Ok(())
+}
+
+/// RFC 9110 §7.6.1: a list of tokens. hyper reads none of a value that isn't ASCII, and would go on
+/// after a `close` in it.
+fn check_connection(headers: &HeaderMap) -> Result<(), ProxyError> {
+    let is_ascii = |value: &HeaderValue| value.as_bytes().is_ascii();
+    if headers.get_all(CONNECTION).iter().all(is_ascii) {
+        return Ok(());
+    }
+    Err(ErrorKind::BadRequest.into())
 }
 
 /// The effective URI (RFC 9110 §7.1, RFC 9112 §3.2 and §3.3, RFC 9113 §8.3.1).

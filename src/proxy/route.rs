@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
+use http::Method;
 use tower::Service;
 
 use super::normalize::Normal;
@@ -11,7 +12,7 @@ use super::rules::{Ruled, Rules, Ruling};
 use super::trace::{Routed as Traced, Trace};
 use super::{Early, Route, now};
 use crate::cache::Job;
-use crate::context::Response;
+use crate::context::{Request, RequestBody, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::Target;
 use crate::rules;
@@ -66,6 +67,13 @@ pub struct Routed {
     pub(super) asked: Option<Target>,
 }
 
+/// Whether a request is one that a cache answers: what such a one does not say to the cache, the
+/// origin must not hear.
+fn is_looked_up(request: &Request) -> bool {
+    let retrieves = request.head.method == Method::GET || request.head.method == Method::HEAD;
+    retrieves && matches!(request.body, RequestBody::Empty) && request.hop.upgrade.is_none()
+}
+
 /// Makes a [`Job`] of a request.
 #[derive(Clone, Debug)]
 pub struct Routing<S> {
@@ -93,7 +101,7 @@ where
     }
 
     fn call(&mut self, normal: Normal) -> Self::Future {
-        let Normal { request, target, trusted } = normal;
+        let Normal { mut request, target, trusted } = normal;
         let Some(found) = self.routes.find(&target) else {
             return now(Err(ErrorKind::NoRoute.into()));
         };
@@ -107,7 +115,8 @@ where
         let traced = request.head.extensions.get::<Trace>().cloned();
         let traced = traced.map(|trace| (trace, target.clone()));
         let asked = terms.answer.is_some().then(|| target.clone());
-        let target = target.with_query(|query| terms.query.apply(query));
+        let looked_up = terms.cache.enabled && is_looked_up(&request);
+        let target = terms.key.apply(target, &mut request.head.headers, looked_up);
         if let Some((trace, asked)) = traced {
             let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
             trace.tell(Traced { asked, keyed, ruling });

@@ -8,9 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Access, Route};
 use crate::cache;
-use crate::rules::{
-    Answer, Matched, QueryRules, Request, RequestEdits, ResponseCondition, RuleSet,
-};
+use crate::rules::{Answer, KeyRules, Matched, Request, RequestEdits, ResponseCondition, RuleSet};
 
 /// Combinations of rules that are remembered for a route. Clients choose which rules they match,
 /// and many rules have many combinations.
@@ -59,8 +57,8 @@ pub struct Setting {
 pub struct Terms {
     /// How responses are cached.
     pub cache: Arc<cache::Config>,
-    /// What of the query is keyed, and sent to the origin.
-    pub query: QueryRules,
+    /// What is keyed, and sent to the origin.
+    pub key: KeyRules,
     /// What is changed of requests on their way to the origin.
     pub request: Option<Arc<RequestEdits>>,
     /// What is answered without an origin.

@@ -8,7 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use super::{Request, Rewrite, Template};
+use super::{KeyRules, Request, Rewrite, Template};
 use crate::headers;
 
 /// What is done with the fields of one name.
@@ -36,6 +36,7 @@ pub struct RequestEdits {
     pub path: Option<Rewrite>,
     /// Dangerous: whether answers are shared although the origin is told what is not in the key.
     pub share_unkeyed: bool,
+    tells_unkeyed: bool,
 }
 
 impl RequestEdits {
@@ -45,11 +46,18 @@ impl RequestEdits {
         self.fields.0.is_empty() && self.path.is_none()
     }
 
+    /// The edits of requests that are keyed by `key`.
+    #[must_use]
+    pub fn keyed_by(self, key: &KeyRules) -> Self {
+        let tells_unkeyed = !self.share_unkeyed && self.fields.read_unkeyed(key);
+        Self { tells_unkeyed, ..self }
+    }
+
     /// Whether the origin is told something that may differ between requests with one key, so that
     /// its answer is for one client only.
     #[must_use]
     pub fn tells_unkeyed(&self) -> bool {
-        !self.share_unkeyed && self.fields.reads_unkeyed()
+        self.tells_unkeyed
     }
 }
 
@@ -66,10 +74,10 @@ impl FieldEdits {
         self.0.is_empty()
     }
 
-    fn reads_unkeyed(&self) -> bool {
+    fn read_unkeyed(&self, key: &KeyRules) -> bool {
         self.0.iter().any(|(_, edit)| match edit {
             FieldEdit::Set(values) | FieldEdit::Add(values) => {
-                values.iter().any(Template::reads_unkeyed)
+                values.iter().any(|value| value.reads_unkeyed(key))
             }
             FieldEdit::Remove => false,
         })
@@ -217,13 +225,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_keyed_may_be_told_and_shared() {
+        let key = KeyRules {
+            fields: vec![HeaderName::from_static("accept-language")],
+            cookies: Some(vec!["theme".to_owned()]),
+            ..KeyRules::default()
+        };
+        for (value, unkeyed) in [
+            ("{header.accept-language}/{cookie.theme}/{path}", false),
+            ("{header.user-agent}", true),
+            ("{cookie.session}", true),
+            ("{client}", true),
+        ] {
+            let mut edits = RequestEdits::default();
+            edits.fields.put(&HeaderName::from_static("x-a"), &FieldEdit::Set(values(&[value])));
+            assert_eq!(edits.clone().keyed_by(&key).tells_unkeyed(), unkeyed, "{value}");
+            let shared = RequestEdits { share_unkeyed: true, ..edits };
+            assert!(!shared.keyed_by(&key).tells_unkeyed(), "{value}");
+        }
+    }
+
+    #[test]
     fn the_last_edit_of_a_name_counts() {
         let name = HeaderName::from_static("x-a");
         let mut edits = FieldEdits::default();
         edits.put(&name, &FieldEdit::Set(values(&["{client}"])));
-        assert!(edits.reads_unkeyed());
+        assert!(edits.read_unkeyed(&KeyRules::default()));
         edits.put(&name, &FieldEdit::Remove);
-        assert!(!edits.reads_unkeyed());
+        assert!(!edits.read_unkeyed(&KeyRules::default()));
         let mut fields = headers(&[("x-a", "1")]);
         apply(&edits, &mut fields);
         assert!(fields.is_empty());

@@ -5,6 +5,7 @@
 mod answer;
 mod condition;
 mod edits;
+mod key;
 mod networks;
 mod pattern;
 mod query;
@@ -19,6 +20,7 @@ pub use condition::{Condition, Presence};
 pub use edits::{
     Evaluated, FieldEdit, FieldEdits, RequestEdits, is_fixed_in_requests, is_fixed_in_responses,
 };
+pub use key::KeyRules;
 pub use networks::Networks;
 pub use pattern::{PathPattern, PatternError, Text};
 pub use query::QueryRules;

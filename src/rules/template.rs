@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue};
 
-use super::Request;
 use super::condition::{cookies, parameters, values};
+use super::{KeyRules, Request};
 
 /// Bytes of a template as it is written.
 const MOST_WRITTEN: usize = 4096;
@@ -123,11 +123,16 @@ impl Template {
     /// Whether something is put in that is neither in the cache key nor, like the method, plain to
     /// see for both ends: two requests with one key may differ in it.
     #[must_use]
-    pub fn reads_unkeyed(&self) -> bool {
-        self.pieces.iter().any(|piece| match piece {
-            Piece::Part(part) => matches!(part, Part::Header(_) | Part::Cookie(_) | Part::Client),
-            Piece::Text(_) => false,
-        })
+    pub fn reads_unkeyed(&self, key: &KeyRules) -> bool {
+        let unkeyed = |part: &Part| match part {
+            Part::Header(name) => !key.fields.contains(name),
+            Part::Cookie(name) => {
+                !key.cookies.as_ref().is_some_and(|keyed| keyed.iter().any(|it| **it == **name))
+            }
+            Part::Client => true,
+            _ => false,
+        };
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Part(part) if unkeyed(part)))
     }
 
     /// Whether a client can choose the host that this leads to, as a URI reference: something

@@ -145,6 +145,9 @@ impl Memory {
         response: &Arc<StoredResponse>,
         now: Timestamp,
     ) -> Insertion {
+        if key.has_parts() {
+            self.stamps.expect_parts();
+        }
         if self.stamps.admit(key.as_str(), &response.stamp) == Standing::Hard {
             return Insertion::Purged;
         }

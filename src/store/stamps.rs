@@ -6,12 +6,13 @@
 //! response was checked against is noted on it, so that a hit costs one integer compare.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
 
 use super::labels::LabelRecords;
+use crate::key::url_of;
 use crate::rules::{Label, Labels};
 
 /// What a purge covers.
@@ -118,6 +119,9 @@ pub struct Stamps {
     concerning: AtomicU64,
     /// The same for purges of labels, which concern only responses that have some.
     concerning_labelled: AtomicU64,
+    /// Whether anything was ever stored under more than its URL: the store does not find that by
+    /// its URL, so that hard purges of URLs concern what is stored.
+    parts: AtomicBool,
     records: RwLock<Records>,
     most: usize,
 }
@@ -159,6 +163,7 @@ impl Stamps {
             sequence: AtomicU64::new(0),
             concerning: AtomicU64::new(0),
             concerning_labelled: AtomicU64::new(0),
+            parts: AtomicBool::new(false),
             records: RwLock::new(Records::new(most_label_bytes)),
             most,
         }
@@ -175,7 +180,8 @@ impl Stamps {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.sequence.load(Ordering::Relaxed) + 1;
         let concerning = match (&scope, mode) {
-            (Scope::Url(_), Mode::Hard) => None,
+            // What is stored under a URL and nothing else, the store drops at once.
+            (Scope::Url(_), Mode::Hard) if !self.parts.load(Ordering::SeqCst) => None,
             (Scope::Label(_), _) => Some(&self.concerning_labelled),
             _ => Some(&self.concerning),
         };
@@ -187,6 +193,14 @@ impl Stamps {
         // Published under the lock: whoever sees the number sees the record.
         self.sequence.store(sequence, Ordering::Release);
         sequence
+    }
+
+    /// From now on something is stored under more than its URL. To be called before that is put
+    /// into the store, and checked after: then either the purge knows of it, or it of the purge.
+    pub fn expect_parts(&self) {
+        if !self.parts.load(Ordering::Relaxed) {
+            self.parts.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Where a response that is being stored under `key` stands: checked against everything, and
@@ -298,14 +312,17 @@ impl Records {
     }
 
     fn standing(&self, key: &str, fetched: u64, checked: u64, known: Standing) -> Standing {
-        if self.gone.get(key).is_some_and(|&sequence| sequence > fetched) {
+        let url = url_of(key);
+        // The store has not dropped this, whatever was forgotten.
+        let forgotten = url.len() < key.len() && checked < self.gone_floor;
+        if forgotten || self.gone.get(url).is_some_and(|&sequence| sequence > fetched) {
             return Standing::Hard;
         }
         let mut worst = known;
         if checked < self.floor {
             worst = worse(worst, self.forgotten);
         }
-        if self.stale.get(key).is_some_and(|&sequence| sequence > fetched) {
+        if self.stale.get(url).is_some_and(|&sequence| sequence > fetched) {
             worst = worse(worst, Standing::Soft);
         }
         let unchecked = self.wide.iter().rev().take_while(|(sequence, ..)| *sequence > checked);
@@ -341,7 +358,7 @@ impl Scope {
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {
         match self {
-            Self::Url(url) => url == key,
+            Self::Url(url) => url == url_of(key),
             Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
             Self::Label(_) => false,
             Self::All => true,

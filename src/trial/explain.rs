@@ -208,8 +208,7 @@ fn describe(
         {
             all.variant = variant(headers, ask, policy);
             if first.stored.is_some() || lacks_freshness(first) {
-                let (method, headers_asked) = (&ask.method, &ask.headers);
-                let facts = RequestFacts { method, headers: headers_asked, trusted: false };
+                let facts = RequestFacts::new(&ask.method, &ask.headers, false);
                 let times = ResponseTimes { request_at: first.now, response_at: first.now };
                 let came = StoredHead::new(&facts, *status, headers, times, policy);
                 let head = first.stored.as_ref().map_or(&came, |stored| &stored.head);
@@ -269,7 +268,7 @@ fn settings(set: &Set, ruling: &Ruling) -> Vec<Effective> {
 
 fn keyed(routed: &Routed) -> Keyed {
     let query = routed.asked.path_and_query.query().unwrap_or_default();
-    let rules = &routed.ruling.terms().query;
+    let rules = &routed.ruling.terms().key.query;
     let dropped = query.split('&').filter(|pair| !pair.is_empty());
     let dropped = dropped.filter_map(|pair| Some((pair.to_owned(), dropped_by(rules, pair)?)));
     Keyed {

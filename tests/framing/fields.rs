@@ -40,6 +40,7 @@ async fn a_field_that_is_none_is_refused() {
         ("backspace in the value", "X: a\u{8}b⏎"),
         ("DEL in the value", "X: a\u{7f}b⏎"),
         ("unit separator in the value", "X: a\u{1f}b⏎"),
+        ("high byte in Connection", "Connection: a\u{ff}, close⏎"),
         ("bare CR in the value", "X: a\rb⏎"),
         ("bare CR before CRLF", "X: a\r⏎"),
         ("bare LF after the value", "X: a\n"),

@@ -11,7 +11,7 @@ use super::within;
 const MANY: usize = 1000;
 
 /// A request to send.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub target: String,

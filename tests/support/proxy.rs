@@ -60,12 +60,16 @@ impl Proxy {
         Self::run(origin, |clock| App::start(settings, clock)).await
     }
 
-    /// In front of `origin`, with the rules of this part of a configuration file.
+    /// In front of `origin`, with the rules and `[purge]` of this part of a configuration file.
     pub async fn ruled(origin: &Origin, text: &str) -> Self {
         let file = format!("[upstream.origin]\nurl = \"http://{}\"\n{text}", origin.address);
         let read = config::parse(&file, &CliOverrides::default());
         let read = read.unwrap_or_else(|faults| panic!("{faults}"));
-        Self::with(origin, |settings| settings.proxy.rules = read.proxy.rules).await
+        Self::with(origin, |settings| {
+            settings.proxy.rules = read.proxy.rules;
+            settings.proxy.purge = read.proxy.purge;
+        })
+        .await
     }
 
     /// With the settings of a file, which it can be told to read again. Two threads, any port.

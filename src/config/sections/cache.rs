@@ -80,15 +80,22 @@ pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
 /// What a route may override.
 pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "enabled" = Default("true"), "Whether responses are cached at all." => |draft, value| draft.rules.enabled = value.boolean()?;
+    "lookup" = Default("true"), "Whether what is stored is used. If not, every request fetches, and what may be stored takes the place of what is: a refresh." => |draft, value| draft.rules.lookup = value.boolean()?;
+    "store" = Default("true"), "Whether responses are stored. If not, what is stored already is still used." => |draft, value| draft.rules.store = value.boolean()?;
     "max_object_size" = Default("\"16MiB\""), "Larger bodies stream through unstored. At most a quarter of `memory`, and where nothing is set no more than that." => |draft, value| draft.max_object_size = Some(value.size(0..=64 * TIB)?);
     "default_lifetime" = Default("\"0s\""), "How long a response is fresh where the origin says nothing. Never for errors that a client can provoke, responses with `Set-Cookie`, or requests with `Cookie` or `Authorization`." => |draft, value| draft.rules.policy.default_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+    "lifetime" = Default("\"off\""), "How long a response is fresh whatever the origin says of freshness, in place of all that. For 2xx and 3xx only; `no-store`, `private`, `no-cache`, `Set-Cookie` and requests with `Authorization` mean what they always mean, and where a request carries `Cookie` the origin has to give a lifetime of its own or say `public`." => |draft, value| draft.rules.policy.lifetime = overriding(value)?;
+    "lifetimes" = Default("{}"), "The same by status, before `lifetime`, and for errors too: `{ \"200\" = \"1h\", \"404\" = \"10s\" }`. Never for statuses that a client can provoke." => |draft, value| draft.rules.policy.lifetimes = by_status(value, 200)?;
     "min_lifetime" = Default("\"0s\""), "A shorter lifetime is raised to this; `no-cache` and `no-store` still hold." => |draft, value| draft.rules.policy.min_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
     "max_lifetime" = Default("\"365d\""), "A longer lifetime is cut to this, whoever gave it." => |draft, value| draft.rules.policy.max_lifetime = value.duration(Duration::ZERO..=LONGEST)?;
+    "browser_ttl" = Default("\"off\""), "What clients are told: `max-age` is rewritten so that they may use a response for this long from when they get it, and `Expires` goes. Never longer than the origin says for what is `private`, `no-store` or `no-cache`, sets a cookie, is an error, or is not shared." => |draft, value| draft.rules.browser_ttl = overriding(value)?;
+    "jitter" = Default("0.0"), "The share of its lifetime by which a response may end early, up to 1: each URL by its own, so that not all that was stored at once ends at once." => |draft, value| draft.rules.policy.jitter = value.number(0.0..=1.0)?;
+    "early_refresh" = Default("0.0"), "How eagerly what is asked for is refreshed in the background before it ends: 1 is about as early as its fetch takes, 2 twice that; 0 is not at all. One request does it, whoever draws it." => |draft, value| draft.rules.policy.early_refresh = value.number(0.0..=100.0)?;
     "heuristic" = Default("false"), "Whether a response with `Last-Modified` and no lifetime is given one (RFC 9111 §4.2.2)." => |draft, value| draft.heuristic_on = value.boolean()?;
     "heuristic_fraction" = Default("0.1"), "That lifetime's share of the time since `Last-Modified`." => |draft, value| draft.heuristic.fraction = value.fraction()?;
     "heuristic_max" = Default("\"1d\""), "That lifetime's upper bound." => |draft, value| draft.heuristic.max = value.duration(SECOND..=LONGEST)?;
     "heuristic_error_statuses" = Default("false"), "Whether that lifetime is also given to 405, 414 and 501, which a client can provoke." => |draft, value| draft.heuristic.error_statuses = value.boolean()?;
-    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, but for statuses that a client can provoke (400, 414, 431, 501 and their kin): `{ \"404\" = \"10s\" }`." => |draft, value| draft.rules.policy.negative = negative(value)?;
+    "negative" = Default("{}"), "Lifetimes of errors by status where the origin says nothing, but for statuses that a client can provoke (400, 414, 431, 501 and their kin): `{ \"404\" = \"10s\" }`." => |draft, value| draft.rules.policy.negative = by_status(value, 400)?;
     "stale_while_revalidate" = Default("\"0s\""), "How long a stale response is still served while one refresh runs, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_while_revalidate = value.duration(Duration::ZERO..=LONGEST)?;
     "stale_if_error" = Default("\"0s\""), "How long a stale response is served instead of an error, where the origin grants no window of its own (RFC 5861)." => |draft, value| draft.rules.policy.stale_if_error = value.duration(Duration::ZERO..=LONGEST)?;
     "stale_when_disconnected" = Default("\"60s\""), "How long a stale response is served while the origin gives no response at all (RFC 9111 §4.2.4)." => |draft, value| draft.rules.policy.stale_when_disconnected = value.duration(Duration::ZERO..=LONGEST)?;
@@ -108,27 +115,46 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "surrogate_control" = Default("false"), "Whether `Surrogate-Control` comes before `Cache-Control`." => |draft, value| draft.rules.policy.surrogate_control = value.boolean()?;
     "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| draft.rules.policy.x_accel_expires = value.boolean()?;
     "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| draft.rules.policy.store_set_cookie = value.boolean()?;
+    "share_authorized" = Default("false"), "Danger: whether answers to requests with `Authorization` are shared with everybody, also with those who have none, without `public` from the origin. Only for an origin that answers all alike." => |draft, value| draft.rules.policy.share_authorized = value.boolean()?;
     "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| draft.rules.policy.accept_short_partial = value.boolean()?;
     "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
     "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;
+    "accept_encoding" = Default("\"classes\""), "How encodings split the cache: by what clients accept in a few `\"classes\"` (brotli or else zstd, with gzip; gzip; none), of which the origin is told in their place; or `\"as-is\"`, by what each browser says." => |draft, value| draft.rules.policy.encoding_classes = value.one_of(&[("classes", true), ("as-is", false)])?;
     "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| draft.rules.policy.normalize_accept_language = value.boolean()?;
 };
 
-/// `{ "404" = "10s", "503" = "1s" }`
-fn negative(value: &Value<'_>) -> Checked<Vec<(u16, Duration)>> {
+/// A duration, or `"off"` where the origin decides.
+fn overriding(value: &Value<'_>) -> Checked<Option<Duration>> {
+    if value.is_off() {
+        return Ok(None);
+    }
+    value.duration(Duration::ZERO..=LONGEST).map(Some)
+}
+
+/// `{ "404" = "10s", "503" = "1s" }`, for statuses from `first` on.
+fn by_status(value: &Value<'_>, first: u16) -> Checked<Vec<(u16, Duration)>> {
     let table = value.table("write { \"404\" = \"10s\" }")?;
     collect(table.iter().map(|(status, node)| {
         let lifetime = Value::new(node, value.around()).duration(Duration::ZERO..=LONGEST);
-        match status.get_ref().parse() {
-            Ok(code @ 400..=599) if StatusCode::from_u16(code).is_ok_and(policy::is_provoked) => {
+        let code: Option<u16> = status.get_ref().parse().ok();
+        match code.filter(|code| (first..=599).contains(code)) {
+            Some(code) if StatusCode::from_u16(code).is_ok_and(policy::is_provoked) => {
                 Err(Fault::at(status.span(), format!("{code} is never stored by configuration"))
                     .help("a client can provoke it for everybody; the origin may say max-age")
                     .into())
             }
-            Ok(code @ 400..=599) => lifetime.map(|lifetime| (code, lifetime)),
-            _ => Err(Fault::at(status.span(), "this is not the status of an error")
-                .help("write a status from 400 to 599 in quotes: \"404\" = \"10s\"")
-                .into()),
+            Some(code @ (304 | 407 | 412)) => {
+                Err(Fault::at(status.span(), format!("{code} is never stored"))
+                    .help("it answers one client's conditions")
+                    .into())
+            }
+            Some(code) => lifetime.map(|lifetime| (code, lifetime)),
+            None => {
+                let what = if first == 400 { "the status of an error" } else { "a status" };
+                Err(Fault::at(status.span(), format!("this is not {what}"))
+                    .help(format!("write one from {first} to 599 in quotes: \"404\" = \"10s\""))
+                    .into())
+            }
         }
     }))
 }
@@ -150,6 +176,13 @@ pub(in crate::config) fn contradictions(
         });
         faults.push(Fault::anywhere(place, title).help(help));
     };
+    if draft.rules.enabled && !draft.rules.lookup && !draft.rules.store {
+        fault(
+            &["lookup", "store"],
+            "nothing is looked up and nothing is stored".to_owned(),
+            "write enabled = false if caching is to be off".to_owned(),
+        );
+    }
     let quarter = draft.quarter_of_memory();
     if let Some(size) = draft.max_object_size.filter(|size| *size > quarter) {
         let size = bytesize::ByteSize(size);
@@ -192,6 +225,18 @@ pub(in crate::config) fn contradictions(
                 show(policy.max_lifetime)
             ),
             "lower default_lifetime or raise max_lifetime".to_owned(),
+        );
+    }
+    let imposed = policy.lifetime.into_iter().chain(policy.lifetimes.iter().map(|(_, it)| *it));
+    if let Some(longest) = imposed.max().filter(|longest| *longest > policy.max_lifetime) {
+        fault(
+            &["lifetime", "lifetimes", "max_lifetime"],
+            format!(
+                "a lifetime of {} is longer than max_lifetime ({})",
+                show(longest),
+                show(policy.max_lifetime)
+            ),
+            "shorten it or raise max_lifetime".to_owned(),
         );
     }
     if policy.request_directives == RequestDirectivesPolicy::Trusted && !any_trusted {

@@ -27,7 +27,7 @@ fn response(memory: &Memory, size: usize, variant: Option<u64>) -> Option<Arc<St
         request.insert("accept-language", HeaderValue::from(variant));
         fields.insert("vary", HeaderValue::from_static("accept-language"));
     }
-    let facts = RequestFacts { method: &Method::GET, headers: &request, trusted: false };
+    let facts = RequestFacts::new(&Method::GET, &request, false);
     let times = ResponseTimes { request_at: NOW, response_at: NOW };
     let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
     let stamp = Stamp::new(memory.sequence(), None);

@@ -29,6 +29,25 @@ fn prefix(prefix: &str) -> Scope {
 }
 
 #[test]
+fn a_purge_of_a_url_covers_whatever_is_keyed_beside_it() {
+    let key = format!("{KEY}\naccept-language=de");
+    for mode in [Mode::Soft, Mode::Hard] {
+        let stamps = Stamps::with_capacity(3, 1024);
+        stamps.expect_parts();
+        let stamp = Stamp::new(stamps.sequence(), None);
+        assert_eq!(stamps.admit(&key, &stamp), Standing::Valid);
+        stamps.purge(url("https://a.example/x"), mode);
+        assert_eq!(stamps.standing(&key, &stamp), Standing::Valid);
+        stamps.purge(url(KEY), mode);
+        // Nothing is forgotten in its favour.
+        for other in 0..9 {
+            stamps.purge(url(&format!("https://a.example/{other}")), mode);
+        }
+        assert_eq!(stamps.standing(&key, &stamp), mode.into());
+    }
+}
+
+#[test]
 fn a_purge_covers_what_was_fetched_before_it_and_nothing_fetched_after() {
     for (scope, mode, expected) in [
         (url(KEY), Mode::Soft, Standing::Soft),

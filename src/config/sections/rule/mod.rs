@@ -17,7 +17,7 @@ use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
 use crate::config::units::Refused;
 use crate::proxy;
 use crate::rules::{
-    Answer, Condition, FieldEdits, QueryRules, RequestEdits, ResponseCondition, TagRules,
+    Answer, Condition, FieldEdits, KeyRules, RequestEdits, ResponseCondition, TagRules,
 };
 
 pub(in crate::config) use access::ACCESS;
@@ -41,7 +41,7 @@ pub(in crate::config) struct Draft {
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Terms {
     cache: cache::Draft,
-    query: QueryRules,
+    key: KeyRules,
     request: RequestEdits,
     response: FieldEdits,
     answer: Option<Arc<Answer>>,
@@ -53,7 +53,7 @@ impl Terms {
     pub(in crate::config) fn new(cache: cache::Draft) -> Self {
         Self {
             cache,
-            query: QueryRules::default(),
+            key: KeyRules::default(),
             request: RequestEdits::default(),
             response: FieldEdits::default(),
             answer: None,
@@ -64,10 +64,11 @@ impl Terms {
     pub(in crate::config) fn finish(self) -> proxy::Terms {
         let mut cache = self.cache.finish();
         cache.edits = (!self.response.is_empty()).then(|| Arc::new(self.response));
+        let request = (!self.request.is_empty()).then(|| self.request.keyed_by(&self.key));
         proxy::Terms {
             cache: Arc::new(cache),
-            query: self.query,
-            request: (!self.request.is_empty()).then(|| Arc::new(self.request)),
+            key: self.key,
+            request: request.map(Arc::new),
             answer: self.answer,
             access: self.access.finish(),
         }
@@ -120,7 +121,7 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.conditions = matcher.conditions;
         Ok(())
     };
-    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `collapse`, `wait`, `request_directives`) can't depend on one." => |draft, value| {
+    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `lookup`, `collapse`, `wait`, `request_directives`, `accept_encoding`) can't depend on one." => |draft, value| {
         let mut response = ResponseCondition::default();
         let table = value.table("write match_response = { status = [200, 404] }")?;
         fill("rule.match_response", &[RESPONSE], table, value.around(), &mut response)?;
@@ -132,8 +133,8 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         Ok(())
     };
     "key" = Example("{ drop_tracking = true }"), "What makes two requests ask for the same thing; see `[rule.key]`." => |draft, value| {
-        let within = |apply: Apply<QueryRules>| -> Apply<Terms> {
-            Arc::new(move |terms: &mut Terms| apply(&mut terms.query))
+        let within = |apply: Apply<KeyRules>| -> Apply<Terms> {
+            Arc::new(move |terms: &mut Terms| apply(&mut terms.key))
         };
         draft.settings.extend(settings("key", KEY, value, within)?);
         Ok(())
@@ -171,7 +172,8 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
 };
 
 /// Keys that are read before there is a response.
-const BEFORE_RESPONSE: [&str; 4] = ["enabled", "collapse", "wait", "request_directives"];
+const BEFORE_RESPONSE: [&str; 6] =
+    ["enabled", "lookup", "collapse", "wait", "request_directives", "accept_encoding"];
 
 fn cache_settings(value: &Value<'_>) -> Checked<Vec<Setting>> {
     settings("cache", cache::RULES, value, |apply| {

@@ -1,0 +1,88 @@
+//! Refreshing what is asked for before it ends, so that nobody has to wait when it does.
+
+use super::overrides::Overrides;
+use super::stored_head::StoredHead;
+use crate::clock::Timestamp;
+
+/// Whether a fresh response is refreshed already: surely at its end, and before that the more
+/// likely the nearer it is and the longer its fetch took (Vattani et al., "Optimal Probabilistic
+/// Cache Stampede Prevention", VLDB 2015). What is asked for often is so refreshed by one request
+/// shortly before its end, and what is not costs the origin nothing.
+///
+/// `random` is even over all numbers.
+#[must_use]
+pub fn is_due_early(
+    stored: &StoredHead,
+    overrides: &Overrides,
+    now: Timestamp,
+    random: impl FnOnce() -> u32,
+) -> bool {
+    // Most settings, and most hits elsewhere: without a look at the dice.
+    if overrides.early_refresh <= 0.0 {
+        return false;
+    }
+    let eagerness = stored.facts.took.mul_f64(overrides.early_refresh.min(MOST_EAGER));
+    let left = stored.freshness(overrides).duration.saturating_sub(stored.current_age(now));
+    if left > eagerness.saturating_mul(FARTHEST) {
+        return false;
+    }
+    // Above 0, up to 1: its logarithm is from 0 to 22.2.
+    let even = (f64::from(random()) + 1.0) / (f64::from(u32::MAX) + 1.0);
+    eagerness.mul_f64(-even.ln()) >= left
+}
+
+/// The largest setting that counts.
+const MOST_EAGER: f64 = 1000.0;
+
+/// No number that is drawn reaches farther: ln 2^32, rounded up.
+const FARTHEST: u32 = 23;
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::ResponseTimes;
+    use crate::policy::testing::{NOW, at, get, headers};
+
+    /// Fresh for 100 s, fetched within one second.
+    fn head() -> StoredHead {
+        let times = ResponseTimes { request_at: at(-1), response_at: NOW };
+        let fields = headers(&[("cache-control", "max-age=101")]);
+        let request = HeaderMap::new();
+        let plain = Overrides::default();
+        StoredHead::new(&get(&request), StatusCode::OK, &fields, times, &plain)
+    }
+
+    fn eager(early_refresh: f64) -> Overrides {
+        Overrides { early_refresh, ..Overrides::default() }
+    }
+
+    /// How often of 1000 evenly spread draws.
+    fn share(early_refresh: f64, seconds: i64) -> usize {
+        let draws = (0..1000_u32).map(|draw| draw * (u32::MAX / 1000));
+        draws
+            .filter(|draw| is_due_early(&head(), &eager(early_refresh), at(seconds), || *draw))
+            .count()
+    }
+
+    #[test]
+    fn the_nearer_the_end_the_likelier() {
+        assert_eq!(share(0.0, 99), 0);
+        assert_eq!(share(1.0, 10), 0);
+        // A second before the end, and the fetch takes a second: e^-1.
+        assert!((360..=375).contains(&share(1.0, 99)));
+        assert!((130..=140).contains(&share(1.0, 98)));
+        assert!((360..=375).contains(&share(2.0, 98)));
+        assert_eq!(share(1.0, 100), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn once_due_it_stays_due(draw: u32, seconds in 0_i64..100, later in 0_i64..100, eagerness in 0.0_f64..50.0) {
+            let due = |seconds| is_due_early(&head(), &eager(eagerness), at(seconds), || draw);
+            prop_assert!(!due(seconds) || due(seconds.max(later)));
+        }
+    }
+}
