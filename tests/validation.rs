@@ -43,6 +43,20 @@ async fn last_modified_alone_validates() {
     assert!(proxy.get("/").await.is_hit());
 }
 
+// RFC 9110 §13.2.1: a server answers 304 only in place of a 2xx, so it says nothing of another.
+#[tokio::test]
+async fn an_error_is_fetched_anew_whatever_validators_it_had() {
+    for code in [301, 404, 410, 500] {
+        let tagged = status(code).fresh(1).with("ETag", "\"v1\"").with("Last-Modified", LONG_AGO);
+        let (origin, proxy) = stages([tagged, ok("well again").fresh(60)]).await;
+        assert_eq!(proxy.get("/").await.status, code);
+        proxy.advance(secs(2));
+        assert_eq!(proxy.get("/").await.text(), "well again", "{code}");
+        let asked = origin.last();
+        assert_eq!(asked.field("if-none-match").or(asked.field("if-modified-since")), None);
+    }
+}
+
 #[tokio::test]
 async fn a_new_answer_to_a_validation_replaces_the_old_one() {
     let old = ok("old").fresh(60).with("ETag", "\"1\"");

@@ -299,7 +299,12 @@ impl StoredHead {
         self.facts.directives.bars_stale()
     }
 
+    /// None for other statuses than 2xx: a server makes no 304 in their place (RFC 9110 §13.2.1), so
+    /// that one would speak of what has come since.
     fn find_validators(&self, headers: &HeaderMap) -> Validators {
+        if !self.status().is_success() {
+            return Validators::default();
+        }
         let last_modified = self.facts.last_modified;
         let date = date_of(headers, &DATE, self.facts.response_at);
         let second = Duration::from_secs(1);
