@@ -157,7 +157,10 @@ impl Person {
             Ok(came) => verify::verify(&world, sent, came),
         };
         if let Ok(Came::Response { response, .. }) = came {
-            self.known.learn(sent, response.field("etag"), response.field("last-modified"));
+            // Of an error, or of a 304 that was a lie, a client has nothing to be asked about.
+            if (200..300).contains(&response.status) {
+                self.known.learn(sent, response.field("etag"), response.field("last-modified"));
+            }
             world.book_invalidation(sent, response);
         }
         if self.history.len() == HISTORY {

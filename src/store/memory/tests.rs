@@ -92,6 +92,19 @@ fn a_storm_of_unique_keys_leaves_what_is_used() {
     assert!(left >= 95, "{left}");
 }
 
+/// Who has tried out on one process which keys share counters, knows nothing of another.
+#[test]
+fn every_store_hashes_its_keys_in_its_own_way() {
+    let stores = [small(), small()];
+    let hashes = |number| stores.each_ref().map(|store| store.hasher.hash_one(key(number)));
+    let differ = |number| hashes(number)[0] != hashes(number)[1];
+    assert!((0..64).all(differ));
+    // Nor does the one differ from the other by what is the same for all keys.
+    let apart: std::collections::HashSet<_> =
+        (0..64).map(|number| hashes(number)[0] ^ hashes(number)[1]).collect();
+    assert_eq!(apart.len(), 64);
+}
+
 #[test]
 fn variants_are_weighed_with_their_key_and_go_with_it() {
     let memory = small();
