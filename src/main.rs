@@ -66,6 +66,15 @@ fn run(command: Command) -> Exit {
         }
         Command::Check(check) => self::check(&check.sources()),
         Command::Explain(explain) => self::explain(explain),
+        Command::Config(cli::Config::Default) => {
+            say(config::default_file().trim_end());
+            Exit::Good
+        }
+        Command::Config(cli::Config::Schema) => {
+            say(config::json_schema().trim_end());
+            Exit::Good
+        }
+        Command::Config(cli::Config::Show(_)) => Exit::Good,
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);

@@ -5,11 +5,13 @@
 
 mod compile;
 mod fault;
+mod json_schema;
 mod overrides;
 mod raw;
 mod reference;
 mod schema;
 mod sections;
+mod sketch;
 mod units;
 mod written;
 
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use fault::{Fault, Faults};
+pub use json_schema::json_schema;
 pub use overrides::{CliOverrides, Toggled};
 use raw::Surroundings;
 pub use reference::{default_file, key_tables};
@@ -129,7 +132,8 @@ fn understand(
     overrides: &CliOverrides,
 ) -> Result<Settings, Faults> {
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let around = Surroundings { directory, variable: |name| std::env::var(name).ok() };
+    let variable = |name: &str| std::env::var(name).ok();
+    let around = Surroundings { directory, variable, sketch: None };
     compile::compile(&text, around, overrides).map_err(|faults| Faults::new(file, text, faults))
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::sections;
 
 /// For every key, a value other than its default.
-const CHANGES: &[(&str, &[&str])] = &[
+pub(super) const CHANGES: &[(&str, &[&str])] = &[
     (
         "[server]",
         &[
