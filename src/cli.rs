@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
@@ -27,6 +27,22 @@ Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The command line, and which of its settings come from environment variables.
+    pub(crate) fn read(
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<(Self, Vec<String>), clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let cli =
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::command()))?;
+        let mut innermost = &matches;
+        while let Some((_, within)) = innermost.subcommand() {
+            innermost = within;
+        }
+        Ok((cli, config::environment(innermost)))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! From text to settings, and from mistakes to reports.
 
 mod edits;
+mod effective;
 mod every_key;
 mod schema;
 
