@@ -194,7 +194,7 @@ pub(crate) enum Config {
 const SHOW_EXAMPLES: &str = "\
 Examples:
   seawall config show --config seawall.toml
-  seawall config show --memory 2GiB
+  seawall config show --origin http://127.0.0.1:9000 --memory 2GiB
   seawall config show -c seawall.toml --json";
 
 /// Print the configuration in force: every key, its value and where it comes from.

@@ -13,13 +13,21 @@ const PARTS: [&str; 7] = ["auth", "token", "secret", "password", "api-key", "api
 pub(super) fn hide(value: &mut Value) -> bool {
     match value {
         Value::String(text) => hide_userinfo(text),
-        Value::Array(members) => members.iter_mut().fold(false, |any, it| hide(it) || any),
-        Value::Table(table) => table.iter_mut().fold(false, |any, (name, value)| {
-            let hidden = if is_secret(name) { blank(value) } else { hide(value) };
-            hidden || any
-        }),
+        Value::Array(members) => some(members.iter_mut().map(hide)),
+        Value::Table(table) => {
+            some(table.iter_mut().map(
+                |(name, value)| {
+                    if is_secret(name) { blank(value) } else { hide(value) }
+                },
+            ))
+        }
         _ => false,
     }
+}
+
+/// Whether any was hidden; all of them are looked at.
+fn some(hidden: impl Iterator<Item = bool>) -> bool {
+    hidden.filter(|hidden| *hidden).count() > 0
 }
 
 fn is_secret(name: &str) -> bool {
@@ -34,9 +42,9 @@ fn blank(value: &mut Value) -> bool {
             HIDDEN.clone_into(text);
             true
         }
-        Value::Array(members) => members.iter_mut().fold(false, |any, it| blank(it) || any),
+        Value::Array(members) => some(members.iter_mut().map(blank)),
         Value::Table(table) if table.len() == 1 && table.contains_key("regex") => {
-            table.iter_mut().fold(false, |any, (_, it)| blank(it) || any)
+            some(table.iter_mut().map(|(_, it)| blank(it)))
         }
         other => hide(other),
     }

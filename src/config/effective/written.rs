@@ -184,29 +184,32 @@ impl<'a> Walk<'a> {
         written
     }
 
-    /// What is written in a table, and in those within it.
+    /// What is written in a table, and in those within it, in the file's order.
     fn all_written(&self, path: &[&str], table: &DeTable<'_>) -> Vec<Setting> {
-        let mut settings = Vec::new();
+        let mut placed = Vec::new();
+        self.gather(path, table, &mut placed);
+        placed.sort_by_key(|(place, _)| *place);
+        placed.into_iter().map(|(_, setting)| setting).collect()
+    }
+
+    fn gather(&self, path: &[&str], table: &DeTable<'_>, placed: &mut Vec<(usize, Setting)>) {
         for (name, node) in table {
             let path = [path, &[name.get_ref().as_ref()]].concat();
             match node.get_ref().as_table() {
                 // One level: below it, names are the writer's.
                 Some(within) if path.len() == 1 && !within.is_empty() => {
-                    settings.extend(self.all_written(&path, within));
+                    self.gather(&path, within, placed);
                 }
                 _ => {
                     let mut value = plain(node.get_ref());
                     let hidden = secrets::hide(&mut value);
-                    let by = By::File { line: self.lines.number(name.span().start) };
-                    settings.push(Setting { key: path.join("."), value: Some(value), hidden, by });
+                    let place = name.span().start;
+                    let by = By::File { line: self.lines.number(place) };
+                    let key = path.join(".");
+                    placed.push((place, Setting { key, value: Some(value), hidden, by }));
                 }
             }
         }
-        settings.sort_by_key(|setting| match setting.by {
-            By::File { line } => line,
-            _ => 0,
-        });
-        settings
     }
 
     fn rules(&self) -> impl Iterator<Item = Table> {
