@@ -181,7 +181,7 @@ impl Explain {
 /// Show what can be configured, and what is.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
-    Show(Show),
+    Show(Box<Show>),
     /// Print a file with every key, its default and its meaning, to start from.
     Default,
     /// Print the JSON Schema of the file (draft 2020-12), for editors.

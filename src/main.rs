@@ -74,7 +74,7 @@ fn run(command: Command, environment: &[String]) -> Exit {
             say(config::json_schema().trim_end());
             Exit::Good
         }
-        Command::Config(cli::Config::Show(show)) => self::show(show, environment),
+        Command::Config(cli::Config::Show(show)) => self::show(*show, environment),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);

@@ -37,13 +37,13 @@ pub(super) struct Sketch<'a> {
     slot: usize,
 }
 
-/// Has `make` note in a new book, and hands out what it made and the tables that it met, as JSON
+/// Has `fill` note in a new book, and hands out what it made and the tables that it met, as JSON
 /// Schemas by name.
-pub(super) fn sketched<T>(make: impl FnOnce(&Book<'_>) -> T) -> (T, BTreeMap<String, Json>) {
+pub(super) fn sketched<T>(fill: impl FnOnce(&Book<'_>) -> T) -> (T, BTreeMap<String, Json>) {
     let (useless, _) = DeTable::parse_recoverable(USELESS);
     let book =
         Book { useless: useless.get_ref(), slots: RefCell::default(), tables: RefCell::default() };
-    let made = make(&book);
+    let made = fill(&book);
     (made, book.tables.into_inner())
 }
 

@@ -139,10 +139,11 @@ impl<'a> Walk<'a> {
     fn within(&self, prefix: &str, section: &str, written: &DeTable<'_>) -> Vec<Setting> {
         let all = sections::all();
         let keys = all.iter().find(|known| known.name == section).map(|it| it.keys.as_slice());
-        let mut settings: Vec<_> =
-            keys.unwrap_or_default().iter().map(|key| self.setting(key, Some(written))).collect();
-        settings.iter_mut().for_each(|it| it.key = format!("{prefix}.{}", it.key));
-        settings
+        let setting = |key| {
+            let setting = self.setting(key, Some(written));
+            Setting { key: format!("{prefix}.{}", setting.key), ..setting }
+        };
+        keys.unwrap_or_default().iter().map(setting).collect()
     }
 
     fn upstreams(&self, keys: &[Described]) -> Vec<Table> {
