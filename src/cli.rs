@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
@@ -16,6 +16,7 @@ Examples:
   seawall serve --origin http://127.0.0.1:9000     protect an origin, without any file
   seawall check --config seawall.toml              all that is wrong with a file, at once
   seawall explain -c seawall.toml URL              why a request is handled as it is
+  seawall config show -c seawall.toml              every key, its value and where it comes from
   seawall purge --prefix https://example.com/news  have everything below it refreshed
 
 Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
@@ -28,11 +29,29 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// The command line, and which of its settings come from environment variables.
+    pub(crate) fn read(
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<(Self, Vec<String>), clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let cli =
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::command()))?;
+        let mut innermost = &matches;
+        while let Some((_, within)) = innermost.subcommand() {
+            innermost = within;
+        }
+        Ok((cli, config::environment(innermost)))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
     Check(Check),
     Explain(Explain),
+    #[command(subcommand)]
+    Config(Config),
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),
@@ -55,7 +74,7 @@ Each flag has an environment variable; a flag wins over it, and it wins over the
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct Serve {
-    /// The configuration file (TOML); "seawall check --defaults" prints one to start from.
+    /// The configuration file (TOML); "seawall config default" prints one to start from.
     #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -72,7 +91,7 @@ impl Serve {
 const CHECK_EXAMPLES: &str = "\
 Examples:
   seawall check --config seawall.toml
-  seawall check --defaults > seawall.toml";
+  seawall check --config seawall.toml --memory 2GiB";
 
 /// Check a configuration and report all its faults at once.
 ///
@@ -91,8 +110,8 @@ pub(crate) struct Check {
     )]
     config: Option<PathBuf>,
 
-    /// Print a file with every key, its default and its meaning, and check nothing.
-    #[arg(long)]
+    /// What "config default" does.
+    #[arg(long, hide = true)]
     pub(crate) defaults: bool,
 
     #[command(flatten)]
@@ -154,6 +173,50 @@ pub(crate) struct Explain {
 }
 
 impl Explain {
+    pub(crate) fn sources(self) -> Sources {
+        Sources { file: self.config, overrides: self.overrides }
+    }
+}
+
+/// Show what can be configured, and what is.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    Show(Box<Show>),
+    /// Print a file with every key, its default and its meaning, to start from.
+    Default,
+    /// Print the JSON Schema of the file (draft 2020-12), for editors.
+    ///
+    /// Put it beside the file and write `#:schema ./schema.json` into the file's first line: editors
+    /// that know TOML schemas (taplo, Even Better TOML) then complete and check it.
+    Schema,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  seawall config show --config seawall.toml
+  seawall config show --origin http://127.0.0.1:9000 --memory 2GiB
+  seawall config show -c seawall.toml --json";
+
+/// Print the configuration in force: every key, its value and where it comes from.
+///
+/// Takes the same flags and variables as "serve" and means the same by them. What is printed can be
+/// read again; secrets are left out of it, and so are tests.
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLES)]
+pub(crate) struct Show {
+    /// The configuration file (TOML).
+    #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    overrides: CliOverrides,
+}
+
+impl Show {
     pub(crate) fn sources(self) -> Sources {
         Sources { file: self.config, overrides: self.overrides }
     }

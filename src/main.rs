@@ -11,7 +11,6 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use demo::DemoError;
 use launch::{LaunchError, launch};
@@ -44,8 +43,8 @@ fn main() -> ExitCode {
     // The first thing of all: whatever speaks TLS later finds this provider. An error would mean
     // that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let exit = match Cli::try_parse() {
-        Ok(cli) => run(cli.command),
+    let exit = match Cli::read(std::env::args_os()) {
+        Ok((cli, environment)) => run(cli.command, &environment),
         Err(error) => {
             let _ = error.print();
             if let Some(variable) = cli::variable_at_fault(&error, std::env::args_os()) {
@@ -57,7 +56,8 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-fn run(command: Command) -> Exit {
+/// `environment` names the settings that come from variables.
+fn run(command: Command, environment: &[String]) -> Exit {
     match command {
         Command::Serve(serve) => self::serve(&serve.sources()),
         Command::Check(check) if check.defaults => {
@@ -66,6 +66,15 @@ fn run(command: Command) -> Exit {
         }
         Command::Check(check) => self::check(&check.sources()),
         Command::Explain(explain) => self::explain(explain),
+        Command::Config(cli::Config::Default) => {
+            say(config::default_file().trim_end());
+            Exit::Good
+        }
+        Command::Config(cli::Config::Schema) => {
+            say(config::json_schema().trim_end());
+            Exit::Good
+        }
+        Command::Config(cli::Config::Show(show)) => self::show(*show, environment),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);
@@ -146,6 +155,26 @@ fn explain(explain: cli::Explain) -> Exit {
             Exit::Good
         }
     }
+}
+
+fn show(show: cli::Show, environment: &[String]) -> Exit {
+    let json = show.json;
+    let effective = match config::show(&show.sources(), environment) {
+        Err(faults) => {
+            report(&faults);
+            return Exit::Usage;
+        }
+        Ok(effective) => effective,
+    };
+    if !json {
+        say(effective.to_string().trim_end());
+        return Exit::Good;
+    }
+    match serde_json::to_string_pretty(&effective) {
+        Ok(json) => say(json),
+        Err(error) => return failed(error),
+    }
+    Exit::Good
 }
 
 fn summary(settings: &Settings) -> String {
@@ -327,8 +356,9 @@ mod tests {
     use super::*;
 
     fn exit(line: &str) -> Exit {
-        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-        run(cli.command)
+        let line = line.split_whitespace().map(Into::into);
+        let (cli, environment) = Cli::read(line).unwrap();
+        run(cli.command, &environment)
     }
 
     #[test]

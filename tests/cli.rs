@@ -425,3 +425,54 @@ async fn a_reload_moves_the_access_log_and_loses_no_line() {
         std::fs::remove_file(path).unwrap();
     }
 }
+
+#[test]
+fn config_prints_the_schema_and_the_default_file() {
+    for (what, file) in [("schema", "config/schema.json"), ("default", "config/seawall.toml")] {
+        let (code, said) = ended(&["config", what]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said, std::fs::read_to_string(file).unwrap(), "{what}");
+    }
+    assert_eq!(ended(&["check", "--defaults"]), ended(&["config", "default"]));
+}
+
+#[test]
+fn config_show_says_who_said_so_and_can_be_read_again() {
+    let file = temporary("show.toml");
+    let name = file.to_str().unwrap();
+    let text = "[upstream.a]\nurl = \"http://127.0.0.1:9\"\n[cache]\nkeep = \"2h\"\nwait = \"7s\"\n\
+                [purge]\ntoken = \"0123456789abcdef\"\n";
+    std::fs::write(&file, text).unwrap();
+    let shown = |more: &[&str]| {
+        let mut command = seawall(&[&["config", "show", "--config", name], more].concat());
+        command.env("SEAWALL_MEMORY", "64MiB").env("SEAWALL_GRACE", "3s");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = shown(&["--grace", "9s"]);
+    let by = |key: &str| {
+        let line = said.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        let (value, by) = line.split_once('#').unwrap_or_default();
+        format!("{} {}", value.trim(), by.trim())
+    };
+    assert_eq!(by("keep"), format!("keep = \"2h\" {name}:4"));
+    assert_eq!(by("memory"), "memory = \"64MiB\" SEAWALL_MEMORY");
+    assert_eq!(by("grace"), "grace = \"9s\" --grace", "a flag wins over its variable");
+    assert_eq!(by("collapse"), "collapse = true default");
+    assert!(!said.contains("0123456789abcdef"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&shown(&["--json"])).unwrap();
+    let cache = json["tables"].as_array().unwrap().iter().find(|it| it["name"] == "cache");
+    let settings = cache.unwrap()["settings"].as_array().unwrap();
+    let wait = settings.iter().find(|it| it["key"] == "wait").unwrap();
+    assert_eq!((&wait["value"], &wait["from"]), (&"7s".into(), &"file".into()));
+    assert_eq!(wait["line"], 5);
+    std::fs::write(&file, &said).unwrap();
+    let (code, said) = ended(&["check", "--config", name]);
+    assert_eq!(code, Some(0), "{said}");
+    std::fs::write(&file, "[cache]\nkeeep = \"2h\"\n").unwrap();
+    let (code, said) = ended(&["config", "show", "--config", name]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("did you mean `keep`?"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+}

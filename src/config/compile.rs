@@ -19,7 +19,7 @@ use super::schema::{Key, did_you_mean, fill};
 use super::sections::{admin, cache, home_of, logs, server};
 use crate::{proxy, telemetry};
 
-const SECTIONS: [&str; 14] = [
+pub(super) const SECTIONS: [&str; 14] = [
     "server",
     "listener",
     "limits",
@@ -35,7 +35,7 @@ const SECTIONS: [&str; 14] = [
     "access_log",
     "log",
 ];
-const ERROR_PAGES: &str = "error_pages";
+pub(super) const ERROR_PAGES: &str = "error_pages";
 
 /// Reads `text`, lets `overrides` win, and checks the whole.
 pub(super) fn compile(

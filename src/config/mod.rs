@@ -4,12 +4,15 @@
 //! all that is wrong. Everything below `Settings` has its own `Config` and never sees this module.
 
 mod compile;
+mod effective;
 mod fault;
+mod json_schema;
 mod overrides;
 mod raw;
 mod reference;
 mod schema;
 mod sections;
+mod sketch;
 mod units;
 mod written;
 
@@ -21,7 +24,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use effective::{By, Effective, Setting, Table, environment};
 pub use fault::{Fault, Faults};
+pub use json_schema::json_schema;
 pub use overrides::{CliOverrides, Toggled};
 use raw::Surroundings;
 pub use reference::{default_file, key_tables};
@@ -107,12 +112,19 @@ pub struct Sources {
 /// [`Faults`], with all that is wrong.
 pub fn load(sources: &Sources) -> Result<Settings, Faults> {
     let file = sources.file.as_deref();
-    let text = match file.map(read) {
-        None => String::new(),
-        Some(Ok(text)) => text,
-        Some(Err(fault)) => return Err(Faults::new(file, String::new(), vec![fault])),
-    };
+    let text = text(file)?;
     understand(file, text, &sources.overrides)
+}
+
+/// What is in force by these sources, and who says so; `environment` is what [`environment`] gave.
+///
+/// # Errors
+/// As [`load`].
+pub fn show(sources: &Sources, environment: &[String]) -> Result<Effective, Faults> {
+    let file = sources.file.as_deref();
+    let text = text(file)?;
+    understand(file, text.clone(), &sources.overrides)?;
+    Ok(effective::effective(file, &text, &sources.overrides, environment))
 }
 
 /// Checks a configuration that is in no file; relative paths in it start at the working directory.
@@ -129,8 +141,15 @@ fn understand(
     overrides: &CliOverrides,
 ) -> Result<Settings, Faults> {
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let around = Surroundings { directory, variable: |name| std::env::var(name).ok() };
+    let variable = |name: &str| std::env::var(name).ok();
+    let around = Surroundings { directory, variable, sketch: None };
     compile::compile(&text, around, overrides).map_err(|faults| Faults::new(file, text, faults))
+}
+
+/// The text of the file, which is empty without one.
+fn text(file: Option<&Path>) -> Result<String, Faults> {
+    let text = file.map_or_else(|| Ok(String::new()), read);
+    text.map_err(|fault| Faults::new(file, String::new(), vec![fault]))
 }
 
 fn read(path: &Path) -> Result<String, Fault> {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value as Json, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Checked, Fault, Faulty};
+use super::sketch::{self, Sketch};
 use super::units::{self, Refused};
 
 /// What values may refer to outside of the file.
@@ -21,6 +23,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) directory: &'a Path,
     /// Looks an environment variable up.
     pub(super) variable: fn(&str) -> Option<String>,
+    /// Where readers leave what they ask for, while there is nothing to read.
+    pub(super) sketch: Option<Sketch<'a>>,
 }
 
 /// A value of the file.
@@ -28,6 +32,20 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Value<'a> {
     node: &'a Spanned<DeValue<'a>>,
     around: Surroundings<'a>,
+}
+
+/// The name of an entry.
+#[derive(Clone, Debug)]
+pub(super) struct Name<'a> {
+    pub(super) text: &'a str,
+    pub(super) span: Range<usize>,
+}
+
+impl Name<'_> {
+    /// A fault at this name.
+    pub(super) fn fault(&self, title: impl Into<String>) -> Fault {
+        Fault::at(self.span.clone(), title)
+    }
 }
 
 /// The text of the file, and where its lines begin.
@@ -65,6 +83,21 @@ impl<'a> Value<'a> {
         self.around
     }
 
+    /// Notes what is asked for, where a schema is made.
+    fn ask(&self, shape: impl FnOnce() -> Json) {
+        if let Some(sketch) = self.around.sketch {
+            sketch.note(shape());
+        }
+    }
+
+    /// What `read` asks of a part of this value, where a schema is made.
+    fn asked_of_part(&self, read: impl Fn(Self)) -> Option<Sketch<'a>> {
+        let asked = self.around.sketch?.inner();
+        let around = Surroundings { sketch: Some(asked), ..self.around };
+        asked.useless().for_each(|node| read(Self { node, around }));
+        Some(asked)
+    }
+
     /// Where it stands, in bytes.
     pub(super) fn span(&self) -> Range<usize> {
         self.node.span()
@@ -96,6 +129,7 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn boolean(&self) -> Checked<bool> {
+        self.ask(|| json!({ "type": "boolean" }));
         let value = self.node.get_ref();
         value
             .as_bool()
@@ -104,6 +138,11 @@ impl<'a> Value<'a> {
 
     /// A string that is not empty.
     pub(super) fn string(&self) -> Checked<&'a str> {
+        self.ask(sketch::any_text);
+        self.some_text()
+    }
+
+    fn some_text(&self) -> Checked<&'a str> {
         match self.node.get_ref().as_str() {
             Some("") => {
                 Err(self.fault("the string is empty").help("leave the key out instead").into())
@@ -113,19 +152,42 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is a string without a character.
-    pub(super) fn is_empty_string(&self) -> bool {
-        self.node.get_ref().as_str() == Some("")
+    /// A string that may be empty.
+    pub(super) fn text(&self) -> Checked<&'a str> {
+        self.ask(|| json!({ "type": "string" }));
+        if self.node.get_ref().as_str() == Some("") { Ok("") } else { self.some_text() }
+    }
+
+    /// Whether it is a string at all: what else it may be is told by other means.
+    pub(super) fn is_string(&self) -> bool {
+        self.node.get_ref().is_str()
+    }
+
+    /// Whether it is this word.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.ask(|| sketch::words([word]));
+        self.node.get_ref().as_str() == Some(word)
     }
 
     /// A string in some form of its own.
     pub(super) fn parsed<T>(&self, parse: impl Fn(&str) -> Result<T, Refused>) -> Checked<T> {
-        parse(self.string()?).map_err(|refused| self.refuse(refused))
+        self.formed(sketch::any_text, parse)
+    }
+
+    /// A string in a form of which a schema can say this much.
+    pub(super) fn formed<T>(
+        &self,
+        shape: impl FnOnce() -> Json,
+        parse: impl Fn(&str) -> Result<T, Refused>,
+    ) -> Checked<T> {
+        self.ask(shape);
+        parse(self.some_text()?).map_err(|refused| self.refuse(refused))
     }
 
     /// One of a few words.
     pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Checked<T> {
-        let text = self.string()?;
+        self.ask(|| sketch::words(words.iter().map(|(word, _)| *word)));
+        let text = self.some_text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
@@ -138,6 +200,7 @@ impl<'a> Value<'a> {
 
     /// A whole number within `range`.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Checked<u64> {
+        self.ask(|| sketch::integer(&range));
         let allowed = format!("write a whole number from {} to {}", range.start(), range.end());
         let Some(integer) = self.node.get_ref().as_integer() else {
             return Err(self.wrong_type("a whole number", &allowed));
@@ -160,6 +223,7 @@ impl<'a> Value<'a> {
 
     /// A share from just above 0 to 1.
     pub(super) fn fraction(&self) -> Checked<f64> {
+        self.ask(|| json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 }));
         let instead = "write a number above 0 and up to 1, like 0.1";
         let text = match self.node.get_ref() {
             DeValue::Float(float) => float.as_str(),
@@ -174,6 +238,7 @@ impl<'a> Value<'a> {
 
     /// A number within `range`.
     pub(super) fn number(&self, range: RangeInclusive<f64>) -> Checked<f64> {
+        self.ask(|| json!({ "type": "number", "minimum": range.start(), "maximum": range.end() }));
         let instead = format!("write a number from {} to {}", range.start(), range.end());
         let text = match self.node.get_ref() {
             DeValue::Float(float) => float.as_str(),
@@ -188,10 +253,12 @@ impl<'a> Value<'a> {
 
     /// A duration within `range`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Checked<Duration> {
+        self.ask(|| sketch::duration(&range));
         if let DeValue::Integer(number) = self.node.get_ref() {
             return Err(self.bare(&format!("\"{number}s\""), "a duration"));
         }
-        let duration = self.parsed(units::duration)?;
+        let text = self.some_text()?;
+        let duration = units::duration(text).map_err(|refused| self.refuse(refused))?;
         self.within(duration, range)
     }
 
@@ -205,6 +272,7 @@ impl<'a> Value<'a> {
 
     /// Whether it is `"off"`.
     pub(super) fn is_off(&self) -> bool {
+        self.ask(|| sketch::words(["off", "none"]));
         matches!(self.node.get_ref().as_str(), Some("off" | "none"))
     }
 
@@ -221,10 +289,12 @@ impl<'a> Value<'a> {
 
     /// A size within `range`, in bytes.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Checked<u64> {
+        self.ask(|| sketch::size(&range));
         if let DeValue::Integer(number) = self.node.get_ref() {
             return Err(self.bare(&format!("\"{number}B\""), "a size"));
         }
-        let size = self.parsed(units::size)?;
+        let text = self.some_text()?;
+        let size = units::size(text).map_err(|refused| self.refuse(refused))?;
         if range.contains(&size) {
             return Ok(size);
         }
@@ -272,12 +342,34 @@ impl<'a> Value<'a> {
         self.node.get_ref().get(key).map_or_else(|| self.span(), Spanned::span)
     }
 
+    /// Every entry of a table whose names are the writer's, read by `parse`; all faulty ones are
+    /// reported. `names` is a pattern of which a schema tells.
+    pub(super) fn entries<T>(
+        &self,
+        instead: &str,
+        names: &str,
+        parse: impl Fn(Name<'a>, Value<'a>) -> Checked<T>,
+    ) -> Checked<Vec<T>> {
+        let name = || Name { text: "name", span: self.span() };
+        if let Some(asked) = self.asked_of_part(|value| drop(parse(name(), value))) {
+            self.ask(|| sketch::entries(names, &asked.shape()));
+        }
+        let table = self.table(instead)?;
+        collect(table.iter().map(|(name, node)| {
+            let name = Name { text: name.get_ref(), span: name.span() };
+            parse(name, Value::new(node, self.around))
+        }))
+    }
+
     /// Every member read by `parse`; all faulty members are reported.
     pub(super) fn list<T>(
         &self,
         instead: &str,
         parse: impl Fn(Value<'a>) -> Checked<T>,
     ) -> Checked<Vec<T>> {
+        if let Some(asked) = self.asked_of_part(|member| drop(parse(member))) {
+            self.ask(|| sketch::list(&asked.shape()));
+        }
         let Some(array) = self.node.get_ref().as_array() else {
             return Err(self.wrong_type("an array", instead));
         };
@@ -289,6 +381,10 @@ impl<'a> Value<'a> {
         &self,
         parse: impl Fn(Value<'a>) -> Checked<T>,
     ) -> Checked<Vec<T>> {
+        if let Some(asked) = self.asked_of_part(|member| drop(parse(member))) {
+            self.ask(|| asked.shape());
+            self.ask(|| sketch::list_of_some(&asked.shape()));
+        }
         if self.node.get_ref().as_array().is_none() {
             return parse(*self).map(|one| vec![one]);
         }

@@ -6,14 +6,17 @@ use super::schema::{Absent, Described};
 use super::sections::{self, Section};
 
 const HEAD: &str = "\
+#:schema ./schema.json
 # Seawall's configuration: every key with its default.
 #
 # A line that begins with `#` and holds a key is an example: without it, the key is unset.
 # Durations are written \"250ms\", \"30s\", \"1h 30m\"; sizes \"64KiB\", \"256MiB\".
 # Relative paths start at this file's directory.
 #
-# Print this file: seawall check --defaults
-# Check yours:     seawall check --config seawall.toml
+# Print this file:      seawall config default
+# For editors (line 1): seawall config schema > schema.json
+# Check yours:          seawall check --config seawall.toml
+# What is in force:     seawall config show --config seawall.toml
 ";
 
 const WIDTH: usize = 96;

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use super::fault::{Checked, Fault, Faulty};
 use super::raw::{Surroundings, Value};
 use super::sections;
+use super::sketch::Sketch;
 
 /// What a key means where the file is silent.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,23 @@ pub(super) fn describe<T>(keys: &'static [Key<T>]) -> impl Iterator<Item = Descr
     keys.iter().map(|key| Described { name: key.name, absent: key.absent, meaning: key.meaning })
 }
 
+/// Notes a table with these keys, where there is no file and a schema is made instead.
+pub(super) fn sketch_table<T>(
+    sketch: Sketch<'_>,
+    section: &str,
+    keys: &[&'static [Key<T>]],
+    read: &mut dyn FnMut(&Key<T>, &Value<'_>),
+) {
+    let rows = keys.iter().flat_map(|rows| rows.iter());
+    let described = rows.map(|key| {
+        let about = Described { name: key.name, absent: key.absent, meaning: key.meaning };
+        (about, key)
+    });
+    sketch.note_table(section, sections::about(section), described, &mut |key, value| {
+        read(key, value);
+    });
+}
+
 /// Applies every key of `table` to `draft` and reports all that is wrong with them.
 ///
 /// `section` is the section's name as in the file, for the hints.
@@ -107,6 +125,11 @@ pub(super) fn fill<T>(
     around: Surroundings<'_>,
     draft: &mut T,
 ) -> Checked<()> {
+    if let Some(sketch) = around.sketch {
+        // What comes of it is of no use: only what is asked counts.
+        sketch_table(sketch, section, keys, &mut |key, value| drop((key.set)(draft, value)));
+        return Ok(());
+    }
     let mut faults = Vec::new();
     for (name, node) in table {
         let known = keys.iter().flat_map(|rows| rows.iter()).find(|key| key.name == name.get_ref());

@@ -1,7 +1,9 @@
 //! From text to settings, and from mistakes to reports.
 
 mod edits;
+mod effective;
 mod every_key;
+mod schema;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +19,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn read_with(text: &str, overrides: &CliOverrides) -> Result<Settings, Faults> {
-    let around = Surroundings { directory: Path::new("config"), variable };
+    let around = Surroundings { directory: Path::new("config"), variable, sketch: None };
     compile(text, around, overrides)
         .map_err(|faults| Faults::new(Some(Path::new("test.toml")), text.to_owned(), faults))
 }
@@ -164,7 +166,7 @@ fn the_shipped_file_is_the_default_file() {
     let current = default_file();
     let differs =
         shipped.lines().zip(current.lines()).find(|(shipped, current)| shipped != current);
-    let remedy = "run: seawall check --defaults > config/seawall.toml";
+    let remedy = "run: seawall config default > config/seawall.toml";
     assert_eq!(differs, None, "{remedy}");
     assert_eq!(shipped.len(), current.len(), "{remedy}");
 }

@@ -29,6 +29,12 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60
 
 const SIZE_UNITS: [&str; 9] = ["b", "kb", "kib", "mb", "mib", "gb", "gib", "tb", "tib"];
 
+/// What [`duration`] takes, as far as a pattern can say it.
+pub(super) const DURATION: &str = r"^\s*([0-9][0-9\s]*(\.[0-9\s]+)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|years|year|yrs|yr|y)\s*)+$";
+
+/// What [`size`] takes, as far as a pattern can say it.
+pub(super) const SIZE: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtT][iI]?)?[bB]\s*$";
+
 /// A duration with its unit: `250ms`, `30s`, `1h 30m`, `7d`; at most ten years.
 ///
 /// # Errors
@@ -110,6 +116,9 @@ pub(super) fn memory_size(text: &str) -> Result<usize, Refused> {
         .map_err(|_| Refused::new("this size is beyond this machine", "write a smaller one"))
 }
 
+/// What [`address`] takes, as far as a pattern can say it.
+pub(super) const ADDRESS: &str = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]+$";
+
 /// An IP address with a port: `127.0.0.1:8080`, `[::]:443`.
 ///
 /// # Errors
@@ -139,6 +148,9 @@ pub fn address(text: &str) -> Result<SocketAddr, Refused> {
         ),
     })
 }
+
+/// What [`network`] takes, as far as a pattern can say it.
+pub(super) const NETWORK: &str = "^[0-9A-Fa-f:.]+(/[0-9]+)?$";
 
 /// A network (`10.0.0.0/8`) or a single address (`192.0.2.1`).
 ///
@@ -242,10 +254,34 @@ mod tests {
         assert!(network("everyone").is_err());
     }
 
+    #[test]
+    fn patterns_refuse_what_readers_refuse() {
+        let takes = |pattern: &str, text: &str| regex::Regex::new(pattern).unwrap().is_match(text);
+        for text in ["", "30", "5M", "-1s", "1 fortnight", "s", "1s;"] {
+            assert!(duration(text).is_err() && !takes(DURATION, text), "{text}");
+        }
+        for text in ["", "512", "512M", "-1MiB", "MiB", "1KiBs", "+1B"] {
+            assert!(size(text).is_err() && !takes(SIZE, text), "{text}");
+        }
+        for text in ["127.0.0.1", ":80", "localhost:80", "::1"] {
+            assert!(address(text).is_err() && !takes(ADDRESS, text), "{text}");
+        }
+        assert!(takes(ADDRESS, "[::1]:80") && takes(ADDRESS, "127.0.0.1:0"));
+        assert!(takes(NETWORK, "fd00::/8") && takes(NETWORK, "192.0.2.1"));
+        assert!(!takes(NETWORK, "everyone"));
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*") {
             let _ = (duration(&text), size(&text), address(&text), network(&text));
+        }
+
+        #[test]
+        fn patterns_take_whatever_readers_take(text in "[0-9. ]{0,5}(ms|s|m|h|d|M|sec|months|y|[kKmMgGtT]?[iI]?[bB]|x|-)? ?[0-9]{0,2} ?(s|h|min|B)?") {
+            let takes = |pattern: &str| regex::Regex::new(pattern).unwrap().is_match(&text);
+            prop_assert!(duration(&text).is_err() || takes(DURATION), "{}", text);
+            prop_assert!(size(&text).is_err() || takes(SIZE), "{}", text);
         }
 
         #[test]

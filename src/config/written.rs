@@ -11,7 +11,7 @@ use crate::trial::Effective;
 /// What `[cache]` sets in a good file, and over it the `[route.cache]` of the route at `route`.
 pub(super) fn settings(text: &str, route: Option<usize>) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
-    let around = Surroundings { directory: Path::new(""), variable: |_| None };
+    let around = Surroundings { directory: Path::new(""), variable: |_| None, sketch: None };
     let (root, lines) = (root.get_ref(), Lines::new(text));
     let mut all = Vec::new();
     let cache = root.get("cache").map(|node| Value::new(node, around));

@@ -6,7 +6,7 @@ use super::server::networks;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys};
-use crate::config::units;
+use crate::config::{sketch, units};
 use crate::{admin, proxy};
 
 /// Where the admin listener is when nobody says where.
@@ -40,7 +40,7 @@ pub(in crate::config) const PURGE: &[Key<proxy::Purge>] = keys! {
 
 pub(in crate::config) const ADMIN: &[Key<admin::Config>] = keys! {
     "address" = Default("\"127.0.0.1:9180\""), "Where health, metrics and purge listen; `\"off\"` for nowhere. Beyond loopback it needs a token." => |draft, value| {
-        draft.address = value.parsed(|text| units::optional(text, units::address))?;
+        draft.address = if value.is_off() { None } else { Some(value.formed(|| sketch::text(units::ADDRESS), units::address)?) };
         draft.explicit = true;
         Ok(())
     };

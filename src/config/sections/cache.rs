@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::cache::Config;
 use crate::config::fault::{Checked, Fault};
-use crate::config::raw::{Value, collect};
+use crate::config::raw::Value;
 use crate::config::schema::{Key, keys, settings};
 use crate::config::units::LONGEST;
 use crate::policy::{self, Heuristic, RequestDirectivesPolicy};
@@ -133,30 +133,29 @@ fn overriding(value: &Value<'_>) -> Checked<Option<Duration>> {
 
 /// `{ "404" = "10s", "503" = "1s" }`, for statuses from `first` on.
 fn by_status(value: &Value<'_>, first: u16) -> Checked<Vec<(u16, Duration)>> {
-    let table = value.table("write { \"404\" = \"10s\" }")?;
-    collect(table.iter().map(|(status, node)| {
-        let lifetime = Value::new(node, value.around()).duration(Duration::ZERO..=LONGEST);
-        let code: Option<u16> = status.get_ref().parse().ok();
+    let statuses = if first == 400 { "^[45][0-9]{2}$" } else { "^[2-5][0-9]{2}$" };
+    value.entries("write { \"404\" = \"10s\" }", statuses, |status, lifetime| {
+        let lifetime = lifetime.duration(Duration::ZERO..=LONGEST);
+        let code: Option<u16> = status.text.parse().ok();
         match code.filter(|code| (first..=599).contains(code)) {
-            Some(code) if StatusCode::from_u16(code).is_ok_and(policy::is_provoked) => {
-                Err(Fault::at(status.span(), format!("{code} is never stored by configuration"))
-                    .help("a client can provoke it for everybody; the origin may say max-age")
-                    .into())
-            }
-            Some(code @ (304 | 407 | 412)) => {
-                Err(Fault::at(status.span(), format!("{code} is never stored"))
-                    .help("it answers one client's conditions")
-                    .into())
-            }
+            Some(code) if StatusCode::from_u16(code).is_ok_and(policy::is_provoked) => Err(status
+                .fault(format!("{code} is never stored by configuration"))
+                .help("a client can provoke it for everybody; the origin may say max-age")
+                .into()),
+            Some(code @ (304 | 407 | 412)) => Err(status
+                .fault(format!("{code} is never stored"))
+                .help("it answers one client's conditions")
+                .into()),
             Some(code) => lifetime.map(|lifetime| (code, lifetime)),
             None => {
                 let what = if first == 400 { "the status of an error" } else { "a status" };
-                Err(Fault::at(status.span(), format!("this is not {what}"))
+                Err(status
+                    .fault(format!("this is not {what}"))
                     .help(format!("write one from {first} to 599 in quotes: \"404\" = \"10s\""))
                     .into())
             }
         }
-    }))
+    })
 }
 
 /// What only all keys of a cache section together show; `written` is the section in the file.

@@ -8,7 +8,7 @@ use super::server::networks;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, fill, keys};
-use crate::config::units;
+use crate::config::{sketch, units};
 use crate::server::{Certificate, Listener, Tls};
 
 /// What one `[[listener]]` says.
@@ -42,7 +42,7 @@ impl Draft {
 pub(in crate::config) const LISTENER: &[Key<Draft>] = keys! {
     "address" = Required("\"127.0.0.1:8080\""), "IP address and port; port 0 takes a free one. Without any listener: `127.0.0.1:8080`." => |draft, value| {
         draft.span = value.span();
-        draft.address = Some(value.parsed(units::address)?);
+        draft.address = Some(value.formed(|| sketch::text(units::ADDRESS), units::address)?);
         Ok(())
     };
     "http2" = Default("true"), "Whether HTTP/2 is spoken: by ALPN over TLS, by prior knowledge on cleartext." => |draft, value| {

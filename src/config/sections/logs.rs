@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use tracing_subscriber::filter::EnvFilter;
 
-use crate::config::fault::{Checked, Fault};
-use crate::config::raw::{Value, collect};
+use crate::config::fault::Checked;
+use crate::config::raw::Value;
 use crate::config::schema::{Key, keys};
 use crate::config::units::Refused;
 use crate::telemetry::{Config, Format};
@@ -58,14 +58,16 @@ pub(in crate::config) fn level(text: &str) -> Result<String, Refused> {
 
 /// `[error_pages]`: files by status.
 pub(in crate::config) fn error_pages(value: &Value<'_>) -> Checked<BTreeMap<u16, PathBuf>> {
-    let table = value.table("write [error_pages] and below it lines like 502 = \"502.html\"")?;
-    let pages = collect(table.iter().map(|(status, node)| {
-        match status.get_ref().parse() {
-            Ok(code @ 400..=599) => Ok((code, Value::new(node, value.around()).readable_file()?)),
-            _ => Err(Fault::at(status.span(), "this is not the status of an error")
+    let instead = "write [error_pages] and below it lines like 502 = \"502.html\"";
+    let pages = value.entries(instead, "^[45][0-9]{2}$", |status, file| {
+        let file = file.readable_file();
+        match status.text.parse() {
+            Ok(code @ 400..=599) => Ok((code, file?)),
+            _ => Err(status
+                .fault("this is not the status of an error")
                 .help("write a status from 400 to 599: 502 = \"502.html\"")
                 .into()),
         }
-    }))?;
+    })?;
     Ok(pages.into_iter().collect())
 }

@@ -157,6 +157,11 @@ fn about_tests() -> Vec<Section> {
     ]
 }
 
+/// What a section is for; empty for parts of one.
+pub(super) fn about(section: &str) -> &'static str {
+    all().into_iter().find(|known| known.name == section).map_or("", |known| known.about)
+}
+
 /// The section that a misplaced key belongs in, if there is just one.
 pub(super) fn home_of(key: &str) -> Option<&'static str> {
     let holds = |section: &Section| section.keys.iter().any(|known| known.name == key);

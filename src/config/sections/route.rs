@@ -6,6 +6,7 @@ use super::cache;
 use super::upstream::host_name;
 use crate::config::fault::{Checked, Fault};
 use crate::config::schema::{Key, did_you_mean, fill, keys};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::key::HostPattern;
 use crate::proxy::Route;
@@ -94,7 +95,7 @@ pub(in crate::config) const ROUTE: &[Key<Draft>] = keys! {
         Ok(())
     };
     "path" = Default("\"/\""), "Requests for this path and everything below it. Routes are tried in the file's order." => |draft, value| {
-        draft.path = value.parsed(path_prefix)?;
+        draft.path = value.formed(|| sketch::text(r"^/[^*?#\\]*$"), path_prefix)?;
         Ok(())
     };
     "upstream" = Example("\"origin\""), "The name of the upstream; may be left out where there is just one." => |draft, value| {

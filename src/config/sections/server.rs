@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys};
-use crate::config::units;
+use crate::config::{sketch, units};
 use crate::server::Runtime;
 use crate::{proxy, server};
 
@@ -46,7 +46,7 @@ pub(in crate::config) struct Trust {
 
 pub(in crate::config) const SERVER: &[Key<Server>] = keys! {
     "threads" = Default("\"auto\""), "Worker threads; `\"auto\"` is one for each core." => |draft, value| {
-        if !matches!(value.string(), Ok("auto")) {
+        if !value.is_word("auto") {
             draft.config.threads = value.count(1..=1024)?;
         }
         Ok(())
@@ -111,11 +111,8 @@ pub(in crate::config) const LIMITS: &[Key<Limits>] = keys! {
         Ok(())
     };
     "max_body_bytes" = Default("\"off\""), "A request's body; larger ones are answered 413. `\"off\"` for no bound: bodies are streamed, never gathered." => |draft, value| {
-        let bound = value.parsed(|text| units::optional(text, units::size));
-        draft.proxy.max_body_bytes = match bound? {
-            None => None,
-            Some(_) => Some(value.size(0..=i64::MAX.cast_unsigned())?),
-        };
+        let bound = || value.size(0..=i64::MAX.cast_unsigned());
+        draft.proxy.max_body_bytes = if value.is_off() { None } else { Some(bound()?) };
         Ok(())
     };
     "body_timeout" = Default("\"60s\""), "How long a client may pause while it sends a body." => |draft, value| {
@@ -154,15 +151,20 @@ pub(in crate::config) const TRUST: &[Key<Trust>] = keys! {
 
 /// A count, or `"off"` for no bound.
 fn bound(value: &Value<'_>) -> crate::config::fault::Checked<Option<usize>> {
-    if matches!(value.string(), Ok("off")) {
+    if value.is_word("off") {
         return Ok(None);
     }
     value.count(1..=10_000_000).map(Some)
 }
 
+/// A network or a single address.
+pub(super) fn network(value: &Value<'_>) -> crate::config::fault::Checked<IpNet> {
+    value.formed(|| sketch::text(units::NETWORK), units::network)
+}
+
 /// A list of networks or single addresses.
 pub(super) fn networks(value: &Value<'_>) -> crate::config::fault::Checked<Vec<IpNet>> {
-    value.list("write [\"10.0.0.0/8\", \"192.0.2.1\"]", |member| member.parsed(units::network))
+    value.list("write [\"10.0.0.0/8\", \"192.0.2.1\"]", |member| network(&member))
 }
 
 /// A `token` of RFC 9110 §5.6.2: what `Via` and `Cache-Status` allow as a name.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::rule::{headers, method, not_a_pattern};
+use super::rule::{FIELD, METHOD, headers, method, not_a_pattern};
 use crate::config::fault::{Checked, Fault};
-use crate::config::raw::{Lines, Value, collect};
+use crate::config::raw::{Lines, Value};
 use crate::config::schema::{Key, did_you_mean, fill, keys};
+use crate::config::sketch;
 use crate::config::units::{LONGEST, Refused};
 use crate::context::Detail;
 use crate::error;
@@ -54,18 +55,26 @@ pub(in crate::config) const TEST: &[Key<Draft>] = keys! {
         draft.then = value.list("write a list of tables", |value| {
             let mut step = Draft::default();
             let table = value.table("write a table: { after = \"61s\", expect = { hit = false } }")?;
-            fill("test.then", &[STEP], table, value.around(), &mut step)?;
+            fill("test.then", &[AGAIN, STEP], table, value.around(), &mut step)?;
             Ok(step)
         })?;
+        Ok(())
+    };
+    "request" = Required("\"GET https://shop.example/\""), "Method and absolute URL, or the URL alone for a GET, or a table as below." => |draft, value| {
+        draft.request = Some(request(value)?);
+        Ok(())
+    };
+};
+
+/// What a further request may leave to the one before.
+const AGAIN: &[Key<Draft>] = keys! {
+    "request" = Example("\"GET https://shop.example/\""), "The request, if it is another than before." => |draft, value| {
+        draft.request = Some(request(value)?);
         Ok(())
     };
 };
 
 pub(in crate::config) const STEP: &[Key<Draft>] = keys! {
-    "request" = Required("\"GET https://shop.example/\""), "Method and absolute URL, or the URL alone for a GET, or a table as below." => |draft, value| {
-        draft.request = Some(request(value)?);
-        Ok(())
-    };
     "response" = Example("{ status = 200, headers = { cache-control = \"max-age=60\" } }"), "What the origin answers if it is asked: a table as below, a status alone, or the word of a failure like `\"connect-failed\"` (docs/reasons.md). Left out: `200`, without fields and body." => |draft, value| {
         draft.response = Some(response(value)?);
         Ok(())
@@ -82,7 +91,7 @@ pub(in crate::config) const STEP: &[Key<Draft>] = keys! {
 
 pub(in crate::config) const REQUEST: &[Key<RequestDraft>] = keys! {
     "method" = Default("\"GET\""), "The method." => |draft, value| {
-        draft.method = Some(value.parsed(method)?);
+        draft.method = Some(value.formed(|| sketch::text(METHOD), method)?);
         Ok(())
     };
     "url" = Required("\"https://shop.example/\""), "The absolute URL." => |draft, value| {
@@ -112,7 +121,7 @@ pub(in crate::config) const RESPONSE: &[Key<ResponseDraft>] = keys! {
         Ok(())
     };
     "body" = Default("\"\""), "The body." => |draft, value| {
-        draft.content = Content::Text(Bytes::from(text(value)?.to_owned()));
+        draft.content = Content::Text(Bytes::from(value.text()?.to_owned()));
         Ok(())
     };
     "size" = Example("\"5MiB\""), "Instead of `body`, where only its size matters; 64MiB at most." => |draft, value| {
@@ -126,7 +135,7 @@ pub(in crate::config) const EXPECT: &[Key<Vec<Placed>>] = keys! {
         push(all, "stored", value, Want::Stored(value.boolean()?))
     };
     "reason" = Example("\"private\""), "The word that explains what happened (docs/reasons.md). A fresh hit has none." => |all, value| {
-        push(all, "reason", value, Want::Reason(value.parsed(reason)?))
+        push(all, "reason", value, Want::Reason(value.formed(|| sketch::words(Detail::all().map(Detail::word)), reason)?))
     };
     "rules" = Example("[\"images\"]"), "The rules that match, all of them and in the file's order: by their names, or `\"line 7\"`." => |all, value| {
         let names = value.list("write a list: [\"images\"]", |value| value.string().map(str::to_owned));
@@ -159,7 +168,7 @@ pub(in crate::config) const EXPECT: &[Key<Vec<Placed>>] = keys! {
         each_header(all, "headers", value, Want::Header)
     };
     "body" = Example("\"hello\""), "The client's body." => |all, value| {
-        push(all, "body", value, Want::Body(text(value)?.to_owned()))
+        push(all, "body", value, Want::Body(value.text()?.to_owned()))
     };
     "origin" = Example("{ requests = 1, target = \"/?b=1\" }"), "What the origin is asked, as below." => |all, value| {
         let table = value.table("write a table: { requests = 1 }")?;
@@ -175,7 +184,7 @@ pub(in crate::config) const ORIGIN: &[Key<Vec<Placed>>] = keys! {
         push(all, "origin.upstream", value, Want::OriginUpstream(value.string()?.to_owned()))
     };
     "method" = Example("\"GET\""), "The method." => |all, value| {
-        push(all, "origin.method", value, Want::OriginMethod(value.parsed(method)?.to_string()))
+        push(all, "origin.method", value, Want::OriginMethod(value.formed(|| sketch::text(METHOD), method)?.to_string()))
     };
     "target" = Example("\"/?b=1\""), "Path and query." => |all, value| {
         push(all, "origin.target", value, Want::OriginTarget(value.string()?.to_owned()))
@@ -259,17 +268,27 @@ fn response(value: &Value<'_>) -> Checked<Reply> {
         let ResponseDraft { status, headers, content } = draft;
         return Ok(Reply::Response { status, headers, content });
     }
-    if value.string().is_err() {
+    if !value.is_string() {
         return status(value).map(Reply::of);
     }
-    value.parsed(|text| match text.parse::<u16>() {
+    value.formed(answers, |text| match text.parse::<u16>() {
         Ok(code) => plain(code).map(Reply::of).ok_or_else(|| no_status(text)),
         Err(_) => failure(text).map(Reply::Failure),
     })
 }
 
+/// What a test's response may say in one word.
+fn answers() -> serde_json::Value {
+    let status = sketch::text("^[2-5][0-9]{2}$");
+    serde_json::json!({ "anyOf": [sketch::words(failures().map(|kind| kind.word())), status] })
+}
+
+fn failures() -> impl Iterator<Item = &'static ErrorKind> + Clone {
+    ErrorKind::ALL.iter().filter(|kind| kind.fault() == error::Fault::Origin)
+}
+
 fn failure(word: &str) -> Result<ErrorKind, Refused> {
-    let mut known = ErrorKind::ALL.iter().filter(|kind| kind.fault() == error::Fault::Origin);
+    let mut known = failures();
     let words: Vec<_> = known.clone().map(|kind| kind.word()).collect();
     known.find(|kind| kind.word() == word).copied().ok_or_else(|| {
         let help = did_you_mean(word, &words);
@@ -304,26 +323,20 @@ fn no_status(text: &str) -> Refused {
     Refused::new(format!("\"{text}\" is no status"), "write a number from 200 to 599")
 }
 
-/// A text that may be empty.
-fn text<'a>(value: &Value<'a>) -> Checked<&'a str> {
-    if value.is_empty_string() { Ok("") } else { value.string() }
-}
-
 fn fields(value: &Value<'_>) -> Checked<HeaderMap> {
-    let table = value.table("write a table: { accept = \"text/html\" }")?;
-    let lines = collect(table.iter().map(|(name, node)| {
-        let Ok(field) = HeaderName::from_bytes(name.get_ref().as_bytes()) else {
-            let fault = Fault::at(name.span(), format!("`{}` is not a field name", name.get_ref()));
+    let instead = "write a table: { accept = \"text/html\" }";
+    let lines = value.entries(instead, FIELD, |name, value| {
+        let Ok(field) = HeaderName::from_bytes(name.text.as_bytes()) else {
+            let fault = name.fault(format!("`{}` is not a field name", name.text));
             return Err(fault.help("write its name").into());
         };
-        let value = Value::new(node, value.around());
         let line = |value: Value<'_>| {
-            let read = HeaderValue::try_from(text(&value)?);
+            let read = HeaderValue::try_from(value.text()?);
             let help = "leave out control characters, line ends too";
             read.map_err(|_| value.fault("no field has such a value").help(help).into())
         };
         Ok((field, value.one_or_more(line)?))
-    }))?;
+    })?;
     let mut map = HeaderMap::new();
     for (name, values) in lines {
         for value in values {

@@ -7,8 +7,12 @@ use http::Uri;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::upstream::{Config, Identity, RetryReused, UnknownTransferCoding, Version};
+
+/// Names of upstreams, as far as a pattern can say it.
+pub(in crate::config) const NAME: &str = "^[-_.A-Za-z0-9]{1,64}$";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -30,7 +34,7 @@ pub struct Origin {
 /// What `[upstream.NAME]` says beside its manners.
 pub(in crate::config) const PLACE: &[Key<Config>] = keys! {
     "url" = Required("\"http://127.0.0.1:9000\""), "The origin: `http` or `https`, a host name or address, and a port. All addresses of a name are tried in turn." => |draft, value| {
-        let origin = value.parsed(origin)?;
+        let origin = value.formed(|| sketch::text("^[Hh][Tt][Tt][Pp][Ss]?://[^/@]+/?$"), origin)?;
         (draft.tls, draft.host, draft.port) = (origin.tls, origin.host, origin.port);
         Ok(())
     };

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::sections;
 
 /// For every key, a value other than its default.
-const CHANGES: &[(&str, &[&str])] = &[
+pub(super) const CHANGES: &[(&str, &[&str])] = &[
     (
         "[server]",
         &[
@@ -339,10 +339,10 @@ fn certificates_are_looked_into() {
 }
 
 /// Files that keys may name, in a directory that goes when this does.
-struct Files(PathBuf);
+pub(super) struct Files(PathBuf);
 
 impl Files {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("seawall-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let pair = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
@@ -355,7 +355,7 @@ impl Files {
     }
 
     /// The text with whole paths instead of the files' names.
-    fn named(&self, text: &str) -> String {
+    pub(super) fn named(&self, text: &str) -> String {
         ["CERTIFICATE", "KEY", "TOKEN", "USERS"].iter().fold(text.to_owned(), |text, name| {
             let quoted = format!("\"{name}\"");
             text.replace(&quoted, &format!("\"{}\"", self.0.join(name).display()))

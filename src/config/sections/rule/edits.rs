@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::matching::not_a_pattern;
+use super::matching::{FIELD, not_a_pattern};
 use super::{Setting, Terms};
-use crate::config::fault::{Checked, Fault, Faulty};
-use crate::config::raw::{Value, collect};
+use crate::config::fault::{Checked, Faulty};
+use crate::config::raw::Value;
 use crate::config::schema::{Key, fill, keys};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::key::normalize_path;
 use crate::rules::{
@@ -114,24 +115,21 @@ impl Side {
         value: &Value<'_>,
         edit: fn(Box<[Template]>) -> FieldEdit,
     ) -> Checked<Vec<Setting>> {
-        let table = value.table("write { name = \"value\" }")?;
-        collect(table.iter().map(|(name, node)| {
-            let value = Value::new(node, value.around());
-            let refused =
-                |refused: Refused| Fault::at(name.span(), refused.why).help(refused.instead);
-            let field = self.field(name.get_ref()).map_err(refused)?;
+        value.entries("write { name = \"value\" }", FIELD, |name, value| {
+            let refused = |refused: Refused| name.fault(refused.why).help(refused.instead);
+            let field = self.field(name.text).map_err(refused)?;
             let templates = value.one_or_more(|value| value.parsed(template))?;
             if templates.len() > MOST_VALUES {
                 let title = format!("a field gets {MOST_VALUES} values at most");
                 return Err(value.fault(title).into());
             }
             Ok(self.edit(field, value.span(), edit(templates.into())))
-        }))
+        })
     }
 
     fn removed(self, value: &Value<'_>) -> Checked<Vec<Setting>> {
         value.one_or_more(|value| {
-            let field = value.parsed(|name| self.field(name))?;
+            let field = value.formed(|| sketch::text(FIELD), |name| self.field(name))?;
             Ok(self.edit(field, value.span(), FieldEdit::Remove))
         })
     }
@@ -200,7 +198,7 @@ pub(super) fn edits(
 
 /// Whether what an earlier rule set is taken back.
 pub(super) fn is_off(value: &Value<'_>) -> bool {
-    value.string().is_ok_and(|text| text == "off")
+    value.is_word("off")
 }
 
 pub(super) fn template(text: &str) -> Result<Template, Refused> {

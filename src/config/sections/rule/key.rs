@@ -3,10 +3,11 @@
 use http::header::{self, HeaderName};
 use http::uri::Authority;
 
-use super::matching::not_a_pattern;
+use super::matching::{FIELD, not_a_pattern};
 use crate::config::fault::Checked;
 use crate::config::raw::Value;
 use crate::config::schema::{Key, settings};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::key::normalize_host;
 use crate::rules::{KeyRules, Text};
@@ -64,8 +65,10 @@ fn fields(value: &Value<'_>) -> Checked<Vec<HeaderName>> {
             _ => Ok(name),
         }
     };
-    let mut names: Vec<HeaderName> =
-        value.list("write a list: [\"accept-language\"]", |value| value.parsed(name))?;
+    let mut names: Vec<HeaderName> = value
+        .list("write a list: [\"accept-language\"]", |value| {
+            value.formed(|| sketch::text(FIELD), name)
+        })?;
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     bounded(value, names)

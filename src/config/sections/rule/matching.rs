@@ -4,17 +4,26 @@ use std::ops::RangeInclusive;
 
 use http::{HeaderName, Method};
 
-use crate::config::fault::{Checked, Fault};
-use crate::config::raw::{Value, collect};
+use crate::config::fault::Checked;
+use crate::config::raw::Value;
 use crate::config::schema::{Key, fill, keys};
 use crate::config::sections::route::host_pattern;
-use crate::config::units::{self, Refused};
+use crate::config::sections::server::network;
+use crate::config::sketch;
+use crate::config::units::Refused;
 use crate::rules::{Condition, PathPattern, PatternError, Presence, ResponseCondition, Text};
 
 /// How deep `any`, `all` and `not` may stand in each other.
 const MAX_DEPTH: usize = 8;
 
 const TIB: u64 = 1 << 40;
+
+/// Names of fields (RFC 9110 §5.1).
+pub(in crate::config) const FIELD: &str = "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
+
+/// Methods and globs over paths, as far as a pattern can say it.
+pub(in crate::config) const METHOD: &str = "^[^a-z]+$";
+const PATH: &str = r"^(/|\*\*)[^?]*$";
 
 /// A `match` table as it is read.
 #[derive(Debug, Default)]
@@ -36,7 +45,7 @@ pub(in crate::config) const MATCH: &[Key<Matcher>] = keys! {
         Ok(())
     };
     "path" = Example("\"/images/**\""), "A glob over the whole path, in its normal form and without the query: `*` stays within a segment, `**` does not, `{a,b}` is a choice, and `/a/**` is also `/a`." => |matcher, value| {
-        let paths = value.one_or_more(|value| value.parsed(path_glob))?;
+        let paths = value.one_or_more(|value| value.formed(|| sketch::text(PATH), path_glob))?;
         matcher.add(Condition::Path(paths.into()));
         Ok(())
     };
@@ -47,7 +56,7 @@ pub(in crate::config) const MATCH: &[Key<Matcher>] = keys! {
         Ok(())
     };
     "method" = Example("[\"GET\", \"HEAD\"]"), "The request's method." => |matcher, value| {
-        let methods = value.one_or_more(|value| value.parsed(method))?;
+        let methods = value.one_or_more(|value| value.formed(|| sketch::text(METHOD), method))?;
         matcher.add(Condition::Method(methods.into()));
         Ok(())
     };
@@ -62,19 +71,19 @@ pub(in crate::config) const MATCH: &[Key<Matcher>] = keys! {
         Ok(())
     };
     "cookie" = Example("{ session = false }"), "Cookies by name, as above." => |matcher, value| {
-        for (name, presence) in named(value, exact_name)? {
+        for (name, presence) in named(value, ".", exact_name)? {
             matcher.add(Condition::Cookie(name, presence));
         }
         Ok(())
     };
     "query" = Example("{ preview = true }"), "Query parameters by name, as above; names and values as they stand in the URL." => |matcher, value| {
-        for (name, presence) in named(value, exact_name)? {
+        for (name, presence) in named(value, ".", exact_name)? {
             matcher.add(Condition::Query(name, presence));
         }
         Ok(())
     };
     "client" = Example("[\"10.0.0.0/8\"]"), "The client's address, as trusted proxies tell it." => |matcher, value| {
-        let networks = value.one_or_more(|value| value.parsed(units::network))?;
+        let networks = value.one_or_more(|value| network(&value))?;
         matcher.add(Condition::Client(networks.into()));
         Ok(())
     };
@@ -140,7 +149,7 @@ fn one_nested(value: &Value<'_>, depth: usize) -> Checked<Condition> {
 }
 
 pub(in crate::config) fn headers(value: &Value<'_>) -> Checked<Vec<(HeaderName, Presence)>> {
-    named(value, |name| {
+    named(value, FIELD, |name| {
         HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| Refused::new(format!("`{name}` is not a field name"), "write its name"))
     })
@@ -155,14 +164,14 @@ fn exact_name(name: &str) -> Result<Box<str>, Refused> {
 
 fn named<N>(
     value: &Value<'_>,
+    names: &str,
     read: impl Fn(&str) -> Result<N, Refused>,
 ) -> Checked<Vec<(N, Presence)>> {
-    let table = value.table("write { name = \"value\" }")?;
-    collect(table.iter().map(|(name, node)| {
-        let presence = presence(&Value::new(node, value.around()))?;
-        let refused = |refused: Refused| Fault::at(name.span(), refused.why).help(refused.instead);
-        Ok((read(name.get_ref()).map_err(refused)?, presence))
-    }))
+    value.entries("write { name = \"value\" }", names, |name, value| {
+        let presence = presence(&value)?;
+        let refused = |refused: Refused| name.fault(refused.why).help(refused.instead);
+        Ok((read(name.text).map_err(refused)?, presence))
+    })
 }
 
 fn presence(value: &Value<'_>) -> Checked<Presence> {
@@ -173,7 +182,7 @@ fn presence(value: &Value<'_>) -> Checked<Presence> {
     }
     if let Ok(table) = value.table("") {
         let mut text = None;
-        fill("rule.match", &[REGEX], table, value.around(), &mut text)?;
+        fill("rule.match.regex", &[REGEX], table, value.around(), &mut text)?;
         return match text {
             Some(text) => Ok(Presence::Value([text].into())),
             None => Err(value.fault("nothing is asked").help("write { regex = \"…\" }").into()),
@@ -223,16 +232,22 @@ pub(in crate::config) fn method(text: &str) -> Result<Method, Refused> {
 }
 
 fn status(value: Value<'_>) -> Checked<RangeInclusive<u16>> {
-    if value.string().is_err() {
+    if !value.is_string() {
         let status = value.integer(100..=599)? as u16;
         return Ok(status..=status);
     }
-    value.parsed(|text| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let read = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
-        match (read(first), read(last)) {
-            (Some(first), Some(last)) if first <= last => Ok(first..=last),
-            _ => Err(Refused::new("this is no status", "write 404, or a range like \"400-499\"")),
-        }
-    })
+    value.formed(
+        || sketch::text("^[1-5][0-9]{2}(-[1-5][0-9]{2})?$"),
+        |text| {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            let read =
+                |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+            match (read(first), read(last)) {
+                (Some(first), Some(last)) if first <= last => Ok(first..=last),
+                _ => {
+                    Err(Refused::new("this is no status", "write 404, or a range like \"400-499\""))
+                }
+            }
+        },
+    )
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::cache;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::{Value, collect};
-use crate::config::schema::{Apply, Key, did_you_mean, fill, keys};
+use crate::config::schema::{Apply, Key, did_you_mean, fill, keys, sketch_table};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::proxy;
 use crate::rules::{
@@ -25,7 +26,9 @@ pub(in crate::config) use answer::{REDIRECT, RESPOND};
 pub(in crate::config) use edits::{REQUEST, RESPONSE_EDITS};
 pub(in crate::config) use key::KEY;
 use matching::Matcher;
-pub(in crate::config) use matching::{MATCH, RESPONSE, headers, method, not_a_pattern};
+pub(in crate::config) use matching::{
+    FIELD, MATCH, METHOD, RESPONSE, headers, method, not_a_pattern,
+};
 pub(in crate::config) use tags::TAGS;
 
 /// What one `[[rule]]` says.
@@ -111,7 +114,7 @@ impl Draft {
 
 pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
     "name" = Example("\"images\""), "A name for logs and explanations; else a rule is known by its line." => |draft, value| {
-        draft.name = Some(value.parsed(rule_name)?);
+        draft.name = Some(value.formed(|| sketch::text("^[-_.A-Za-z0-9]{1,64}$"), rule_name)?);
         Ok(())
     };
     "match" = Example("{ path = \"/images/**\" }"), "Which requests it is for; everything in it has to hold. Left out: all of them." => |draft, value| {
@@ -189,6 +192,11 @@ fn settings<T>(
     within: impl Fn(Apply<T>) -> Apply<Terms>,
 ) -> Checked<Vec<Setting>> {
     let table = value.table(&format!("write [rule.{section}] below the rule"))?;
+    if let Some(sketch) = value.around().sketch {
+        let read = |row: &Key<T>, value: &Value<'_>| drop(row.read.map(|read| read(value)));
+        sketch_table(sketch, &format!("rule.{section}"), &[rows], &mut { read });
+        return Ok(Vec::new());
+    }
     collect(table.iter().map(|(name, node)| {
         let key = name.get_ref();
         let row = rows.iter().find(|row| row.name == key.as_ref());

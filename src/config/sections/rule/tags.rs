@@ -2,9 +2,11 @@
 
 use http::HeaderName;
 
+use super::matching::FIELD;
 use crate::config::fault::Checked;
 use crate::config::raw::Value;
 use crate::config::schema::{Key, settings};
+use crate::config::sketch;
 use crate::config::units::Refused;
 use crate::headers;
 use crate::rules::{TagRules, TagTemplate};
@@ -18,7 +20,9 @@ pub(in crate::config) const TAGS: &[Key<TagRules>] = settings! {
 };
 
 fn fields(value: &Value<'_>) -> Checked<Vec<HeaderName>> {
-    value.list("write a list: [\"Surrogate-Key\"]", |value| value.parsed(field))
+    value.list("write a list: [\"Surrogate-Key\"]", |value| {
+        value.formed(|| sketch::text(FIELD), field)
+    })
 }
 
 fn field(text: &str) -> Result<HeaderName, Refused> {
