@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
-use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
+use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, compress, partial, respond};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
@@ -262,12 +262,13 @@ impl Conclusion<'_> {
         let content = stored.content.clone();
         let useless_at = head.expires_from_store_at(policy);
         let updated = stamp.and_then(|stamp| {
-            self.shared.seal(&key, head.clone(), content.clone(), stamp, useless_at)
+            let copies = stored.copies.under(&head);
+            self.shared.seal_with(&key, head.clone(), content.clone(), stamp, useless_at, copies)
         });
         let now = self.shared.clock.now();
-        let kept = match (verdict, updated) {
+        let kept = match (verdict, &updated) {
             (Storability::Store, Some(updated))
-                if self.shared.memory.insert(&key, &updated, now) == Insertion::Stored =>
+                if self.shared.memory.insert(&key, updated, now) == Insertion::Stored =>
             {
                 match self.unshareable(&head) {
                     None => {
@@ -296,7 +297,10 @@ impl Conclusion<'_> {
             ttl: Some(head.ttl(policy, now)),
             ..self.outcome(not_modified.status, self.plan.reason)
         };
-        let mut response = respond::answer_from(&head, &content, job, outcome, now);
+        let mut response = match &updated {
+            Some(updated) => respond::answer(updated, job, outcome, now),
+            None => respond::answer_from(&head, &content, job, outcome, now),
+        };
         // A cookie on the 304 is for the client that was validated for, and is not stored.
         for cookie in not_modified.headers.get_all(SET_COOKIE) {
             response.http.headers_mut().append(SET_COOKIE, cookie.clone());
@@ -338,14 +342,33 @@ impl Conclusion<'_> {
             let facts = self.job.facts();
             let policy = &self.job.config.policy;
             let judged = StoredHead::new(&facts, head.status, &head.headers, self.times(), policy);
+            if let Some(known) = compress::known_to_client(&judged, self.job) {
+                return Concluded {
+                    response: Ok(respond::not_modified(known.answer_fields(), outcome)),
+                    pump: None,
+                };
+            }
             if let Some(response) =
                 respond::precondition(&judged, &head, self.job, self.plan.ask, outcome)
             {
                 return Concluded { response: Ok(response), pump: None };
             }
         }
+        self.tell_by_the_clients_tag(&mut head);
         let http = http::Response::from_parts(head, body);
         Concluded { response: Ok(Response { http, outcome }), pump: None }
+    }
+
+    /// A 304 to a client that was let through with its own conditions, which had the origin's tag
+    /// in the place of a copy's: what the client has is the copy.
+    fn tell_by_the_clients_tag(&self, head: &mut ResponseHead) {
+        if self.job.config.compress
+            && head.status == StatusCode::NOT_MODIFIED
+            && let Some(etag) = head.headers.get(ETAG)
+            && let Some(own) = policy::client_tag(self.job.headers(), etag)
+        {
+            head.headers.insert(ETAG, own);
+        }
     }
 
     /// Why whoever waits may not have this response too without asking again, if that is so. What

@@ -4,6 +4,7 @@
 //! response is answered at once. Everything else goes `forward`: alone, or with others that want
 //! the same; what comes of the origin's answer is decided in `conclude`.
 
+mod compress;
 mod conclude;
 mod config;
 mod edit;
@@ -110,6 +111,8 @@ pub struct Shared {
     waiting: Limit,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
+    /// One for each copy in another coding that may be made at once.
+    compressors: Arc<Semaphore>,
     /// One for each fetch that goes on although nobody waits for it.
     graces: Arc<Semaphore>,
 }
@@ -182,6 +185,7 @@ impl Shared {
             clock,
             waiting,
             background,
+            compressors: Arc::new(Semaphore::new(compressors())),
             graces: Arc::new(Semaphore::new(MOST_GRACES)),
         }
     }
@@ -245,6 +249,12 @@ impl Shared {
     }
 }
 
+/// Half of the cores may compress; the other half is for those who are served meanwhile.
+fn compressors() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 2).max(1)
+}
+
 /// What a failed fetch allows for what is stored, all else being right.
 fn failure_grant(
     job: &Job,
@@ -295,7 +305,12 @@ impl<S: Origin> Cache<S> {
             self.refresh(job, stored);
         }
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        job.edited(respond::answer(stored, job, outcome, now), now)
+        let choice = compress::choose(&stored.head, &stored.copies, job);
+        if let Some(coding) = choice.missing {
+            let compression = &job.config.compression;
+            self.shared.make_copy(&job.target.key(), stored, coding, compression);
+        }
+        job.edited(respond::answer_in(&choice.form, stored, job, outcome, now), now)
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -321,6 +336,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
     }
 
     fn call(&mut self, mut job: Job) -> CacheFuture {
+        job.forget_part_by_date();
         let now = self.shared.clock.now();
         match lookup::decide(&self.shared, &job, now) {
             Decision::Use(stored, grant) => {

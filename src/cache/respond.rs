@@ -9,6 +9,7 @@ use http::header::{
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::compress::{self, Form};
 use super::fill::Fill;
 use super::lookup::{Ask, Plan};
 use super::{Filling, Job, multipart};
@@ -45,7 +46,28 @@ pub(super) fn answer(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    answer_from(&stored.head, &stored.content, job, outcome, now)
+    let choice = compress::choose(&stored.head, &stored.copies, job);
+    answer_in(&choice.form, stored, job, outcome, now)
+}
+
+/// The same in a form that was chosen before.
+pub(super) fn answer_in(
+    form: &Form<'_>,
+    stored: &StoredResponse,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    match form {
+        Form::AsStored => answer_from(&stored.head, &stored.content, job, outcome, now),
+        Form::Known(head) => answer_from(head, &stored.content, job, outcome, now),
+        Form::Coded(copy) => {
+            let content = Content::Whole(Arc::clone(&copy.blocks));
+            let told = Some(Detail::Reason(Reason::Compressed));
+            let outcome = Outcome { detail: outcome.detail.or(told), ..outcome };
+            answer_from(&copy.head, &content, job, outcome, now)
+        }
+    }
 }
 
 /// The same from its pieces, for a response that has just been brought up to date.
@@ -57,6 +79,7 @@ pub(super) fn answer_from(
     now: Timestamp,
 ) -> Response {
     let mut headers = head_fields(head, now);
+    compress::vary(head, job, &mut headers);
     // Trailers are not kept.
     headers.remove(TRAILER);
     let (status, body) = match evaluate(job, head) {
@@ -119,12 +142,17 @@ pub(super) fn filling(
     asked: Ask,
     outcome: Outcome,
 ) -> Option<Response> {
-    if let Some(response) = precondition(&fill.head().head, &head, job, asked, outcome) {
+    let stored_head = &fill.head().head;
+    compress::vary(stored_head, job, &mut head.headers);
+    if let Some(known) = compress::known_to_client(stored_head, job) {
+        return Some(not_modified(known.answer_fields(), outcome));
+    }
+    if let Some(response) = precondition(stored_head, &head, job, asked, outcome) {
         return Some(response);
     }
     let wanted = match fill.length() {
         Some(length) if head.status == StatusCode::OK => {
-            range::evaluate(job.method(), job.headers(), &fill.head().head, length)
+            range::evaluate(job.method(), job.headers(), stored_head, length)
         }
         _ => RangeAnswer::Whole,
     };
@@ -178,7 +206,7 @@ pub(super) fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
     precondition::evaluate(job.method(), job.headers(), head, &job.config.policy)
 }
 
-fn not_modified(mut headers: HeaderMap, outcome: Outcome) -> Response {
+pub(super) fn not_modified(mut headers: HeaderMap, outcome: Outcome) -> Response {
     precondition::not_modified_headers(&mut headers);
     bodiless(StatusCode::NOT_MODIFIED, headers, outcome)
 }

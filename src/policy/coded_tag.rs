@@ -4,7 +4,7 @@
 //! origin's, with the coding and its level behind it: `"abc"` becomes `"abc-sw-br5"`. The level
 //! makes other bytes. A weak tag is good for all codings and stays as it is.
 
-use http::header::{IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::encoding::Coding;
@@ -32,15 +32,21 @@ impl EntityTag {
 /// other. One that was weakened on its way is seen through.
 #[must_use]
 pub fn origin_tag(tag: &[u8]) -> Option<(Vec<u8>, Coding)> {
+    read(tag).map(|(restored, coding, _)| (restored, coding))
+}
+
+/// The same with the level.
+fn read(tag: &[u8]) -> Option<(Vec<u8>, Coding, u8)> {
     let (inner, quote) = unquoted_end(tag);
     let digits = inner.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     if !(1..=2).contains(&digits) {
         return None;
     }
-    let inner = &inner[..inner.len() - digits];
+    let (inner, level) = inner.split_at(inner.len() - digits);
+    let level = std::str::from_utf8(level).ok()?.parse().ok()?;
     let strip = |coding: Coding| {
         let rest = inner.strip_suffix(coding.token().as_bytes())?.strip_suffix(MARK)?;
-        Some(([rest, quote].concat(), coding))
+        Some(([rest, quote].concat(), coding, level))
     };
     Coding::ALL.into_iter().find_map(strip)
 }
@@ -73,6 +79,26 @@ fn restore(request: &mut HeaderMap, name: &HeaderName) {
     if let Ok(value) = HeaderValue::try_from(restored.join(&b", "[..])) {
         request.insert(name, value);
     }
+}
+
+/// Whether a request's preconditions, or its `If-Range`, name a tag (weak comparison).
+#[must_use]
+pub fn names_tag(request: &HeaderMap, tag: &EntityTag) -> bool {
+    [IF_NONE_MATCH, IF_MATCH, IF_RANGE].iter().any(|name| {
+        let mut sent = request.get_all(name).iter().flat_map(|line| tags(line.as_bytes()));
+        sent.any(|sent| tag.weakly_equals(sent))
+    })
+}
+
+/// The copy of a response with `tag` that `If-None-Match` says the client has: its coding, and the
+/// level it was made with.
+#[must_use]
+pub fn named_copy(request: &HeaderMap, tag: &EntityTag) -> Option<(Coding, u8)> {
+    let lines = request.get_all(IF_NONE_MATCH).iter();
+    lines.flat_map(|line| tags(line.as_bytes())).find_map(|sent| {
+        let (restored, coding, level) = read(sent)?;
+        (!tag.weak && tag.weakly_equals(&restored)).then_some((coding, level))
+    })
 }
 
 /// The tag by which a client knows what an origin calls `etag`: its own of a copy, where it asked

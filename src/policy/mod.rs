@@ -42,7 +42,7 @@ mod validators;
 mod vary;
 
 pub use client_lifetime::tell_client;
-pub use coded_tag::{client_tag, origin_tag, restore_origin_tags};
+pub use coded_tag::{client_tag, named_copy, names_tag, origin_tag, restore_origin_tags};
 pub use compression::{Compression, Levels, resumes_by_date, vary_by_coding};
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
