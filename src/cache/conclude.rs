@@ -342,11 +342,10 @@ impl Conclusion<'_> {
             let facts = self.job.facts();
             let policy = &self.job.config.policy;
             let judged = StoredHead::new(&facts, head.status, &head.headers, self.times(), policy);
-            if let Some(known) = compress::known_to_client(&judged, self.job) {
-                return Concluded {
-                    response: Ok(respond::not_modified(known.answer_fields(), outcome)),
-                    pump: None,
-                };
+            if let Some(tag) = compress::known_tag(&judged, self.job) {
+                head.headers.insert(ETAG, tag);
+                let response = respond::not_modified(head.headers, outcome);
+                return Concluded { response: Ok(response), pump: None };
             }
             if let Some(response) =
                 respond::precondition(&judged, &head, self.job, self.plan.ask, outcome)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
 };
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -144,8 +144,9 @@ pub(super) fn filling(
 ) -> Option<Response> {
     let stored_head = &fill.head().head;
     compress::vary(stored_head, job, &mut head.headers);
-    if let Some(known) = compress::known_to_client(stored_head, job) {
-        return Some(not_modified(known.answer_fields(), outcome));
+    if let Some(tag) = compress::known_tag(stored_head, job) {
+        head.headers.insert(ETAG, tag);
+        return Some(not_modified(head.headers, outcome));
     }
     if let Some(response) = precondition(stored_head, &head, job, asked, outcome) {
         return Some(response);

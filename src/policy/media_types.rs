@@ -5,33 +5,6 @@ use smallvec::SmallVec;
 /// Longest media type that is looked at, in bytes.
 const MAX_LEN: usize = 128;
 
-/// What is worth compressing where nobody says otherwise: text in all its forms, and what is as
-/// verbose. Images, audio, video, archives, PDF and WOFF are compressed already.
-const USUAL: &[&str] = &[
-    "text/*",
-    "*+json",
-    "*+xml",
-    "application/javascript",
-    "application/json",
-    "application/graphql",
-    "application/rtf",
-    "application/toml",
-    "application/vnd.apple.mpegurl",
-    "application/vnd.ms-fontobject",
-    "application/wasm",
-    "application/x-javascript",
-    "application/x-ndjson",
-    "application/x-sh",
-    "application/xml",
-    "application/yaml",
-    "font/collection",
-    "font/otf",
-    "font/ttf",
-    "image/bmp",
-    "image/vnd.microsoft.icon",
-    "image/x-icon",
-];
-
 /// A set of media types: `text/html`, all of a kind `text/*`, all with a suffix `*+json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaTypes {
@@ -44,6 +17,33 @@ pub struct MediaTypes {
 }
 
 impl MediaTypes {
+    /// What is worth compressing where nobody says otherwise: text in all its forms, and what is as
+    /// verbose. Images, audio, video, archives, PDF and WOFF are compressed already.
+    pub const USUAL: &[&str] = &[
+        "text/*",
+        "*+json",
+        "*+xml",
+        "application/javascript",
+        "application/json",
+        "application/graphql",
+        "application/rtf",
+        "application/toml",
+        "application/vnd.apple.mpegurl",
+        "application/vnd.ms-fontobject",
+        "application/wasm",
+        "application/x-javascript",
+        "application/x-ndjson",
+        "application/x-sh",
+        "application/xml",
+        "application/yaml",
+        "font/collection",
+        "font/otf",
+        "font/ttf",
+        "image/bmp",
+        "image/vnd.microsoft.icon",
+        "image/x-icon",
+    ];
+
     /// From patterns; `Err` with the first that is none.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl MediaTypes {
 impl Default for MediaTypes {
     fn default() -> Self {
         // Invariant: all of them are patterns, which a test shows; none would mean none.
-        Self::new(USUAL.iter().copied()).unwrap_or_else(|_| Self {
+        Self::new(Self::USUAL.iter().copied()).unwrap_or_else(|_| Self {
             exact: Box::default(),
             kinds: Box::default(),
             suffixes: Box::default(),
@@ -146,7 +146,7 @@ mod tests {
         for wrong in ["text", "*/*", "te*t/html", "text/h*", "", "/", "*+", "text/*+xml", "a/b/c"] {
             assert_eq!(MediaTypes::new(["text/*", wrong]), Err(wrong));
         }
-        assert!(MediaTypes::new(USUAL.iter().copied()).is_ok());
+        assert!(MediaTypes::new(MediaTypes::USUAL.iter().copied()).is_ok());
     }
 
     proptest! {

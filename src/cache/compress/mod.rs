@@ -9,8 +9,8 @@ mod encode;
 
 use std::sync::Arc;
 
-use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, Method};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::encode::{Refusal, encode};
@@ -94,12 +94,12 @@ fn known(head: &StoredHead, accepted: &[Coding], job: &Job) -> Option<StoredHead
     (respond::evaluate(job, &known) == Precondition::NotModified).then_some(known)
 }
 
-/// The same for a response that is on its way.
-pub(super) fn known_to_client(head: &StoredHead, job: &Job) -> Option<StoredHead> {
+/// The tag of such a copy, where the response itself is on its way.
+pub(super) fn known_tag(head: &StoredHead, job: &Job) -> Option<HeaderValue> {
     if !covers(head, job) || !job.headers().contains_key(IF_NONE_MATCH) {
         return None;
     }
-    known(head, &job.config.compression.accepted(job.headers()), job)
+    known(head, &job.config.compression.accepted(job.headers()), job)?.get(&ETAG)
 }
 
 /// Adds `Vary` to what others get in another coding.
