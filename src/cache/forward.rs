@@ -49,6 +49,8 @@ pub(super) async fn forward<S: Origin>(
                         job.settle(&stored.head);
                         return Ok(cache.collapsed(&stored, grant, &job, &plan));
                     }
+                    // It came to be stored so for others meanwhile.
+                    Decision::Decode(_) => break,
                     Decision::Forward(mut new) => {
                         // What is asked for may have become something else than the flight is
                         // for: whoever follows it must not get that.
@@ -135,6 +137,7 @@ impl<S: Origin> Cache<S> {
                     job.settle(&stored.head);
                     Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
                 }
+                Decision::Decode(_) => Followed::Alone,
                 Decision::Forward(new) => {
                     *plan = new;
                     Followed::Alone

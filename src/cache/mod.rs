@@ -113,6 +113,8 @@ pub struct Shared {
     background: TaskTracker,
     /// One for each copy in another coding that may be made at once.
     compressors: Arc<Semaphore>,
+    /// One for each copy that may be decoded at once.
+    decoders: Arc<Semaphore>,
     /// One for each fetch that goes on although nobody waits for it.
     graces: Arc<Semaphore>,
 }
@@ -185,7 +187,8 @@ impl Shared {
             clock,
             waiting,
             background,
-            compressors: Arc::new(Semaphore::new(compressors())),
+            compressors: Arc::new(Semaphore::new(compress::compressors())),
+            decoders: Arc::new(Semaphore::new(compress::decoders())),
             graces: Arc::new(Semaphore::new(MOST_GRACES)),
         }
     }
@@ -249,12 +252,6 @@ impl Shared {
     }
 }
 
-/// Half of the cores may compress; the other half is for those who are served meanwhile.
-fn compressors() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (cores / 2).max(1)
-}
-
 /// What a failed fetch allows for what is stored, all else being right.
 fn failure_grant(
     job: &Job,
@@ -305,12 +302,12 @@ impl<S: Origin> Cache<S> {
             self.refresh(job, stored);
         }
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        let choice = compress::choose(&stored.head, &stored.copies, job);
+        let choice = compress::choose_of(stored, job);
         if let Some(coding) = choice.missing {
             let compression = &job.config.compression;
             self.shared.make_copy(&job.target.key(), stored, coding, compression);
         }
-        job.edited(respond::answer_in(&choice.form, stored, job, outcome, now), now)
+        job.edited(respond::answer_in(&choice, stored, job, outcome, now), now)
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -343,6 +340,13 @@ impl<S: Origin> Service<Job> for Cache<S> {
                 job.settle(&stored.head);
                 CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
             }
+            Decision::Decode(stored) => match self.shared.waiting.enter() {
+                Some(place) => {
+                    let decode = compress::decode_first(self.clone(), job, stored, place);
+                    CacheFuture::Forward(Box::pin(decode))
+                }
+                None => CacheFuture::Ready(Some(Err(ErrorKind::TooManyWaiting.into()))),
+            },
             Decision::Forward(plan) => match self.shared.waiting.enter() {
                 Some(place) => {
                     let forward = forward::forward(self.clone(), job, plan, place);

@@ -9,7 +9,7 @@ use http::header::{
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::compress::{self, Form};
+use super::compress::{self, Choice, Form};
 use super::fill::Fill;
 use super::lookup::{Ask, Plan};
 use super::{Filling, Job, multipart};
@@ -46,32 +46,41 @@ pub(super) fn answer(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    let choice = compress::choose(&stored.head, &stored.copies, job);
-    answer_in(&choice.form, stored, job, outcome, now)
+    answer_in(&compress::choose_of(stored, job), stored, job, outcome, now)
 }
 
 /// The same in a form that was chosen before.
 pub(super) fn answer_in(
-    form: &Form<'_>,
+    choice: &Choice<'_>,
     stored: &StoredResponse,
     job: &Job,
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    match form {
-        Form::AsStored => answer_from(&stored.head, &stored.content, job, outcome, now),
-        Form::Known(head) => answer_from(head, &stored.content, job, outcome, now),
-        Form::Coded(copy) => {
-            let content = Content::Whole(Arc::clone(&copy.blocks));
-            let told = Some(Detail::Reason(Reason::Compressed));
-            let outcome = Outcome { detail: outcome.detail.or(told), ..outcome };
-            answer_from(&copy.head, &content, job, outcome, now)
-        }
-    }
+    answer_from((&stored.head, &stored.content), &choice.form, job, outcome, now)
 }
 
 /// The same from its pieces, for a response that has just been brought up to date.
 pub(super) fn answer_from(
+    (head, content): (&StoredHead, &Content),
+    form: &Form<'_>,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    match form {
+        Form::AsStored => as_it_is(head, content, job, outcome, now),
+        Form::Known(head) => as_it_is(head, content, job, outcome, now),
+        Form::Coded(copy) => {
+            let content = Content::Whole(Arc::clone(&copy.blocks));
+            let told = Some(Detail::Reason(Reason::Compressed));
+            let outcome = Outcome { detail: outcome.detail.or(told), ..outcome };
+            as_it_is(&copy.head, &content, job, outcome, now)
+        }
+    }
+}
+
+fn as_it_is(
     head: &StoredHead,
     content: &Content,
     job: &Job,
@@ -88,6 +97,8 @@ pub(super) fn answer_from(
         Precondition::Proceed => match content {
             Content::Whole(blocks) => whole(head, blocks, job, &mut headers),
             Content::Parts(parts) => part(head, parts, job, &mut headers),
+            // Invariant: whoever uses it as it came has asked `compress::is_at_hand`.
+            Content::Coded => (StatusCode::INTERNAL_SERVER_ERROR, Body::Empty),
         },
     };
     respond(status, headers, body, job, outcome)

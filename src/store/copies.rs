@@ -1,7 +1,7 @@
 //! The same response in other codings.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -14,8 +14,9 @@ use crate::policy::{Coding, StoredHead};
 #[derive(Debug, Default)]
 pub struct Copies {
     made: SmallVec<[Arc<CodedCopy>; 1]>,
-    /// A bit for each coding that was tried or is being tried, and one for `identity`.
-    noted: AtomicU8,
+    /// A bit for each coding that was tried or is being tried, and one for `identity`. Shared by
+    /// all that this response is stored as in the course of time; most need none.
+    notes: OnceLock<Arc<AtomicU8>>,
 }
 
 /// One copy.
@@ -29,6 +30,8 @@ pub struct CodedCopy {
     pub head: StoredHead,
     /// The encoded bytes.
     pub blocks: Arc<Blocks>,
+    /// How many bytes they are when decoded.
+    pub plain: u64,
 }
 
 /// Bytes that a copy costs beside its head's heap and its body: itself, with its counts.
@@ -38,13 +41,6 @@ const COPY_OVERHEAD: usize = size_of::<CodedCopy>() + 2 * size_of::<usize>();
 const IDENTITY: u8 = 1 << 7;
 
 impl Copies {
-    /// None yet, of a response that somebody has asked for in `identity`, or not.
-    #[must_use]
-    pub fn none(identity: bool) -> Self {
-        let noted = AtomicU8::new(if identity { IDENTITY } else { 0 });
-        Self { made: SmallVec::new(), noted }
-    }
-
     /// The copies that are there.
     #[must_use]
     pub fn made(&self) -> &[Arc<CodedCopy>] {
@@ -60,31 +56,44 @@ impl Copies {
     /// Whether a copy is still to be made; only who first asks is told so.
     #[must_use]
     pub fn begin(&self, coding: Coding) -> bool {
-        self.noted.fetch_or(bit(coding), Ordering::Relaxed) & bit(coding) == 0
+        self.notes().fetch_or(bit(coding), Ordering::Relaxed) & bit(coding) == 0
     }
 
     /// Whether it was begun, or made, or is not worth it: nothing is left to do.
     #[must_use]
     pub fn is_begun(&self, coding: Coding) -> bool {
-        self.noted.load(Ordering::Relaxed) & bit(coding) != 0
+        self.noted() & bit(coding) != 0
     }
 
     /// What was begun came to nothing; it may be tried again.
     pub fn give_up(&self, coding: Coding) {
-        self.noted.fetch_and(!bit(coding), Ordering::Relaxed);
+        self.notes().fetch_and(!bit(coding), Ordering::Relaxed);
     }
 
     /// Notes that somebody has asked for `identity`.
     pub fn want_identity(&self) {
         if !self.is_identity_wanted() {
-            self.noted.fetch_or(IDENTITY, Ordering::Relaxed);
+            self.notes().fetch_or(IDENTITY, Ordering::Relaxed);
         }
     }
 
     /// Whether anybody has.
     #[must_use]
     pub fn is_identity_wanted(&self) -> bool {
-        self.noted.load(Ordering::Relaxed) & IDENTITY != 0
+        self.noted() & IDENTITY != 0
+    }
+
+    /// Whether these are of the same response, in whatever form it is stored.
+    #[must_use]
+    pub fn are_of_the_same(&self, other: &Self) -> bool {
+        let notes = self.notes.get().zip(other.notes.get());
+        notes.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// These once more.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { made: self.made.clone(), notes: self.notes.clone() }
     }
 
     /// These and one more, which takes the place of another in its coding.
@@ -93,20 +102,18 @@ impl Copies {
         let coding = copy.coding;
         let others = self.made.iter().filter(|other| other.coding != coding).cloned();
         let made = others.chain([Arc::new(copy)]).collect();
-        let noted = AtomicU8::new(self.noted.load(Ordering::Relaxed) | bit(coding));
-        Self { made, noted }
+        Self { made, notes: self.notes.clone() }
     }
 
     /// The same bytes, of a response whose head has been brought up to date.
     #[must_use]
     pub fn under(&self, head: &StoredHead) -> Self {
         let updated = |copy: &Arc<CodedCopy>| {
-            let &CodedCopy { coding, level, ref blocks, .. } = &**copy;
-            let head = head.coded(coding, level, blocks.len());
-            Arc::new(CodedCopy { coding, level, head, blocks: Arc::clone(blocks) })
+            let &CodedCopy { coding, level, plain, ref blocks, .. } = &**copy;
+            let (head, blocks) = (head.coded(coding, level, blocks.len()), Arc::clone(blocks));
+            Arc::new(CodedCopy { coding, level, head, blocks, plain })
         };
-        let noted = AtomicU8::new(self.noted.load(Ordering::Relaxed));
-        Self { made: self.made.iter().map(updated).collect(), noted }
+        Self { made: self.made.iter().map(updated).collect(), notes: self.notes.clone() }
     }
 
     /// What they cost, in bytes, beside their bodies.
@@ -119,6 +126,16 @@ impl Copies {
     #[must_use]
     pub fn held(&self) -> u64 {
         self.made.iter().map(|copy| copy.blocks.held()).sum()
+    }
+}
+
+impl Copies {
+    fn notes(&self) -> &AtomicU8 {
+        self.notes.get_or_init(Arc::default)
+    }
+
+    fn noted(&self) -> u8 {
+        self.notes.get().map_or(0, |notes| notes.load(Ordering::Relaxed))
     }
 }
 
@@ -146,12 +163,12 @@ mod tests {
 
     fn copy(coding: Coding, text: &'static str) -> CodedCopy {
         let blocks = Arc::new(Blocks::new([Bytes::from_static(text.as_bytes())], None));
-        CodedCopy { coding, level: 5, head: head("\"a\"").coded(coding, 5, 3), blocks }
+        CodedCopy { coding, level: 5, head: head("\"a\"").coded(coding, 5, 3), blocks, plain: 9 }
     }
 
     #[test]
     fn a_copy_is_begun_once_until_it_is_given_up() {
-        let copies = Copies::none(false);
+        let copies = Copies::default();
         assert!(copies.begin(Coding::Br) && !copies.begin(Coding::Br));
         assert!(copies.begin(Coding::Gzip) && copies.is_begun(Coding::Gzip));
         copies.give_up(Coding::Br);
@@ -163,13 +180,16 @@ mod tests {
 
     #[test]
     fn an_update_changes_heads_and_keeps_bytes_and_what_is_known() {
-        let copies = Copies::none(true).with(copy(Coding::Br, "old")).with(copy(Coding::Br, "abc"));
-        assert!(copies.begin(Coding::Gzip));
+        let copies = Copies::default();
+        copies.want_identity();
+        assert!(copies.begin(Coding::Br) && copies.begin(Coding::Gzip));
+        let copies = copies.with(copy(Coding::Br, "old")).with(copy(Coding::Br, "abc"));
         let updated = copies.under(&head("\"b\""));
         let [br] = updated.made() else { panic!("{updated:?}") };
         assert_eq!(br.head.answer_fields()["etag"], "\"b-sw-br5\"");
         assert_eq!(br.blocks.as_slices().concat(), b"abc");
-        assert!(updated.is_identity_wanted());
+        assert!(updated.is_identity_wanted() && updated.are_of_the_same(&copies));
+        assert!(!Copies::default().are_of_the_same(&Copies::default()));
         assert!(!updated.begin(Coding::Br) && !updated.begin(Coding::Gzip));
         assert!(updated.cost() > 0 && updated.held() == 3);
     }

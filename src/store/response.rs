@@ -40,6 +40,8 @@ pub struct StoredResponse {
 pub enum Content {
     /// All of it.
     Whole(Arc<Blocks>),
+    /// All of it, in the copies alone: nobody has asked for it as it came.
+    Coded,
     /// Parts of it (RFC 9111 §3.3).
     Parts(Parts),
 }
@@ -66,7 +68,7 @@ impl Content {
     /// Whether all of the body is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        matches!(self, Self::Whole(_))
+        !matches!(self, Self::Parts(_))
     }
 }
 
@@ -101,6 +103,7 @@ impl StoredResponse {
     pub fn weight(&self) -> u64 {
         let body = match &self.content {
             Content::Whole(blocks) => blocks.held(),
+            Content::Coded => 0,
             Content::Parts(parts) => parts.parts.iter().map(|part| part.blocks.held()).sum(),
         };
         self.charge.bytes() as u64 + body + self.copies.held()

@@ -3,22 +3,39 @@
 //!
 //! A copy is a part of the response that it was made of, not a response of its own: one fetch, one
 //! lifetime, one validation and one purge serve all codings. Whoever comes before it is made gets
-//! the body as it is; nobody waits.
+//! the body as it is; nobody waits. Once there is a copy, the body as it came is kept only where
+//! somebody has asked for it; whoever does so later has it decoded, once.
 
 mod encode;
+mod work;
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
+use super::lookup::{self, Decision, Plan};
+use super::{Cache, Job, Origin, Shared, forward, respond};
+use crate::context::Response;
+use crate::error::{ErrorKind, ProxyError};
+use crate::key::CacheKey;
+use crate::limit::Place;
+use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
+use crate::store::{CodedCopy, Content, Copies, StoredResponse};
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
-use tokio::sync::OwnedSemaphorePermit;
 
-use self::encode::{Refusal, encode};
-use super::{Job, Shared, respond};
-use crate::body::Blocks;
-use crate::key::CacheKey;
-use crate::policy::{self, Coding, Compression, Precondition, StoredHead};
-use crate::store::{CodedCopy, Content, Copies, StoredResponse};
+/// How many copies may be made at once: half of the cores are for those who are served meanwhile.
+pub(super) fn compressors() -> usize {
+    (cores() / 2).max(1)
+}
+
+/// How many may be decoded at once: it is quick, and somebody waits for it.
+pub(super) fn decoders() -> usize {
+    cores()
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, std::num::NonZero::get)
+}
 
 /// In which form a stored response answers a request.
 pub(super) enum Form<'a> {
@@ -26,7 +43,7 @@ pub(super) enum Form<'a> {
     AsStored,
     /// By a copy.
     Coded(&'a CodedCopy),
-    /// By a 304 that speaks of a copy which the client has, and Seawall has not.
+    /// By a 304 that speaks of a form which the client has, and Seawall has not.
     Known(Box<StoredHead>),
 }
 
@@ -38,25 +55,41 @@ pub(super) struct Choice<'a> {
 
 impl Choice<'_> {
     const AS_STORED: Self = Self { form: Form::AsStored, missing: None };
+
+    /// Whether the response can be answered in this form, its body being there as `content`.
+    pub(super) fn is_at_hand(&self, content: &Content) -> bool {
+        !matches!((&self.form, content), (Form::AsStored, Content::Coded))
+    }
+}
+
+/// Whether what is stored can answer a request without being decoded first.
+pub(super) fn is_at_hand(stored: &StoredResponse, job: &Job) -> bool {
+    !matches!(stored.content, Content::Coded) || choose_of(stored, job).is_at_hand(&stored.content)
+}
+
+/// The form in which a stored response answers a request.
+pub(super) fn choose_of<'a>(stored: &'a StoredResponse, job: &Job) -> Choice<'a> {
+    choose(&stored.head, &stored.content, &stored.copies, job)
 }
 
 /// Chooses: what the client names by its tag if that can be had, else the best that it accepts.
-pub(super) fn choose<'a>(head: &StoredHead, copies: &'a Copies, job: &Job) -> Choice<'a> {
-    if !job.config.compress {
+pub(super) fn choose<'a>(
+    head: &StoredHead,
+    content: &Content,
+    copies: &'a Copies,
+    job: &Job,
+) -> Choice<'a> {
+    if !covers(head, job) {
         return Choice::AS_STORED;
     }
-    let compression = &job.config.compression;
-    if !compression.covers(head) {
-        return Choice::AS_STORED;
-    }
-    let accepted = compression.accepted(job.headers());
+    let accepted = job.config.compression.accepted(job.headers());
     let Some(&best) = accepted.first() else {
         copies.want_identity();
         return Choice::AS_STORED;
     };
     let missing = (!copies.is_begun(best)).then_some(best);
     let mut there = accepted.iter().filter_map(|coding| copies.get(*coding));
-    let form = match named(head, there.clone(), &accepted, job) {
+    let form = match named((head, content), there.clone(), &accepted, job) {
         Some(form) => form,
         None => there.next().map_or(Form::AsStored, |copy| Form::Coded(copy)),
     };
@@ -65,7 +98,7 @@ pub(super) fn choose<'a>(head: &StoredHead, copies: &'a Copies, job: &Job) -> Ch
 
 /// The form whose entity tag the request names: who has one gets a 304 or a part of that.
 fn named<'a>(
-    head: &StoredHead,
+    (head, content): (&StoredHead, &Content),
     mut there: impl Iterator<Item = &'a Arc<CodedCopy>>,
     accepted: &[Coding],
     job: &Job,
@@ -81,7 +114,9 @@ fn named<'a>(
         return Some(Form::Coded(copy));
     }
     if is_named(head) {
-        return Some(Form::AsStored);
+        let is_304 = || respond::evaluate(job, head) == Precondition::NotModified;
+        let bodiless = matches!(content, Content::Coded) && is_304();
+        return Some(if bodiless { Form::Known(head.clone().into()) } else { Form::AsStored });
     }
     known(head, accepted, job).map(|head| Form::Known(Box::new(head)))
 }
@@ -147,38 +182,7 @@ pub(super) struct Wanted {
 }
 
 impl Shared {
-    /// Has a copy made, unless that was begun before, or too many others are being made: then
-    /// whoever comes next has another try.
-    pub(super) fn make_copy(
-        self: &Arc<Self>,
-        key: &CacheKey,
-        stored: &Arc<StoredResponse>,
-        coding: Coding,
-        compression: &Compression,
-    ) {
-        let Content::Whole(blocks) = &stored.content else { return };
-        if !compression.is_worth(blocks.len()) {
-            return;
-        }
-        let Ok(place) = Arc::clone(&self.compressors).try_acquire_owned() else { return };
-        if !stored.copies.begin(coding) {
-            return;
-        }
-        let work = Work {
-            shared: Arc::clone(self),
-            key: key.clone(),
-            stored: Arc::clone(stored),
-            blocks: Arc::clone(blocks),
-            coding,
-            level: compression.levels.of(coding),
-            _place: place,
-        };
-        self.background.spawn_blocking(move || work.run());
-    }
-}
-
-impl Shared {
-    /// The first copy of what has just been stored, or a note that nobody has asked for one.
+    /// The first copy of what has just been stored, or a note that it is wanted as it is.
     pub(super) fn begin_with(
         self: &Arc<Self>,
         key: &CacheKey,
@@ -191,87 +195,66 @@ impl Shared {
         }
     }
 
-    /// A stored response in another form.
-    fn reseal(
-        &self,
+    /// Has a copy made, unless that was begun before, or too many others are being made: then
+    /// whoever comes next has another try.
+    pub(super) fn make_copy(
+        self: &Arc<Self>,
         key: &CacheKey,
-        old: &StoredResponse,
-        content: Content,
-        copies: Copies,
-    ) -> Option<Arc<StoredResponse>> {
-        let (head, stamp) = (old.head.clone(), old.stamp.again());
-        self.seal_with(key, head, content, stamp, old.useless_at, copies)
-    }
-}
-
-/// A copy being made, on a thread of its own.
-struct Work {
-    shared: Arc<Shared>,
-    key: CacheKey,
-    stored: Arc<StoredResponse>,
-    blocks: Arc<Blocks>,
-    coding: Coding,
-    level: u8,
-    _place: OwnedSemaphorePermit,
-}
-
-/// A copy has to save a tenth to be worth its memory.
-const WORTH_DIVISOR: u64 = 10;
-
-impl Work {
-    fn run(self) {
-        match self.encoded() {
-            Ok(blocks) => {
-                if !self.deposit(&Arc::new(blocks)) {
-                    self.stored.copies.give_up(self.coding);
-                }
-            }
-            Err(Refusal::NoMemory) => self.stored.copies.give_up(self.coding),
-            // It would come to the same again.
-            Err(Refusal::TooLarge | Refusal::Failed) => {}
+        stored: &Arc<StoredResponse>,
+        coding: Coding,
+        compression: &Compression,
+    ) {
+        let Some(source) = work::Source::of(stored) else { return };
+        if !compression.is_worth(source.plain()) {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.compressors).try_acquire_owned() else { return };
+        if stored.copies.begin(coding) {
+            let level = compression.levels.of(coding);
+            let work = work::Encoding::new(self, key, stored, source, coding, level);
+            self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
         }
     }
 
-    fn encoded(&self) -> Result<Blocks, Refusal> {
-        let length = self.blocks.len();
-        let memory = &self.shared.memory;
-        let workspace = memory.charge(encode::workspace(self.coding, length));
-        let _workspace = workspace.ok_or(Refusal::NoMemory)?;
-        let mut charge = memory.charge(0).ok_or(Refusal::NoMemory)?;
-        let most = length - length / WORTH_DIVISOR;
-        let blocks = encode(&self.blocks, self.coding, self.level, most, &mut charge)?;
-        Ok(Blocks::new(blocks, Some(charge)))
-    }
-
-    /// Puts the copy beside what it was made of, if that is still there: another head may have
-    /// come to it meanwhile, and other copies.
-    fn deposit(&self, blocks: &Arc<Blocks>) -> bool {
-        let memory = &self.shared.memory;
-        // Each failure means that somebody else has succeeded.
-        (0..MOST_TRIES).any(|_| {
-            let Some(old) = self.today() else { return false };
-            let &Self { coding, level, .. } = self;
-            let head = old.head.coded(coding, level, blocks.len());
-            let copy = CodedCopy { coding, level, head, blocks: Arc::clone(blocks) };
-            let content = old.content.clone();
-            let Some(new) = self.shared.reseal(&self.key, &old, content, old.copies.with(copy))
-            else {
-                return false;
-            };
-            memory.swap(&self.key, &old, &new, self.shared.clock.now())
-        })
-    }
-
-    /// What is stored of the body by now.
-    fn today(&self) -> Option<Arc<StoredResponse>> {
-        let variants = self.shared.memory.peek(self.key.as_str())?;
-        let same = |stored: &&Arc<StoredResponse>| match &stored.content {
-            Content::Whole(blocks) => Arc::ptr_eq(blocks, &self.blocks),
-            Content::Parts(_) => false,
-        };
-        variants.as_slice().iter().find(same).cloned()
+    /// Has the body as it came made anew from a copy, if there is memory for it.
+    async fn restore(self: &Arc<Self>, key: &CacheKey, stored: &Arc<StoredResponse>) {
+        let Ok(place) = Arc::clone(&self.decoders).acquire_owned().await else { return };
+        if let Some(work) = work::Decoding::new(self, key, stored) {
+            let decoding = self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
+            // A panic there leaves things as they are.
+            let _ = decoding.await;
+        }
     }
 }
 
-/// How often a copy is tried to be put beside a response that changes all the time.
-const MOST_TRIES: usize = 8;
+/// Answers a request for the body as it came, which is to be decoded first. Where that can't be
+/// done, the origin is asked past the cache.
+pub(super) async fn decode_first<S: Origin>(
+    cache: Cache<S>,
+    mut job: Job,
+    stored: Arc<StoredResponse>,
+    place: Place,
+) -> Result<Response, ProxyError> {
+    let came = cache.shared.clock.now();
+    cache.shared.restore(&job.target.key(), &stored).await;
+    match lookup::decide(&cache.shared, &job, came) {
+        Decision::Use(stored, grant) => {
+            job.settle(&stored.head);
+            Ok(cache.serve(&stored, grant, &job))
+        }
+        Decision::Forward(plan) => forward::forward(cache, job, plan, place).await,
+        Decision::Decode(_) if job.directives().only_if_cached => {
+            Err(ErrorKind::OnlyIfCached.into())
+        }
+        Decision::Decode(_) => {
+            let interims = job.request.open_interims();
+            cache.alone(job, Plan::bypass(Reason::OverBudget), interims).await
+        }
+    }
+}
