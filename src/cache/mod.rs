@@ -245,6 +245,12 @@ impl Shared {
         self.waiting.taken()
     }
 
+    /// Copies in other codings that are being made.
+    #[must_use]
+    pub fn compressing(&self) -> usize {
+        compress::compressors() - self.compressors.available_permits()
+    }
+
     /// Fetches under way that others may join.
     #[must_use]
     pub fn flights(&self) -> usize {

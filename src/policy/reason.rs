@@ -209,7 +209,7 @@ reasons! {
     /// Served by a copy that Seawall has compressed.
     Compressed => "compressed",
         "answered from memory with a copy that Seawall has compressed",
-        "`compress = []` in a rule or in `[route.cache]`";
+        "`compress = \"off\"` in a rule or in `[route.cache]`";
 
     // Sharing a fetch.
     /// Answered by another request's fetch.

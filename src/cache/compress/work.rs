@@ -64,16 +64,19 @@ impl Place {
 
     /// Stores it in another form: another head may have come to it meanwhile, and other copies.
     fn put(&self, change: impl Fn(&StoredResponse) -> (Content, Copies)) -> bool {
-        let memory = &self.shared.memory;
         // Each failure means that somebody else has succeeded.
-        (0..MOST_TRIES).any(|_| {
+        for _ in 0..MOST_TRIES {
             let Some(old) = self.today() else { return false };
             let (content, copies) = change(&old);
             let (head, stamp) = (old.head.clone(), old.stamp.again());
             let useless_at = old.useless_at;
             let new = self.shared.seal_with(&self.key, head, content, stamp, useless_at, copies);
-            new.is_some_and(|new| memory.swap(&self.key, &old, &new, self.shared.clock.now()))
-        })
+            let Some(new) = new else { return false };
+            if self.shared.memory.swap(&self.key, &old, &new, self.shared.clock.now()) {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -156,10 +159,7 @@ impl Decoding {
     pub(super) fn run(self) {
         let Ok(blocks) = self.decoded() else { return };
         let blocks = Arc::new(blocks);
-        self.place.put(|old| {
-            old.copies.want_identity();
-            (Content::Whole(Arc::clone(&blocks)), old.copies.again())
-        });
+        self.place.put(|old| (Content::Whole(Arc::clone(&blocks)), old.copies.again()));
     }
 
     fn decoded(&self) -> Result<Blocks, Refusal> {
