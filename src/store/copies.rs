@@ -1,6 +1,6 @@
 //! The same response in other codings.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
@@ -14,9 +14,27 @@ use crate::policy::{Coding, StoredHead};
 #[derive(Debug, Default)]
 pub struct Copies {
     made: SmallVec<[Arc<CodedCopy>; 1]>,
-    /// A bit for each coding that was tried or is being tried, and one for `identity`. Shared by
-    /// all that this response is stored as in the course of time; most need none.
-    notes: OnceLock<Arc<AtomicU8>>,
+    /// Shared by all that this response is stored as in the course of time; most need none.
+    notes: OnceLock<Arc<Notes>>,
+}
+
+/// What is known of a response beside its copies.
+#[derive(Debug, Default)]
+struct Notes {
+    /// A bit for each coding that was tried or is being tried, and one for `identity`.
+    bits: AtomicU8,
+    /// Those who are having it decoded, and have not been answered yet.
+    pins: AtomicU32,
+}
+
+/// While there is one, what was decoded stays.
+#[derive(Debug)]
+pub struct Pin(Arc<Notes>);
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.0.pins.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One copy.
@@ -56,7 +74,7 @@ impl Copies {
     /// Whether a copy is still to be made; only who first asks is told so.
     #[must_use]
     pub fn begin(&self, coding: Coding) -> bool {
-        self.notes().fetch_or(bit(coding), Ordering::Relaxed) & bit(coding) == 0
+        self.notes().bits.fetch_or(bit(coding), Ordering::Relaxed) & bit(coding) == 0
     }
 
     /// Whether it was begun, or made, or is not worth it: nothing is left to do.
@@ -67,20 +85,29 @@ impl Copies {
 
     /// What was begun came to nothing; it may be tried again.
     pub fn give_up(&self, coding: Coding) {
-        self.notes().fetch_and(!bit(coding), Ordering::Relaxed);
+        self.notes().bits.fetch_and(!bit(coding), Ordering::Relaxed);
     }
 
     /// Notes that somebody has asked for `identity`.
     pub fn want_identity(&self) {
-        if !self.is_identity_wanted() {
-            self.notes().fetch_or(IDENTITY, Ordering::Relaxed);
+        if self.noted() & IDENTITY == 0 {
+            self.notes().bits.fetch_or(IDENTITY, Ordering::Relaxed);
         }
     }
 
-    /// Whether anybody has.
+    /// Whether anybody has, or is waiting for it to be decoded.
     #[must_use]
     pub fn is_identity_wanted(&self) -> bool {
         self.noted() & IDENTITY != 0
+            || self.notes.get().is_some_and(|notes| notes.pins.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Keeps what is decoded from being dropped until it has been used.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        let notes = Arc::clone(self.notes());
+        notes.pins.fetch_add(1, Ordering::Relaxed);
+        Pin(notes)
     }
 
     /// Whether these are of the same response, in whatever form it is stored.
@@ -130,12 +157,12 @@ impl Copies {
 }
 
 impl Copies {
-    fn notes(&self) -> &AtomicU8 {
+    fn notes(&self) -> &Arc<Notes> {
         self.notes.get_or_init(Arc::default)
     }
 
     fn noted(&self) -> u8 {
-        self.notes.get().map_or(0, |notes| notes.load(Ordering::Relaxed))
+        self.notes.get().map_or(0, |notes| notes.bits.load(Ordering::Relaxed))
     }
 }
 
@@ -173,6 +200,10 @@ mod tests {
         assert!(copies.begin(Coding::Gzip) && copies.is_begun(Coding::Gzip));
         copies.give_up(Coding::Br);
         assert!(copies.begin(Coding::Br) && !copies.begin(Coding::Gzip));
+        assert!(!copies.is_identity_wanted());
+        let pin = copies.pin();
+        assert!(copies.again().is_identity_wanted());
+        drop(pin);
         assert!(!copies.is_identity_wanted());
         copies.want_identity();
         assert!(copies.is_identity_wanted() && copies.begin(Coding::Zstd));

@@ -9,7 +9,7 @@ pub mod response;
 pub mod stamps;
 
 pub use config::{Config, Optimise};
-pub use copies::{CodedCopy, Copies};
+pub use copies::{CodedCopy, Copies, Pin};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
 pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

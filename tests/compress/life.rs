@@ -68,7 +68,7 @@ async fn a_failing_origin_leaves_every_form_to_be_served() {
         let response = proxy.send(&asking(codings)).await;
         assert_eq!((response.status, plain(&response)), (200, text(1)), "{codings}");
         assert_eq!(response.field("content-encoding"), coding);
-        assert!(response.says("detail=stale-if-error"), "{response:?}");
+        assert!(response.says("detail=stale-if-error"), "{}", response.cache_status());
     }
 }
 
@@ -98,9 +98,9 @@ async fn edits_and_what_browsers_are_told_hold_for_copies() {
 async fn what_can_not_be_shared_passes_as_it_is() {
     let origin = Origin::answering(page().with("Cache-Control", "private")).await;
     let proxy = Proxy::ruled(&origin, RULE).await;
-    for word in ["detail=private", "detail=hit-for-miss"] {
+    for _ in 0..3 {
         let response = proxy.send(&asking(BROWSER)).await;
-        assert!(response.says(word), "{response:?}");
+        assert!(response.says("detail=private"), "{}", response.cache_status());
         assert_eq!((response.text(), response.field("content-encoding")), (&*text(1), None));
     }
 }

@@ -14,6 +14,7 @@ use std::thread::available_parallelism;
 
 use super::lookup::{self, Decision, Plan};
 use super::{Cache, Job, Origin, Shared, forward, respond};
+use crate::clock::Timestamp;
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::CacheKey;
@@ -219,6 +220,18 @@ impl Shared {
         }
     }
 
+    /// What to do with a request when what is stored for it has been decoded.
+    pub(super) async fn decoded(
+        self: &Arc<Self>,
+        job: &Job,
+        stored: &Arc<StoredResponse>,
+        came: Timestamp,
+    ) -> Decision {
+        let _pin = stored.copies.pin();
+        self.restore(&job.target.key(), stored).await;
+        lookup::decide(self, job, came)
+    }
+
     /// Has the body as it came made anew from a copy, if there is memory for it.
     async fn restore(self: &Arc<Self>, key: &CacheKey, stored: &Arc<StoredResponse>) {
         let Ok(place) = Arc::clone(&self.decoders).acquire_owned().await else { return };
@@ -242,8 +255,7 @@ pub(super) async fn decode_first<S: Origin>(
     place: Place,
 ) -> Result<Response, ProxyError> {
     let came = cache.shared.clock.now();
-    cache.shared.restore(&job.target.key(), &stored).await;
-    match lookup::decide(&cache.shared, &job, came) {
+    match cache.shared.decoded(&job, &stored, came).await {
         Decision::Use(stored, grant) => {
             job.settle(&stored.head);
             Ok(cache.serve(&stored, grant, &job))
