@@ -20,6 +20,7 @@ mod chaos;
 mod cli;
 mod clients;
 mod collapse;
+mod compress;
 mod connections;
 mod corpus;
 mod deception;

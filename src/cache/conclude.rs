@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
-use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
+use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, compress, partial, respond};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
@@ -131,7 +131,7 @@ impl Conclusion<'_> {
                 if head.status == StatusCode::NOT_MODIFIED && self.plan.ask == Ask::Validation =>
             {
                 if policy::validated_by(&stored.head, &head.headers) {
-                    done(self.freshen(&stored, &head))
+                    self.freshen(&stored, &head)
                 } else {
                     self.again(Reason::ValidatorMismatch)
                 }
@@ -139,7 +139,7 @@ impl Conclusion<'_> {
             // RFC 9111 §4.3.5: a HEAD may tell whether what is stored is still good.
             Some(stored) if *self.job.method() == Method::HEAD && stored.content.is_whole() => {
                 match policy::judge_head(&stored.head, head.status, &head.headers) {
-                    HeadVerdict::Same => done(self.freshen(&stored, &head)),
+                    HeadVerdict::Same => self.freshen(&stored, &head),
                     HeadVerdict::Changed => {
                         self.shared.memory.remove(&self.job.target.key(), &stored);
                         done(self.replace(head, body))
@@ -244,13 +244,19 @@ impl Conclusion<'_> {
     }
 
     /// RFC 9111 §4.3.4: the stored response is good; its head is brought up to date.
-    fn freshen(mut self, stored: &Arc<StoredResponse>, not_modified: &ResponseHead) -> Concluded {
+    fn freshen(mut self, stored: &Arc<StoredResponse>, not_modified: &ResponseHead) -> Verdict {
         let job = self.job;
         let policy = &job.config.policy;
         let key = job.target.key();
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
         let head = head.hiding(job.config.tags.hidden());
+        let (content, copies) = (stored.content.clone(), stored.copies.under(&head));
+        let choice = compress::choose(&head, &content, &copies, job);
+        if !choice.is_at_hand(&content) {
+            // The new head forbids the only form that is left.
+            return self.again(Reason::ValidatorMismatch);
+        }
         let (verdict, stamp) = match self.updated_stamp(stored, &head) {
             Ok(stamp) => (head.storable(&job.facts(), policy), stamp),
             Err(reason) => (Storability::DoNotStore(reason), None),
@@ -259,10 +265,10 @@ impl Conclusion<'_> {
             Storability::Store if !job.config.store => Storability::DoNotStore(Reason::StoreOff),
             verdict => verdict,
         };
-        let content = stored.content.clone();
         let useless_at = head.expires_from_store_at(policy);
         let updated = stamp.and_then(|stamp| {
-            self.shared.seal(&key, head.clone(), content.clone(), stamp, useless_at)
+            let copies = copies.again();
+            self.shared.seal_with(&key, head.clone(), content.clone(), stamp, useless_at, copies)
         });
         let now = self.shared.clock.now();
         let kept = match (verdict, updated) {
@@ -296,12 +302,12 @@ impl Conclusion<'_> {
             ttl: Some(head.ttl(policy, now)),
             ..self.outcome(not_modified.status, self.plan.reason)
         };
-        let mut response = respond::answer_from(&head, &content, job, outcome, now);
+        let mut response = respond::answer_from((&head, &content), &choice.form, job, outcome, now);
         // A cookie on the 304 is for the client that was validated for, and is not stored.
         for cookie in not_modified.headers.get_all(SET_COOKIE) {
             response.http.headers_mut().append(SET_COOKIE, cookie.clone());
         }
-        Concluded { response: Ok(response), pump: None }
+        done(Concluded { response: Ok(response), pump: None })
     }
 
     /// The stamp of `stored` with the head that a validation has given it; `None` where a purge
@@ -338,14 +344,32 @@ impl Conclusion<'_> {
             let facts = self.job.facts();
             let policy = &self.job.config.policy;
             let judged = StoredHead::new(&facts, head.status, &head.headers, self.times(), policy);
+            if let Some(tag) = compress::known_tag(&judged, self.job) {
+                head.headers.insert(ETAG, tag);
+                let response = respond::not_modified(head.headers, outcome);
+                return Concluded { response: Ok(response), pump: None };
+            }
             if let Some(response) =
                 respond::precondition(&judged, &head, self.job, self.plan.ask, outcome)
             {
                 return Concluded { response: Ok(response), pump: None };
             }
         }
+        self.tell_by_the_clients_tag(&mut head);
         let http = http::Response::from_parts(head, body);
         Concluded { response: Ok(Response { http, outcome }), pump: None }
+    }
+
+    /// A 304 to a client that was let through with its own conditions, which had the origin's tag
+    /// in the place of a copy's: what the client has is the copy.
+    fn tell_by_the_clients_tag(&self, head: &mut ResponseHead) {
+        if self.job.config.compress
+            && head.status == StatusCode::NOT_MODIFIED
+            && let Some(etag) = head.headers.get(ETAG)
+            && let Some(own) = policy::client_tag(self.job.headers(), etag)
+        {
+            head.headers.insert(ETAG, own);
+        }
     }
 
     /// Why whoever waits may not have this response too without asking again, if that is so. What

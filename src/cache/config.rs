@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::policy::Overrides;
+use crate::policy::{Compression, Overrides};
 use crate::rules::{FieldEdits, TagRules};
 
 /// Settings of the cache for one route.
@@ -38,6 +38,10 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes that a body too large to store may buffer for its readers.
     pub window: usize,
+    /// Whether anything is compressed.
+    pub compress: bool,
+    /// What is, and how; nothing of it counts without `compress`.
+    pub compression: Arc<Compression>,
     /// Which tags and groups responses have.
     pub tags: Arc<TagRules>,
     /// What is changed of the fields of responses to clients; what is stored stays the origin's.
@@ -65,6 +69,8 @@ impl Default for Config {
             fill_grace: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             window: 1024 * 1024,
+            compress: false,
+            compression: Arc::default(),
             tags: Arc::default(),
             edits: None,
         }

@@ -157,6 +157,9 @@ impl Job {
         if plan.cacheable {
             self.ask_for_class(&mut fetch.request.head.headers);
         }
+        if self.config.compress {
+            policy::restore_origin_tags(&mut fetch.request.head.headers);
+        }
         plan.condition(self, &mut fetch.request.head.headers);
         fetch.request.body = body;
         fetch.request.head.extensions = extensions;

@@ -49,6 +49,14 @@ pub(super) async fn forward<S: Origin>(
                         job.settle(&stored.head);
                         return Ok(cache.collapsed(&stored, grant, &job, &plan));
                     }
+                    // It came to be stored so for others meanwhile.
+                    Decision::Decode(stored) => {
+                        drop(leader);
+                        match cache.decoded(&mut job, &plan, &stored, came).await {
+                            Some(response) => return Ok(response),
+                            None => break,
+                        }
+                    }
                     Decision::Forward(mut new) => {
                         // What is asked for may have become something else than the flight is
                         // for: whoever follows it must not get that.
@@ -79,6 +87,12 @@ pub(super) async fn forward<S: Origin>(
                 };
                 match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
                     Followed::Answer(response) => return response,
+                    Followed::Decode(stored) => {
+                        match cache.decoded(&mut job, &plan, &stored, came).await {
+                            Some(response) => return Ok(response),
+                            None => break,
+                        }
+                    }
                     Followed::Again => {}
                     Followed::Alone => break,
                 }
@@ -91,6 +105,8 @@ pub(super) async fn forward<S: Origin>(
 /// What a follower does next.
 enum Followed {
     Answer(Result<Response, ProxyError>),
+    /// What the leader stored is to be decoded first.
+    Decode(Arc<StoredResponse>),
     Again,
     Alone,
 }
@@ -135,6 +151,7 @@ impl<S: Origin> Cache<S> {
                     job.settle(&stored.head);
                     Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
                 }
+                Decision::Decode(stored) => Followed::Decode(stored),
                 Decision::Forward(new) => {
                     *plan = new;
                     Followed::Alone
@@ -158,6 +175,20 @@ impl<S: Origin> Cache<S> {
             }
             FlightOutcome::Abandoned => Followed::Again,
         }
+    }
+
+    /// An answer from what others stored meanwhile, in codings that this request does not accept.
+    async fn decoded(
+        &self,
+        job: &mut Job,
+        plan: &Plan,
+        stored: &Arc<StoredResponse>,
+        came: Timestamp,
+    ) -> Option<Response> {
+        let decided = self.shared.decoded(job, stored, came).await;
+        let Decision::Use(stored, grant) = decided else { return None };
+        job.settle(&stored.head);
+        Some(self.collapsed(&stored, grant, job, plan))
     }
 
     /// What a follower may be served of what is stored, its leader's fetch having failed.

@@ -11,7 +11,7 @@ use super::conclude::{Concluded, Conclusion};
 use super::fill::{Fill, Limits};
 use super::partial::{self, PartialDeposit};
 use super::pump::{Deposit, Pump};
-use super::{Filling, respond};
+use super::{Filling, compress, respond};
 use crate::body::Body;
 use crate::budget::Charge;
 use crate::coalesce::FlightOutcome;
@@ -84,9 +84,19 @@ impl Conclusion<'_> {
         let shared = Arc::clone(self.shared);
         let graces = Some(Arc::clone(&shared.graces));
         let useless_at = stored_head.expires_from_store_at(&job.config.policy);
-        let (variant, head, stamp) = (self.plan.variant, stored_head, stamp());
-        let deposit =
-            Deposit { shared, key, variant, head, stamp, replaces_since, useless_at, partial };
+        let (variant, copy) = (self.plan.variant, job.wanted_copy(&stored_head));
+        let (head, stamp) = (stored_head, stamp());
+        let deposit = Deposit {
+            shared,
+            key,
+            variant,
+            head,
+            stamp,
+            replaces_since,
+            useless_at,
+            partial,
+            copy,
+        };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
@@ -143,6 +153,7 @@ impl Conclusion<'_> {
             let rest = std::mem::take(response.http.body_mut());
             *response.http.status_mut() = StatusCode::OK;
             *response.http.headers_mut() = respond::head_fields(&complete, now);
+            compress::vary(&complete, job, response.http.headers_mut());
             // Not stored: they are this client's.
             response.http.headers_mut().extend(cookies.into_iter().map(|it| (SET_COOKIE, it)));
             *response.http.body_mut() = Body::Chain([first, rest].into());

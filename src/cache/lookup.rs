@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use http::header::RANGE;
 
-use super::{Job, Shared, partial};
+use super::{Job, Shared, compress, partial};
 use crate::clock::Timestamp;
 use crate::context::{Forwarded, RequestBody};
 use crate::policy::{self, PartialAnswer, Reason, Reuse, StaleGrant, Validity, range};
@@ -15,6 +15,8 @@ use crate::store::{Content, Standing, StoredResponse, Variants};
 pub(super) enum Decision {
     /// Answer from memory; stale where there is a grant.
     Use(Arc<StoredResponse>, Option<StaleGrant>),
+    /// It is stored in codings that the client does not accept: decode it, and look again.
+    Decode(Arc<StoredResponse>),
     /// Ask the origin.
     Forward(Plan),
 }
@@ -64,7 +66,7 @@ impl Plan {
         }
     }
 
-    fn bypass(reason: Reason) -> Self {
+    pub(super) fn bypass(reason: Reason) -> Self {
         let forwarded = match reason {
             Reason::Method => Forwarded::Method,
             Reason::RequestNoStore => Forwarded::Request,
@@ -95,7 +97,9 @@ impl Plan {
     pub(super) fn with(self, job: &Job, stored: Arc<StoredResponse>, variant: u64) -> Self {
         let overrides = &job.config.policy;
         let ask = match &stored.content {
-            Content::Whole(_) if !stored.head.validators().is_empty() => Ask::Validation,
+            Content::Whole(_) | Content::Coded if !stored.head.validators().is_empty() => {
+                Ask::Validation
+            }
             Content::Parts(_)
                 if *job.method() == Method::GET
                     && !job.headers().contains_key(RANGE)
@@ -134,7 +138,7 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
     });
     match found {
         Decision::Forward(plan) => Decision::Forward(plan.for_nobody_else(job)),
-        used @ Decision::Use(..) => used,
+        other => other,
     }
 }
 
@@ -161,6 +165,9 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
             });
         }
     };
+    if !compress::is_at_hand(stored, job) {
+        return Decision::Decode(Arc::clone(stored));
+    }
     let config = job.config_for(&stored.head);
     // What was stored under other settings is not for completing either.
     if stored.head.reads_alike(&config.policy) && !covers(stored, job) {
@@ -200,7 +207,7 @@ fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timest
 /// Whether what is there of the body can answer the request.
 pub(super) fn covers(stored: &StoredResponse, job: &Job) -> bool {
     match &stored.content {
-        Content::Whole(_) => true,
+        Content::Whole(_) | Content::Coded => true,
         // Only GET has ranges (RFC 9110 §14.2).
         Content::Parts(_) if *job.method() != Method::GET => false,
         Content::Parts(parts) => {

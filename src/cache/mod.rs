@@ -4,6 +4,7 @@
 //! response is answered at once. Everything else goes `forward`: alone, or with others that want
 //! the same; what comes of the origin's answer is decided in `conclude`.
 
+mod compress;
 mod conclude;
 mod config;
 mod edit;
@@ -110,6 +111,10 @@ pub struct Shared {
     waiting: Limit,
     /// Fills and refreshes, which belong to no client.
     background: TaskTracker,
+    /// One for each copy in another coding that may be made at once.
+    compressors: Arc<Semaphore>,
+    /// One for each copy that may be decoded at once.
+    decoders: Arc<Semaphore>,
     /// One for each fetch that goes on although nobody waits for it.
     graces: Arc<Semaphore>,
 }
@@ -182,6 +187,8 @@ impl Shared {
             clock,
             waiting,
             background,
+            compressors: Arc::new(Semaphore::new(compress::compressors())),
+            decoders: Arc::new(Semaphore::new(compress::decoders())),
             graces: Arc::new(Semaphore::new(MOST_GRACES)),
         }
     }
@@ -236,6 +243,12 @@ impl Shared {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.taken()
+    }
+
+    /// Copies in other codings that are being made.
+    #[must_use]
+    pub fn compressing(&self) -> usize {
+        compress::compressors() - self.compressors.available_permits()
     }
 
     /// Fetches under way that others may join.
@@ -295,7 +308,12 @@ impl<S: Origin> Cache<S> {
             self.refresh(job, stored);
         }
         let outcome = respond::hit_outcome(stored, grant, job, now);
-        job.edited(respond::answer(stored, job, outcome, now), now)
+        let choice = compress::choose_of(stored, job);
+        if let Some(coding) = choice.missing {
+            let compression = &job.config.compression;
+            self.shared.make_copy(&job.target.key(), stored, coding, compression);
+        }
+        job.edited(respond::answer_in(&choice, stored, job, outcome, now), now)
     }
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
@@ -321,12 +339,20 @@ impl<S: Origin> Service<Job> for Cache<S> {
     }
 
     fn call(&mut self, mut job: Job) -> CacheFuture {
+        job.forget_part_by_date();
         let now = self.shared.clock.now();
         match lookup::decide(&self.shared, &job, now) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
                 CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
             }
+            Decision::Decode(stored) => match self.shared.waiting.enter() {
+                Some(place) => {
+                    let decode = compress::decode_first(self.clone(), job, stored, place);
+                    CacheFuture::Forward(Box::pin(decode))
+                }
+                None => CacheFuture::Ready(Some(Err(ErrorKind::TooManyWaiting.into()))),
+            },
             Decision::Forward(plan) => match self.shared.waiting.enter() {
                 Some(place) => {
                     let forward = forward::forward(self.clone(), job, plan, place);

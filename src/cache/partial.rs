@@ -64,7 +64,7 @@ pub(super) fn completes(
         StatusCode::PARTIAL_CONTENT => {
             let reached = match &stored.content {
                 Content::Parts(parts) => parts.parts.first().map(Part::end),
-                Content::Whole(_) => None,
+                Content::Whole(_) | Content::Coded => None,
             };
             let goes_with = overrides.complete_partial_without_validator
                 || policy::partial::combinable(&stored.head, &head.headers);
@@ -121,7 +121,7 @@ pub(super) fn place(
 pub(super) fn first(stored: &StoredResponse, end: u64) -> Body {
     let part = match &stored.content {
         Content::Parts(parts) => parts.holding(ByteRange { start: 0, end }),
-        Content::Whole(_) => None,
+        Content::Whole(_) | Content::Coded => None,
     };
     part.map_or(Body::Empty, |part| {
         Body::Blocks(BlocksBody::range(Arc::clone(&part.blocks), 0, end))

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::compress::Wanted;
 use super::fill::{Appended, FillWriter, Finished};
 use super::partial::PartialDeposit;
 use super::{Failed, FetchOutcome, Filling, FlightLeader, Shared};
@@ -18,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
-use crate::store::{Content, Insertion, Stamp, StoredResponse};
+use crate::store::{Content, Copies, Insertion, Stamp, StoredResponse};
 
 /// Everything that a fill needs to go on by itself.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(super) struct Deposit {
     pub(super) useless_at: Timestamp,
     /// For a partial response: where its body belongs, and what it may be combined with.
     pub(super) partial: Option<PartialDeposit>,
+    /// The copy that is to be made of it.
+    pub(super) copy: Option<Wanted>,
 }
 
 impl Pump {
@@ -143,7 +146,7 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, stamp, useless_at, partial, .. } = self;
+        let Self { shared, key, head, stamp, useless_at, partial, copy, .. } = self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
@@ -152,7 +155,13 @@ impl Deposit {
             content.and_then(|content| shared.seal(&key, head, content, stamp, useless_at));
         sealed.is_some_and(|sealed| {
             let now = shared.clock.now();
-            shared.memory.insert(&key, &sealed, now) != Insertion::Purged
+            let insertion = shared.memory.insert(&key, &sealed, now);
+            if insertion == Insertion::Stored
+                && let Some(copy) = copy
+            {
+                shared.begin_with(&key, &sealed, &copy);
+            }
+            insertion != Insertion::Purged
         })
     }
 }
@@ -167,9 +176,23 @@ impl Shared {
         stamp: Stamp,
         useless_at: Timestamp,
     ) -> Option<Arc<StoredResponse>> {
-        let cost = StoredResponse::cost(&head, &stamp, key.as_str().len());
+        self.seal_with(key, head, content, stamp, useless_at, Copies::default())
+    }
+
+    /// The same with copies of it.
+    pub(super) fn seal_with(
+        &self,
+        key: &CacheKey,
+        head: StoredHead,
+        content: Content,
+        stamp: Stamp,
+        useless_at: Timestamp,
+        copies: Copies,
+    ) -> Option<Arc<StoredResponse>> {
+        let cost = StoredResponse::cost(&head, &stamp, key.as_str().len()) + copies.cost();
         let charge = self.memory.charge(cost)?;
-        Some(Arc::new(StoredResponse::new(head, content, stamp, useless_at, charge)))
+        let sealed = StoredResponse::new(head, content, stamp, useless_at, charge);
+        Some(Arc::new(sealed.with_copies(copies)))
     }
 }
 
@@ -219,6 +242,7 @@ mod tests {
             replaces_since: None,
             useless_at: now,
             partial: None,
+            copy: None,
         };
         let body = Body::stream(StreamBody::new(drops));
         Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }

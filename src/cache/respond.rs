@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
 };
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::compress::{self, Choice, Form};
 use super::fill::Fill;
 use super::lookup::{Ask, Plan};
 use super::{Filling, Job, multipart};
@@ -45,11 +46,41 @@ pub(super) fn answer(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    answer_from(&stored.head, &stored.content, job, outcome, now)
+    answer_in(&compress::choose_of(stored, job), stored, job, outcome, now)
+}
+
+/// The same in a form that was chosen before.
+pub(super) fn answer_in(
+    choice: &Choice<'_>,
+    stored: &StoredResponse,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    answer_from((&stored.head, &stored.content), &choice.form, job, outcome, now)
 }
 
 /// The same from its pieces, for a response that has just been brought up to date.
 pub(super) fn answer_from(
+    (head, content): (&StoredHead, &Content),
+    form: &Form<'_>,
+    job: &Job,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Response {
+    match form {
+        Form::AsStored => as_it_is(head, content, job, outcome, now),
+        Form::Known(head) => as_it_is(head, content, job, outcome, now),
+        Form::Coded(copy) => {
+            let content = Content::Whole(Arc::clone(&copy.blocks));
+            let told = Some(Detail::Reason(Reason::Compressed));
+            let outcome = Outcome { detail: outcome.detail.or(told), ..outcome };
+            as_it_is(&copy.head, &content, job, outcome, now)
+        }
+    }
+}
+
+fn as_it_is(
     head: &StoredHead,
     content: &Content,
     job: &Job,
@@ -57,6 +88,7 @@ pub(super) fn answer_from(
     now: Timestamp,
 ) -> Response {
     let mut headers = head_fields(head, now);
+    compress::vary(head, job, &mut headers);
     // Trailers are not kept.
     headers.remove(TRAILER);
     let (status, body) = match evaluate(job, head) {
@@ -65,6 +97,8 @@ pub(super) fn answer_from(
         Precondition::Proceed => match content {
             Content::Whole(blocks) => whole(head, blocks, job, &mut headers),
             Content::Parts(parts) => part(head, parts, job, &mut headers),
+            // Invariant: whoever uses it as it came has asked `compress::is_at_hand`.
+            Content::Coded => (StatusCode::INTERNAL_SERVER_ERROR, Body::Empty),
         },
     };
     respond(status, headers, body, job, outcome)
@@ -119,12 +153,18 @@ pub(super) fn filling(
     asked: Ask,
     outcome: Outcome,
 ) -> Option<Response> {
-    if let Some(response) = precondition(&fill.head().head, &head, job, asked, outcome) {
+    let stored_head = &fill.head().head;
+    compress::vary(stored_head, job, &mut head.headers);
+    if let Some(tag) = compress::known_tag(stored_head, job) {
+        head.headers.insert(ETAG, tag);
+        return Some(not_modified(head.headers, outcome));
+    }
+    if let Some(response) = precondition(stored_head, &head, job, asked, outcome) {
         return Some(response);
     }
     let wanted = match fill.length() {
         Some(length) if head.status == StatusCode::OK => {
-            range::evaluate(job.method(), job.headers(), &fill.head().head, length)
+            range::evaluate(job.method(), job.headers(), stored_head, length)
         }
         _ => RangeAnswer::Whole,
     };
@@ -178,7 +218,7 @@ pub(super) fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
     precondition::evaluate(job.method(), job.headers(), head, &job.config.policy)
 }
 
-fn not_modified(mut headers: HeaderMap, outcome: Outcome) -> Response {
+pub(super) fn not_modified(mut headers: HeaderMap, outcome: Outcome) -> Response {
     precondition::not_modified_headers(&mut headers);
     bodiless(StatusCode::NOT_MODIFIED, headers, outcome)
 }

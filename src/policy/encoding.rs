@@ -5,6 +5,32 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::headers::list_members;
 
+/// A content coding that Seawall can make (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// RFC 8878, in the window that RFC 9659 asks for.
+    Zstd,
+    /// RFC 7932.
+    Br,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// All of them, for tables.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Br, Self::Gzip];
+
+    /// Its name, as in `Content-Encoding`.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Br => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
 /// Members of the list that are read; a client that sends more is taken at its own word.
 const MOST_MEMBERS: usize = 32;
 
@@ -19,7 +45,7 @@ pub fn encoding_class(request: &HeaderMap) -> Option<HeaderValue> {
     if !request.contains_key(ACCEPT_ENCODING) {
         return None;
     }
-    let accepted = Accepted::of(request)?;
+    let accepted = Accepted::of(request).filter(|accepted| accepted.identity)?;
     let best = if accepted.br { Some("br") } else { accepted.zstd.then_some("zstd") };
     Some(HeaderValue::from_static(match (best, accepted.gzip) {
         (Some("br"), true) => "br, gzip",
@@ -31,16 +57,28 @@ pub fn encoding_class(request: &HeaderMap) -> Option<HeaderValue> {
     }))
 }
 
-/// The codings that matter.
-#[derive(Default)]
-struct Accepted {
+/// Which of the codings that matter a request accepts.
+#[expect(clippy::struct_excessive_bools, reason = "each is a coding")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
     br: bool,
     zstd: bool,
     gzip: bool,
+    identity: bool,
 }
 
 impl Accepted {
-    fn of(request: &HeaderMap) -> Option<Self> {
+    pub(super) const fn has(self, coding: Coding) -> bool {
+        match coding {
+            Coding::Zstd => self.zstd,
+            Coding::Br => self.br,
+            Coding::Gzip => self.gzip,
+        }
+    }
+
+    /// `None` if it says too much. One that says nothing accepts `identity`: RFC 9110 §12.5.3
+    /// allows it anything, but clients that can't decode say nothing either.
+    pub(super) fn of(request: &HeaderMap) -> Option<Self> {
         let (mut br, mut zstd, mut gzip, mut identity, mut rest) = (None, None, None, None, None);
         for (place, member) in list_members(request, &ACCEPT_ENCODING).enumerate() {
             if place == MOST_MEMBERS {
@@ -60,11 +98,13 @@ impl Accepted {
             // Said twice, it has to be accepted both times.
             *slot = Some(slot.unwrap_or(true) && !is_refused(parameters));
         }
-        if identity.or(rest) == Some(false) {
-            return None;
-        }
         let accepted = |coding: Option<bool>| coding.or(rest).unwrap_or(false);
-        Some(Self { br: accepted(br), zstd: accepted(zstd), gzip: accepted(gzip) })
+        Some(Self {
+            br: accepted(br),
+            zstd: accepted(zstd),
+            gzip: accepted(gzip),
+            identity: identity.or(rest).unwrap_or(true),
+        })
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod age;
 mod client_lifetime;
+mod coded_tag;
+mod compression;
 mod dates;
 mod directives;
 mod early;
@@ -17,6 +19,7 @@ mod groups;
 mod imposed;
 mod invalidation;
 mod language;
+mod media_types;
 mod names;
 mod overrides;
 pub mod partial;
@@ -39,13 +42,16 @@ mod validators;
 mod vary;
 
 pub use client_lifetime::tell_client;
+pub use coded_tag::{client_tag, named_copy, names_tag, origin_tag, restore_origin_tags};
+pub use compression::{Compression, Levels, resumes_by_date, vary_by_coding};
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
 pub use early::is_due_early;
-pub use encoding::encoding_class;
+pub use encoding::{Coding, encoding_class};
 pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};
 pub use invalidation::invalidated;
+pub use media_types::MediaTypes;
 pub use overrides::{Heuristic, Overrides, RequestDirectivesPolicy};
 pub use precondition::{Precondition, not_modified_headers};
 pub use range::{ByteRange, ContentRange, PartialAnswer, RangeAnswer};

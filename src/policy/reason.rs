@@ -205,6 +205,12 @@ reasons! {
         "the client accepts stale, and `request_directives` honours it",
         "`request_directives = \"ignore\"`";
 
+    // In which form a response was served.
+    /// Served by a copy that Seawall has compressed.
+    Compressed => "compressed",
+        "answered from memory with a copy that Seawall has compressed",
+        "`compress = \"off\"` in a rule or in `[route.cache]`";
+
     // Sharing a fetch.
     /// Answered by another request's fetch.
     Collapsed => "collapsed",

@@ -47,6 +47,7 @@ pub struct StoredHead {
     content_range: Option<Box<ContentRange>>,
     pub(super) facts: Facts,
     reading: Reading,
+    transformable: bool,
 }
 
 /// Most heads fit, so that the table is read with what stands beside it.
@@ -106,6 +107,7 @@ impl StoredHead {
                 .map(Box::new),
             facts,
             reading: Reading::default(),
+            transformable: super::compression::is_transformable(request, status, headers),
         };
         head.reading = Reading::new(&head, request, overrides);
         head.validators = head.find_validators(headers);
@@ -133,6 +135,47 @@ impl StoredHead {
                 self.fields[index].hidden |= is_named;
             }
         }
+        self
+    }
+
+    /// The head of another form of the same response: with `fields` in the place of its own, and a
+    /// body of `length` bytes. What is hidden stays so.
+    pub(super) fn with_fields(&self, fields: &HeaderMap, length: u64) -> Self {
+        let mut writer = Writer::new(fields);
+        for (name, value) in fields {
+            writer.push(name, value.as_bytes());
+        }
+        let (block, table) = writer.finish();
+        let mut head = Self {
+            block,
+            fields: table,
+            // Which requests it answers, the response itself says.
+            vary: None,
+            validators: Validators::default(),
+            content_length: Some(length),
+            content_range: None,
+            facts: self.facts.clone(),
+            reading: self.reading,
+            transformable: false,
+        };
+        head.validators = head.find_validators(fields);
+        let hidden = self.fields.iter().filter(|field| field.hidden);
+        let names: SmallVec<[HeaderName; 4]> =
+            hidden.filter_map(|field| self.name(*field)).collect();
+        head.hiding(names.iter())
+    }
+
+    /// Whether its body is all there, and nobody forbids to send it in another coding.
+    #[must_use]
+    pub const fn is_transformable(&self) -> bool {
+        self.transformable
+    }
+
+    /// The same head, whose `Last-Modified` tells nothing of the bytes: those of another form of
+    /// the response have the same date.
+    #[must_use]
+    pub fn without_strong_date(mut self) -> Self {
+        self.validators.last_modified_strong = false;
         self
     }
 
@@ -337,6 +380,10 @@ impl StoredHead {
             None => field.offset as usize + 2 + self.inline_name_bytes(field)?.len(),
         };
         Some(self.block.slice(start..start + field.value_len as usize))
+    }
+
+    fn name(&self, field: Field) -> Option<HeaderName> {
+        field.name.name().cloned().or_else(|| self.inline_name(field))
     }
 
     fn inline_name(&self, field: Field) -> Option<HeaderName> {

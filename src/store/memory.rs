@@ -107,6 +107,12 @@ impl Memory {
         Some(held.variants)
     }
 
+    /// The same without counting as a use.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<Variants> {
+        Some(self.map.get(key)?.variants)
+    }
+
     /// Where a response stored under `key` stands with regard to purges.
     #[must_use]
     pub fn standing(&self, key: &str, stamp: &Stamp) -> Standing {
@@ -175,6 +181,32 @@ impl Memory {
             return Insertion::Purged;
         }
         insertion
+    }
+
+    /// Stores `new`, the same response in another form, in the place of `old`; `false` if that is
+    /// not there any more.
+    pub fn swap(
+        &self,
+        key: &CacheKey,
+        old: &Arc<StoredResponse>,
+        new: &Arc<StoredResponse>,
+        now: Timestamp,
+    ) -> bool {
+        let (mut swapped, mut victims) = (false, Vec::new());
+        self.map.entry_by_ref(key).and_compute_with(|entry| {
+            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+            let Some(variants) = held.variants.replacing(old, new) else { return Op::Nop };
+            let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
+            // A ticket that means nothing is the one of a victim, which is about to be dropped.
+            match self.evictor.update(held.ticket, weight, useless_at, now) {
+                None => return Op::Nop,
+                Some(others) => victims = others,
+            }
+            swapped = true;
+            Op::Put(Held { variants, ..held })
+        });
+        self.evict(victims);
+        swapped
     }
 
     /// Drops the one response `old` of `key`, if it is still there.

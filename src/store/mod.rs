@@ -1,6 +1,7 @@
 //! The memory tier: what is stored, what it may cost, and what purges have made of it.
 
 mod config;
+mod copies;
 pub mod evict;
 mod labels;
 pub mod memory;
@@ -8,6 +9,7 @@ pub mod response;
 pub mod stamps;
 
 pub use config::{Config, Optimise};
+pub use copies::{CodedCopy, Copies, Pin};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
 pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

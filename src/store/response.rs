@@ -5,6 +5,7 @@ use std::{iter, slice};
 
 use smallvec::SmallVec;
 
+use super::copies::Copies;
 use super::stamps::Stamp;
 use crate::body::Blocks;
 use crate::budget::Charge;
@@ -28,7 +29,9 @@ pub struct StoredResponse {
     pub stamp: Stamp,
     /// When it is of no use any more, not even to be validated.
     pub useless_at: Timestamp,
-    /// For everything but the body, which has its own.
+    /// The same body in other codings.
+    pub copies: Copies,
+    /// For everything but the bodies, which have their own.
     charge: Charge,
 }
 
@@ -37,6 +40,8 @@ pub struct StoredResponse {
 pub enum Content {
     /// All of it.
     Whole(Arc<Blocks>),
+    /// All of it, in the copies alone: nobody has asked for it as it came.
+    Coded,
     /// Parts of it (RFC 9111 §3.3).
     Parts(Parts),
 }
@@ -63,12 +68,12 @@ impl Content {
     /// Whether all of the body is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        matches!(self, Self::Whole(_))
+        !matches!(self, Self::Parts(_))
     }
 }
 
 impl StoredResponse {
-    /// A response to store; `charge` covers [`StoredResponse::cost`].
+    /// A response to store, without copies yet; `charge` covers [`StoredResponse::cost`].
     #[must_use]
     pub fn new(
         head: StoredHead,
@@ -77,7 +82,13 @@ impl StoredResponse {
         useless_at: Timestamp,
         charge: Charge,
     ) -> Self {
-        Self { head, content, stamp, useless_at, charge }
+        Self { head, content, stamp, useless_at, copies: Copies::default(), charge }
+    }
+
+    /// The same with `copies`, whose [`Copies::cost`] its charge covers as well.
+    #[must_use]
+    pub fn with_copies(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// What storing `head` under a key of `key` bytes costs, in bytes, beside the body.
@@ -92,9 +103,10 @@ impl StoredResponse {
     pub fn weight(&self) -> u64 {
         let body = match &self.content {
             Content::Whole(blocks) => blocks.held(),
+            Content::Coded => 0,
             Content::Parts(parts) => parts.parts.iter().map(|part| part.blocks.held()).sum(),
         };
-        self.charge.bytes() as u64 + body
+        self.charge.bytes() as u64 + body + self.copies.held()
     }
 }
 
@@ -150,6 +162,15 @@ impl Variants {
         let kept = self.as_slice().iter().filter(|old| old.head.vary() != new);
         let all: SmallVec<[_; 4]> = iter::once(&response).chain(kept).take(most).cloned().collect();
         Self::of(all).unwrap_or(Self::One(response))
+    }
+
+    /// These with `new` in the place of `old`; `None` if that is not among them.
+    #[must_use]
+    pub fn replacing(&self, old: &Arc<StoredResponse>, new: &Arc<StoredResponse>) -> Option<Self> {
+        let place = self.as_slice().iter().position(|other| Arc::ptr_eq(other, old))?;
+        let mut all: SmallVec<[_; 4]> = self.as_slice().iter().cloned().collect();
+        *all.get_mut(place)? = Arc::clone(new);
+        Self::of(all)
     }
 
     /// These without `response`; `None` if that leaves nothing.

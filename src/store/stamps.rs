@@ -103,6 +103,16 @@ impl Stamp {
         }
     }
 
+    /// The same stamp on the same response, stored anew in another form.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        // The mark before the standing that it vouches for, as in `Stamps::standing`.
+        let checked_to = AtomicU64::new(self.checked_to.load(Ordering::Acquire));
+        let standing = AtomicU8::new(self.standing.load(Ordering::Relaxed));
+        let labels = self.labels.clone();
+        Self { fetched_at: self.fetched_at, labels, checked_to, standing }
+    }
+
     /// Its tags and groups, if it has any.
     #[must_use]
     pub const fn labels(&self) -> Option<&Arc<Labels>> {

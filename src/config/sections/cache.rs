@@ -1,15 +1,17 @@
 //! `[cache]` and `[route.cache]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
+use super::compression;
 use crate::cache::Config;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys, settings};
 use crate::config::units::LONGEST;
-use crate::policy::{self, Heuristic, RequestDirectivesPolicy};
+use crate::policy::{self, Compression, Heuristic, RequestDirectivesPolicy};
 use crate::store;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,6 +30,7 @@ pub(in crate::config) struct Draft {
     /// Used while `heuristic` is on, and remembered while it is off.
     heuristic: Heuristic,
     heuristic_on: bool,
+    compression: Compression,
 }
 
 impl Draft {
@@ -35,6 +38,8 @@ impl Draft {
     pub(in crate::config) fn finish(&self) -> Config {
         let mut config = self.rules.clone();
         config.policy.heuristic = self.heuristic_on.then_some(self.heuristic);
+        config.compress = !self.compression.codings.is_empty();
+        config.compression = Arc::new(self.compression.clone());
         let quarter = self.quarter_of_memory();
         config.max_object_size =
             self.max_object_size.unwrap_or(config.max_object_size.min(quarter));
@@ -49,6 +54,7 @@ impl Draft {
             max_object_size: Some(base.max_object_size),
             heuristic: base.policy.heuristic.unwrap_or(self.heuristic),
             heuristic_on: base.policy.heuristic.is_some(),
+            compression: (*base.compression).clone(),
         }
     }
 
@@ -120,6 +126,10 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
     "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;
     "accept_encoding" = Default("\"classes\""), "How encodings split the cache: by what clients accept in a few `\"classes\"` (brotli or else zstd, with gzip; gzip; none), of which the origin is told in their place; or `\"as-is\"`, by what each browser says." => |draft, value| draft.rules.policy.encoding_classes = value.one_of(&[("classes", true), ("as-is", false)])?;
+    "compress" = Default("\"off\""), "Codings in which stored text is kept beside, or in place of, what the origin sent plain, the best first: `[\"br\", \"gzip\"]`, of `\"br\"`, `\"zstd\"` and `\"gzip\"`. Each copy is made once, in the background, when a client first asks for it. What the origin has compressed itself, says `no-transform` of, or sets a cookie with is left alone, and so are answers to `Authorization`." => |draft, value| draft.compression.codings = compression::codings(value)?;
+    "compress_levels" = Default("{ zstd = 9, br = 5, gzip = 6 }"), "How hard to try, by coding: zstd from 1 to 19, br from 0 to 11, gzip from 1 to 9." => |draft, value| draft.compression.levels = compression::levels(value)?;
+    "compress_min_size" = Default("\"1KiB\""), "Smaller bodies are left alone." => |draft, value| draft.compression.min_size = value.size(0..=64 * TIB)?;
+    "compress_types" = Default("[\"usual\"]"), "Media types that are compressed: `\"text/html\"`, `\"text/*\"`, `\"*+json\"`; `\"usual\"` stands for text in all its forms. Never `text/event-stream`." => |draft, value| draft.compression.types = compression::types(value)?;
     "normalize_accept_language" = Default("false"), "Contested: whether `Accept-Language` is compared without its order, case and spacing, and a variant chosen by its weights." => |draft, value| draft.rules.policy.normalize_accept_language = value.boolean()?;
 };
 

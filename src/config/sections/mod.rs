@@ -2,6 +2,7 @@
 
 pub(super) mod admin;
 pub(super) mod cache;
+mod compression;
 pub(super) mod listener;
 pub(super) mod logs;
 pub(super) mod route;

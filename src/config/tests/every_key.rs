@@ -242,6 +242,10 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "complete_partial_without_validator = true",
             "accept_encoding = \"as-is\"",
             "normalize_accept_language = true",
+            "compress = [\"br\", \"gzip\"]",
+            "compress_levels = { br = 7 }",
+            "compress_min_size = \"7KiB\"",
+            "compress_types = [\"text/*\"]",
         ],
     ),
     (

@@ -124,7 +124,7 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.conditions = matcher.conditions;
         Ok(())
     };
-    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `lookup`, `collapse`, `wait`, `request_directives`, `accept_encoding`) can't depend on one." => |draft, value| {
+    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `lookup`, `collapse`, `wait`, `request_directives`, `accept_encoding`, `compress` and its kin) can't depend on one." => |draft, value| {
         let mut response = ResponseCondition::default();
         let table = value.table("write match_response = { status = [200, 404] }")?;
         fill("rule.match_response", &[RESPONSE], table, value.around(), &mut response)?;
@@ -175,8 +175,18 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
 };
 
 /// Keys that are read before there is a response.
-const BEFORE_RESPONSE: [&str; 6] =
-    ["enabled", "lookup", "collapse", "wait", "request_directives", "accept_encoding"];
+const BEFORE_RESPONSE: [&str; 10] = [
+    "enabled",
+    "lookup",
+    "collapse",
+    "wait",
+    "request_directives",
+    "accept_encoding",
+    "compress",
+    "compress_levels",
+    "compress_min_size",
+    "compress_types",
+];
 
 fn cache_settings(value: &Value<'_>) -> Checked<Vec<Setting>> {
     settings("cache", cache::RULES, value, |apply| {

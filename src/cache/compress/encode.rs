@@ -1,0 +1,275 @@
+//! Bodies into other codings and back: nothing but work. For threads that may be busy for a while.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use brotli::enc::BrotliEncoderParams;
+use brotli::{CompressorReader, Decompressor};
+use bytes::Bytes;
+use flate2::bufread::{GzDecoder, GzEncoder};
+use zstd::stream::read::{Decoder as ZstdDecoder, Encoder as ZstdEncoder};
+
+use super::work::Source;
+use crate::body::Blocks;
+use crate::budget::Charge;
+use crate::policy::Coding;
+use crate::store::CodedCopy;
+
+/// Bytes that are made at a time; also what a block of the result has.
+const BLOCK: usize = 64 * 1024;
+
+/// brotli's window is no larger than a body needs, and never above 4 MiB.
+const BR_WINDOW: std::ops::RangeInclusive<u32> = 16..=22;
+
+/// Why there is no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It would be larger than it may be.
+    TooLarge,
+    /// There is no memory for it.
+    NoMemory,
+    /// The library failed.
+    Failed,
+}
+
+/// Bytes that encoding a body of `length` takes beside its result, at most: measured as the
+/// process's growth, rounded up.
+pub(super) fn workspace(coding: Coding, length: u64) -> usize {
+    const MIB: usize = 1024 * 1024;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    match coding {
+        Coding::Gzip => MIB / 2,
+        Coding::Br => MIB + length.saturating_mul(8).min(32 * MIB),
+        Coding::Zstd => MIB + length.saturating_mul(8).min(40 * MIB),
+    }
+}
+
+/// The body in a coding of some level, as long as it has no more than `most` bytes. `charge` grows
+/// with it, and covers just the result in the end.
+pub(super) fn encode(
+    body: &Source,
+    coding: (Coding, u8),
+    most: u64,
+    charge: &mut Charge,
+) -> Result<Vec<Bytes>, Refusal> {
+    match body {
+        Source::Plain(blocks) => {
+            encode_from(Pieces::of(blocks), blocks.len(), coding, most, charge)
+        }
+        Source::Copy(copy) => {
+            let plain = BufReader::with_capacity(BLOCK, decoder(copy)?);
+            encode_from(plain, copy.plain, coding, most, charge)
+        }
+    }
+}
+
+/// What a copy was made of. `charge` as in [`encode`].
+pub(super) fn decode(copy: &CodedCopy, charge: &mut Charge) -> Result<Vec<Bytes>, Refusal> {
+    let blocks = collect(decoder(copy)?, copy.plain, charge)?;
+    // It would look whole.
+    if charge.bytes() as u64 == copy.plain { Ok(blocks) } else { Err(Refusal::Failed) }
+}
+
+fn decoder(copy: &CodedCopy) -> Result<Box<dyn Read + '_>, Refusal> {
+    let pieces = Pieces::of(&copy.blocks);
+    Ok(match copy.coding {
+        Coding::Gzip => Box::new(GzDecoder::new(pieces)),
+        Coding::Br => Box::new(Decompressor::new(pieces, BLOCK)),
+        Coding::Zstd => Box::new(ZstdDecoder::with_buffer(pieces).map_err(|_| Refusal::Failed)?),
+    })
+}
+
+fn encode_from(
+    plain: impl BufRead,
+    length: u64,
+    (coding, level): (Coding, u8),
+    most: u64,
+    charge: &mut Charge,
+) -> Result<Vec<Bytes>, Refusal> {
+    match coding {
+        Coding::Gzip => {
+            let level = flate2::Compression::new(u32::from(level));
+            collect(GzEncoder::new(plain, level), most, charge)
+        }
+        Coding::Br => {
+            let window = length.next_power_of_two().trailing_zeros();
+            let params = BrotliEncoderParams {
+                quality: i32::from(level),
+                lgwin: window.clamp(*BR_WINDOW.start(), *BR_WINDOW.end()) as i32,
+                size_hint: usize::try_from(length).unwrap_or(0),
+                ..BrotliEncoderParams::default()
+            };
+            collect(CompressorReader::with_params(plain, BLOCK, &params), most, charge)
+        }
+        Coding::Zstd => {
+            let encoder = ZstdEncoder::with_buffer(plain, i32::from(level)).and_then(|mut it| {
+                // With the length it takes no larger window than it needs.
+                it.set_pledged_src_size(Some(length))?;
+                it.include_checksum(true)?;
+                Ok(it)
+            });
+            collect(encoder.map_err(|_| Refusal::Failed)?, most, charge)
+        }
+    }
+}
+
+/// Reads to the end, in blocks of exact size.
+fn collect(mut from: impl Read, most: u64, charge: &mut Charge) -> Result<Vec<Bytes>, Refusal> {
+    let (mut blocks, mut total) = (Vec::new(), 0_usize);
+    loop {
+        // One byte more than there may be tells that there are too many.
+        let room = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(total);
+        let size = BLOCK.min(room.saturating_add(1));
+        if !charge.try_grow(size) {
+            return Err(Refusal::NoMemory);
+        }
+        let mut block = Vec::with_capacity(size);
+        from.by_ref().take(size as u64).read_to_end(&mut block).map_err(|_| Refusal::Failed)?;
+        total += block.len();
+        charge.shrink_to(total);
+        if total as u64 > most {
+            return Err(Refusal::TooLarge);
+        }
+        if block.is_empty() {
+            return Ok(blocks);
+        }
+        blocks.push(Bytes::from(block.into_boxed_slice()));
+    }
+}
+
+/// A body's blocks, read one after the other.
+struct Pieces<'a> {
+    rest: &'a [Bytes],
+    /// What is read of the first.
+    offset: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(blocks: &'a Blocks) -> Self {
+        Self { rest: blocks.as_slices(), offset: 0 }
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while let Some((first, rest)) = self.rest.split_first() {
+            if self.offset < first.len() {
+                return Ok(&first[self.offset..]);
+            }
+            (self.rest, self.offset) = (rest, 0);
+        }
+        Ok(&[])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.offset += amount;
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut available = self.fill_buf()?;
+        let read = available.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{HeaderMap, Method, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::clock::Timestamp;
+    use crate::policy::{Overrides, RequestFacts, ResponseTimes, StoredHead};
+
+    fn body(pieces: &[Vec<u8>]) -> Arc<Blocks> {
+        let pieces = pieces.iter().filter(|piece| !piece.is_empty());
+        Arc::new(Blocks::new(pieces.map(|piece| Bytes::copy_from_slice(piece)), None))
+    }
+
+    fn copy(blocks: Vec<Bytes>, coding: Coding, plain: u64) -> Arc<CodedCopy> {
+        let (fields, now) = (HeaderMap::new(), Timestamp::from_secs(1_000_000));
+        let facts = RequestFacts::new(&Method::GET, &fields, false);
+        let times = ResponseTimes { request_at: now, response_at: now };
+        let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
+        let blocks = Arc::new(Blocks::new(blocks, None));
+        Arc::new(CodedCopy { coding, level: 1, head, blocks, plain })
+    }
+
+    fn no_charge(budget: &Budget) -> Charge {
+        budget.try_charge(0).expect("nothing fits")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// In any coding and level, and from one coding to the next.
+        #[test]
+        fn any_body_comes_back(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..3000),
+                    (0..200_000_usize).prop_map(|length| vec![b'a'; length]),
+                ],
+                0..6,
+            ),
+            level in 1..=9_u8,
+        ) {
+            let budget = Budget::new(64 << 20);
+            let plain = pieces.concat();
+            let mut source = Source::Plain(body(&pieces));
+            for coding in [Coding::Br, Coding::Zstd, Coding::Gzip, Coding::Br] {
+                let mut charge = no_charge(&budget);
+                let encoded = encode(&source, (coding, level), u64::MAX, &mut charge);
+                let encoded = encoded.expect("room for all");
+                let length: usize = encoded.iter().map(Bytes::len).sum();
+                prop_assert_eq!(charge.bytes(), length);
+                prop_assert!(encoded.iter().all(|block| !block.is_empty()));
+                let made = copy(encoded, coding, plain.len() as u64);
+                let mut charge = no_charge(&budget);
+                let decoded = decode(&made, &mut charge).expect("it was encoded");
+                prop_assert_eq!(decoded.concat(), plain.clone());
+                prop_assert_eq!(charge.bytes(), plain.len());
+                source = Source::Copy(made);
+            }
+            drop(source);
+            prop_assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_or_fit_is_refused() {
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(300_000).collect();
+        let noise = Source::Plain(body(&[noise]));
+        let (wide, narrow) = (Budget::new(1 << 20), Budget::new(100_000));
+        for coding in Coding::ALL {
+            let mut charge = no_charge(&wide);
+            let refused = encode(&noise, (coding, 5), 270_000, &mut charge);
+            assert_eq!(refused, Err(Refusal::TooLarge), "{coding:?}");
+            let mut charge = no_charge(&narrow);
+            let refused = encode(&noise, (coding, 5), 300_000, &mut charge);
+            assert_eq!(refused, Err(Refusal::NoMemory), "{coding:?}");
+            drop(charge);
+            assert_eq!(narrow.used(), 0);
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_not_what_it_was_is_refused() {
+        let budget = Budget::new(1 << 20);
+        let plain = Source::Plain(body(&[vec![b'a'; 5000]]));
+        for coding in Coding::ALL {
+            let encoded = encode(&plain, (coding, 5), 5000, &mut no_charge(&budget));
+            let encoded = encoded.expect("room for all").concat();
+            let cut = Bytes::copy_from_slice(&encoded[..encoded.len() - 1]);
+            for (bytes, length) in [(cut, 5000), (Bytes::from(encoded), 4999)] {
+                let made = copy(vec![bytes], coding, length);
+                assert!(decode(&made, &mut no_charge(&budget)).is_err(), "{coding:?} {length}");
+            }
+        }
+    }
+}

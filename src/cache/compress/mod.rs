@@ -1,0 +1,272 @@
+//! Copies of stored responses in other codings: made once, in the background, for those who can
+//! read them.
+//!
+//! A copy is a part of the response that it was made of, not a response of its own: one fetch, one
+//! lifetime, one validation and one purge serve all codings. Whoever comes before it is made gets
+//! the body as it is; nobody waits. Once there is a copy, the body as it came is kept only where
+//! somebody has asked for it; whoever does so later has it decoded, once.
+
+mod encode;
+mod work;
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use super::lookup::{self, Decision, Plan};
+use super::{Cache, Job, Origin, Shared, forward, respond};
+use crate::clock::Timestamp;
+use crate::context::Response;
+use crate::error::{ErrorKind, ProxyError};
+use crate::key::CacheKey;
+use crate::limit::Place;
+use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
+use crate::store::{CodedCopy, Content, Copies, StoredResponse};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
+
+/// How many copies may be made at once: half of the cores are for those who are served meanwhile.
+pub(super) fn compressors() -> usize {
+    (cores() / 2).max(1)
+}
+
+/// How many may be decoded at once: it is quick, and somebody waits for it.
+pub(super) fn decoders() -> usize {
+    cores()
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// In which form a stored response answers a request.
+pub(super) enum Form<'a> {
+    /// As it came from the origin.
+    AsStored,
+    /// By a copy.
+    Coded(&'a CodedCopy),
+    /// By a 304 that speaks of a form which the client has, and Seawall has not.
+    Known(Box<StoredHead>),
+}
+
+/// The form for one request, and the copy that would be better if it were there.
+pub(super) struct Choice<'a> {
+    pub(super) form: Form<'a>,
+    pub(super) missing: Option<Coding>,
+}
+
+impl Choice<'_> {
+    const AS_STORED: Self = Self { form: Form::AsStored, missing: None };
+
+    /// Whether the response can be answered in this form, its body being there as `content`.
+    pub(super) fn is_at_hand(&self, content: &Content) -> bool {
+        !matches!((&self.form, content), (Form::AsStored, Content::Coded))
+    }
+}
+
+/// Whether what is stored can answer a request without being decoded first.
+pub(super) fn is_at_hand(stored: &StoredResponse, job: &Job) -> bool {
+    !matches!(stored.content, Content::Coded) || choose_of(stored, job).is_at_hand(&stored.content)
+}
+
+/// The form in which a stored response answers a request.
+pub(super) fn choose_of<'a>(stored: &'a StoredResponse, job: &Job) -> Choice<'a> {
+    choose(&stored.head, &stored.content, &stored.copies, job)
+}
+
+/// Chooses: what the client names by its tag if that can be had, else the best that it accepts.
+pub(super) fn choose<'a>(
+    head: &StoredHead,
+    content: &Content,
+    copies: &'a Copies,
+    job: &Job,
+) -> Choice<'a> {
+    if !covers(head, job) {
+        return Choice::AS_STORED;
+    }
+    let accepted = job.config.compression.accepted(job.headers());
+    let Some(&best) = accepted.first() else {
+        copies.want_identity();
+        return Choice::AS_STORED;
+    };
+    let missing = (!copies.is_begun(best)).then_some(best);
+    let mut there = accepted.iter().filter_map(|coding| copies.get(*coding));
+    let form = match named((head, content), there.clone(), &accepted, job) {
+        Some(form) => form,
+        None => there.next().map_or(Form::AsStored, |copy| Form::Coded(copy)),
+    };
+    Choice { form, missing }
+}
+
+/// The form whose entity tag the request names: who has one gets a 304 or a part of that.
+fn named<'a>(
+    (head, content): (&StoredHead, &Content),
+    mut there: impl Iterator<Item = &'a Arc<CodedCopy>>,
+    accepted: &[Coding],
+    job: &Job,
+) -> Option<Form<'a>> {
+    let request = job.headers();
+    if ![IF_NONE_MATCH, IF_MATCH, IF_RANGE].iter().any(|name| request.contains_key(name)) {
+        return None;
+    }
+    let is_named = |head: &StoredHead| {
+        head.validators().etag.as_ref().is_some_and(|tag| policy::names_tag(request, tag))
+    };
+    if let Some(copy) = there.find(|copy| is_named(&copy.head)) {
+        return Some(Form::Coded(copy));
+    }
+    if is_named(head) {
+        let is_304 = || respond::evaluate(job, head) == Precondition::NotModified;
+        let bodiless = matches!(content, Content::Coded) && is_304();
+        return Some(if bodiless { Form::Known(head.clone().into()) } else { Form::AsStored });
+    }
+    known(head, accepted, job).map(|head| Form::Known(Box::new(head)))
+}
+
+/// The head of a copy that the client has, if a 304 is to tell it that this is still good.
+fn known(head: &StoredHead, accepted: &[Coding], job: &Job) -> Option<StoredHead> {
+    let tag = head.validators().etag.as_ref()?;
+    let (coding, level) = policy::named_copy(job.headers(), tag)?;
+    let known = accepted.contains(&coding).then(|| head.coded(coding, level, 0))?;
+    (respond::evaluate(job, &known) == Precondition::NotModified).then_some(known)
+}
+
+/// The tag of such a copy, where the response itself is on its way.
+pub(super) fn known_tag(head: &StoredHead, job: &Job) -> Option<HeaderValue> {
+    if !covers(head, job) || !job.headers().contains_key(IF_NONE_MATCH) {
+        return None;
+    }
+    known(head, &job.config.compression.accepted(job.headers()), job)?.get(&ETAG)
+}
+
+/// Adds `Vary` to what others get in another coding.
+pub(super) fn vary(head: &StoredHead, job: &Job, headers: &mut HeaderMap) {
+    if covers(head, job) {
+        policy::vary_by_coding(headers);
+    }
+}
+
+/// Whether copies of a response are made.
+fn covers(head: &StoredHead, job: &Job) -> bool {
+    job.config.compress && job.config.compression.covers(head)
+}
+
+impl Job {
+    /// Where a part is asked for that belongs to some date, and the client may have begun with a
+    /// copy, nobody can tell of which form it has the rest: it gets the whole.
+    pub(super) fn forget_part_by_date(&mut self) {
+        if !self.config.compress || !policy::resumes_by_date(self.headers()) {
+            return;
+        }
+        if !self.config.compression.accepted(self.headers()).is_empty() {
+            self.request.head.headers.remove(RANGE);
+            self.request.head.headers.remove(IF_RANGE);
+        }
+    }
+
+    /// The copy that is to be made of a response as soon as it is stored, for those who ask as
+    /// this request does.
+    pub(super) fn wanted_copy(&self, head: &StoredHead) -> Option<Wanted> {
+        if !covers(head, self) || *self.method() != Method::GET {
+            return None;
+        }
+        let compression = Arc::clone(&self.config.compression);
+        let coding = compression.accepted(self.headers()).first().copied();
+        Some(Wanted { coding, compression })
+    }
+}
+
+/// A copy that somebody wants; `None`: the response as it is.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) coding: Option<Coding>,
+    pub(super) compression: Arc<Compression>,
+}
+
+impl Shared {
+    /// The first copy of what has just been stored, or a note that it is wanted as it is.
+    pub(super) fn begin_with(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        wanted: &Wanted,
+    ) {
+        match wanted.coding {
+            Some(coding) => self.make_copy(key, stored, coding, &wanted.compression),
+            None => stored.copies.want_identity(),
+        }
+    }
+
+    /// Has a copy made, unless that was begun before, or too many others are being made: then
+    /// whoever comes next has another try.
+    pub(super) fn make_copy(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        coding: Coding,
+        compression: &Compression,
+    ) {
+        let Some(source) = work::Source::of(stored) else { return };
+        if !compression.is_worth(source.plain()) {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.compressors).try_acquire_owned() else { return };
+        if stored.copies.begin(coding) {
+            let level = compression.levels.of(coding);
+            let work = work::Encoding::new(self, key, stored, source, coding, level);
+            self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
+        }
+    }
+
+    /// What to do with a request when what is stored for it has been decoded.
+    pub(super) async fn decoded(
+        self: &Arc<Self>,
+        job: &Job,
+        stored: &Arc<StoredResponse>,
+        came: Timestamp,
+    ) -> Decision {
+        let _pin = stored.copies.pin();
+        self.restore(&job.target.key(), stored).await;
+        lookup::decide(self, job, came)
+    }
+
+    /// Has the body as it came made anew from a copy, if there is memory for it.
+    async fn restore(self: &Arc<Self>, key: &CacheKey, stored: &Arc<StoredResponse>) {
+        let Ok(place) = Arc::clone(&self.decoders).acquire_owned().await else { return };
+        if let Some(work) = work::Decoding::new(self, key, stored) {
+            let decoding = self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
+            // A panic there leaves things as they are.
+            let _ = decoding.await;
+        }
+    }
+}
+
+/// Answers a request for the body as it came, which is to be decoded first. Where that can't be
+/// done, the origin is asked past the cache.
+pub(super) async fn decode_first<S: Origin>(
+    cache: Cache<S>,
+    mut job: Job,
+    stored: Arc<StoredResponse>,
+    place: Place,
+) -> Result<Response, ProxyError> {
+    let came = cache.shared.clock.now();
+    match cache.shared.decoded(&job, &stored, came).await {
+        Decision::Use(stored, grant) => {
+            job.settle(&stored.head);
+            Ok(cache.serve(&stored, grant, &job))
+        }
+        Decision::Forward(plan) => forward::forward(cache, job, plan, place).await,
+        Decision::Decode(_) if job.directives().only_if_cached => {
+            Err(ErrorKind::OnlyIfCached.into())
+        }
+        Decision::Decode(_) => {
+            let interims = job.request.open_interims();
+            cache.alone(job, Plan::bypass(Reason::OverBudget), interims).await
+        }
+    }
+}
