@@ -141,7 +141,7 @@ fn explain(explain: cli::Explain) -> Exit {
         Ok(settings) => {
             let file = sources.file.as_deref();
             let (ask, reply) = (&question.ask, question.reply.as_ref());
-            let explained = settings.explain(file, ask, reply);
+            let explained = settings.explain(ask, reply);
             say(explain::render(&explained, file, json));
             Exit::Good
         }

@@ -30,9 +30,15 @@ impl Marks {
 
     /// Whether `key`'s answers are known not to be shared.
     pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
+        self.left(key, now).is_some()
+    }
+
+    /// For how long that is known yet.
+    pub(super) fn left(&self, key: &CacheKey, now: Timestamp) -> Option<Duration> {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
-        mark >> 32 == tag && seconds(now) < mark & u64::from(u32::MAX)
+        let (until, now) = (mark & u64::from(u32::MAX), seconds(now));
+        (mark >> 32 == tag && now < until).then(|| Duration::from_secs(until - now))
     }
 
     pub(super) fn set(&self, key: &CacheKey, now: Timestamp, lifetime: Duration) {

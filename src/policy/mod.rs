@@ -41,7 +41,7 @@ mod vary;
 pub use client_lifetime::tell_client;
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
-pub use early::is_due_early;
+pub use early::{early_chance, is_due_early};
 pub use encoding::encoding_class;
 pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};

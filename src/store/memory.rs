@@ -107,6 +107,12 @@ impl Memory {
         Some(held.variants)
     }
 
+    /// The same for who only wants to know: it counts as no use.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<Variants> {
+        self.map.get(key).map(|held| held.variants)
+    }
+
     /// Where a response stored under `key` stands with regard to purges.
     #[must_use]
     pub fn standing(&self, key: &str, stamp: &Stamp) -> Standing {

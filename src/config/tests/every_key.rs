@@ -262,6 +262,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "token_file = \"TOKEN\"",
         ],
     ),
+    ("[debug]", &["allow = [\"192.0.2.7\"]"]),
     ("[access_log]", &["format = \"json\"", "format = \"off\"", "path = \"a.log\""]),
     ("[log]", &["level = \"debug\"", "format = \"json\""]),
 ];
