@@ -11,8 +11,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::{Cli, Command};
+use cli::Command;
 use demo::DemoError;
 use launch::{LaunchError, launch};
 use seawall::app::Fingerprint;
@@ -44,7 +43,7 @@ fn main() -> ExitCode {
     // The first thing of all: whatever speaks TLS later finds this provider. An error would mean
     // that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let exit = match Cli::try_parse() {
+    let exit = match cli::parse() {
         Ok(cli) => run(cli.command),
         Err(error) => {
             let _ = error.print();
@@ -132,20 +131,21 @@ fn explain(explain: cli::Explain) -> Exit {
         }
     };
     let json = explain.json;
-    let sources = explain.sources();
-    match config::load(&sources) {
-        Err(faults) => {
-            report(&faults);
-            Exit::Usage
-        }
-        Ok(settings) => {
-            let file = sources.file.as_deref();
-            let (ask, reply) = (&question.ask, question.reply.as_ref());
-            let explained = settings.explain(ask, reply);
-            say(explain::render(&explained, file, json));
-            Exit::Good
-        }
-    }
+    let explained = match explain.live() {
+        Some(access) => match explain::live(&access, &question.ask) {
+            Ok(explained) => explained,
+            Err(error) => return failed(error),
+        },
+        None => match config::load(&explain.sources()) {
+            Err(faults) => {
+                report(&faults);
+                return Exit::Usage;
+            }
+            Ok(settings) => settings.explain(&question.ask, question.reply.as_ref()),
+        },
+    };
+    say(explain::render(&explained, json));
+    Exit::Good
 }
 
 fn summary(settings: &Settings) -> String {
@@ -324,10 +324,12 @@ mod launch {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn exit(line: &str) -> Exit {
-        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let cli = cli::Cli::try_parse_from(line.split_whitespace()).unwrap();
         run(cli.command)
     }
 

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::UnderWay;
 use crate::context::{Detail, Outcome, Response};
 use crate::error::ErrorKind;
-use crate::policy::{self, StaleGrant};
+use crate::policy::{self, Reason, StaleGrant};
 use crate::store::{Memory, Standing, StoredResponse};
 
 /// What would be done with a request, and what that comes from.
@@ -34,8 +34,8 @@ pub struct Examined {
     pub chosen: Option<usize>,
     /// Where that one stands with regard to purges.
     pub standing: Option<Standing>,
-    /// For how long it is known yet that answers can't be shared (hit-for-miss).
-    pub mark: Option<Duration>,
+    /// Why answers are known not to be shared (hit-for-miss), and for how long yet.
+    pub mark: Option<(Reason, Duration)>,
     /// What went wrong lately when it was fetched.
     pub trouble: Option<Trouble>,
     /// The fetch under way that the request would wait for, or that refreshes what it gets.
@@ -69,7 +69,7 @@ pub enum Would {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// How.
-    pub detail: ErrorKind,
+    pub kind: ErrorKind,
     /// For how long those who may be served stale do not wait for the origin.
     pub patient: Duration,
     /// For how long no refresh begins in the background.
@@ -122,7 +122,7 @@ impl Shared {
         let variant = lookup::fingerprint(stored.or(variants.first()), job);
         let trouble = self.setbacks.get(key.as_str(), variant, now).map(|setback| {
             let (failed, patient, quiet) = setback.told(now);
-            Trouble { detail: failed.kind(), patient, quiet }
+            Trouble { kind: failed.kind(), patient, quiet }
         });
         Examined {
             now,
@@ -132,7 +132,7 @@ impl Shared {
             fetch: None,
             chosen,
             standing: stored.map(|stored| self.memory.standing(key.as_str(), &stored.stamp)),
-            mark: self.marks.left(&key, now),
+            mark: self.marks.told(&key, now),
             trouble,
             flight: None,
             refresh: Refresh::None,

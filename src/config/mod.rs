@@ -75,6 +75,7 @@ impl Settings {
         let routes = &self.proxy.routes;
         let route = explained.route.as_ref();
         let route = routes.iter().position(|known| Some(&known.name) == route);
+        explained.file = self.written.file.as_ref().map(|file| file.display().to_string());
         let by_rules = std::mem::take(&mut explained.settings);
         explained.settings = self.written.settings(route);
         for setting in by_rules {
@@ -138,7 +139,10 @@ fn understand(
 ) -> Result<Settings, Faults> {
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let around = Surroundings { directory, variable: |name| std::env::var(name).ok() };
-    compile::compile(&text, around, overrides).map_err(|faults| Faults::new(file, text, faults))
+    let mut settings = compile::compile(&text, around, overrides)
+        .map_err(|faults| Faults::new(file, text, faults))?;
+    settings.written.file = file.map(Path::to_owned);
+    Ok(settings)
 }
 
 fn read(path: &Path) -> Result<String, Fault> {

@@ -1,7 +1,7 @@
 //! Which settings of caching a file holds outside of its rules, for explanations.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
@@ -12,23 +12,27 @@ use crate::trial::Effective;
 
 /// A good file, as it was read: what is on disk may be another by now.
 #[derive(Clone, Default)]
-pub struct Written(Arc<str>);
+pub struct Written {
+    text: Arc<str>,
+    /// Where it stood.
+    pub(super) file: Option<PathBuf>,
+}
 
 impl Written {
     pub(super) fn new(text: &str) -> Self {
-        Self(text.into())
+        Self { text: text.into(), file: None }
     }
 
     /// What `[cache]` sets, and over it the `[route.cache]` of the route at `route`.
     pub(super) fn settings(&self, route: Option<usize>) -> Vec<Effective> {
-        settings(&self.0, route)
+        settings(&self.text, route)
     }
 }
 
 impl fmt::Debug for Written {
     /// Without the text, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Written").field("bytes", &self.0.len()).finish()
+        f.debug_struct("Written").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
