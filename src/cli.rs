@@ -127,7 +127,13 @@ Examples:
 #[command(after_help = EXPLAIN_EXAMPLES)]
 pub(crate) struct Explain {
     /// The configuration file (TOML).
-    #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        env = "SEAWALL_CONFIG",
+        value_name = "FILE",
+        required_unless_present_any = ["admin", "origin"]
+    )]
     config: Option<PathBuf>,
 
     /// Method (else GET) and absolute URL.

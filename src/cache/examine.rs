@@ -34,7 +34,8 @@ pub struct Examined {
     pub chosen: Option<usize>,
     /// Where that one stands with regard to purges.
     pub standing: Option<Standing>,
-    /// Why answers are known not to be shared (hit-for-miss), and for how long yet.
+    /// Why the last answer that is known of was not shared, and for how long nobody waits for the
+    /// next one (hit-for-miss); zero where that is over.
     pub mark: Option<(Reason, Duration)>,
     /// What went wrong lately when it was fetched.
     pub trouble: Option<Trouble>,

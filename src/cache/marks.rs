@@ -34,19 +34,23 @@ impl Marks {
 
     /// Whether `key`'s answers are known not to be shared.
     pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
-        self.told(key, now).is_some()
+        let (place, tag) = self.place(key);
+        let mark = place.load(Relaxed);
+        mark >> 40 == tag && seconds(now) < mark & u64::from(u32::MAX)
     }
 
-    /// Why they are not, and for how long that is known yet.
+    /// Why the last answer that is known of was not shared, and for how long nobody waits for the
+    /// next one. It stays known after that, until another answer is shared or another key takes
+    /// the place.
     pub(super) fn told(&self, key: &CacheKey, now: Timestamp) -> Option<(Reason, Duration)> {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
-        let (until, now) = (mark & u64::from(u32::MAX), seconds(now));
-        if mark >> 40 != tag || now >= until {
+        if mark == 0 || mark >> 40 != tag {
             return None;
         }
+        let left = (mark & u64::from(u32::MAX)).saturating_sub(seconds(now));
         let reason = Reason::ALL.get((mark >> 32) as usize & 0xff)?;
-        Some((*reason, Duration::from_secs(until - now)))
+        Some((*reason, Duration::from_secs(left)))
     }
 
     pub(super) fn set(&self, key: &CacheKey, reason: Reason, now: Timestamp, lifetime: Duration) {
@@ -95,6 +99,9 @@ mod tests {
         marks.set(&key(0), Reason::Private, now, ten);
         assert_eq!(marks.told(&key(0), now), Some((Reason::Private, ten)));
         assert!(marks.holds(&key(0), now.plus(Duration::from_secs(9))));
+        let after = marks.told(&key(0), now.plus(ten));
+        assert_eq!(after, Some((Reason::Private, Duration::ZERO)), "known a while longer");
+        assert_eq!(marks.told(&key(1), now), None);
         assert!(!marks.holds(&key(0), now.plus(ten)) && !marks.holds(&key(1), now));
         marks.clear(&key(1));
         assert!(marks.holds(&key(0), now));

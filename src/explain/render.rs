@@ -243,12 +243,11 @@ fn stored_for_others(f: &mut String, live: &Live, others: usize) -> fmt::Result 
 fn circumstances(f: &mut String, live: &Live) -> fmt::Result {
     if let Some(known) = &live.hit_for_miss {
         let (reason, meaning) = (&known.reason, &known.meaning);
-        line(
-            f,
-            "hit-for-miss",
-            format_args!("the last answer was not shared: {reason}: {meaning}"),
-        )?;
-        line(f, "", format_args!("  nobody waits for the next one for {} s yet", known.seconds))?;
+        line(f, "last answer", format_args!("it was not shared: {reason}: {meaning}"))?;
+        match known.seconds {
+            0 => line(f, "", "  that was a while ago: the next request is waited for again")?,
+            left => line(f, "", format_args!("  nobody waits for the next one for {left} s yet"))?,
+        }
     }
     if let Some(setback) = &live.setback {
         let (reason, meaning) = (&setback.reason, &setback.meaning);
@@ -282,21 +281,24 @@ fn decided(f: &mut String, decision: &Decision) -> fmt::Result {
 }
 
 fn fresh(f: &mut String, freshness: &Freshness) -> fmt::Result {
-    let Freshness { source, given, lifetime, age, ttl, until, .. } = freshness;
+    let Freshness { source, given, lifetime, until, .. } = freshness;
     line(f, "lifetime", format_args!("{given} s from `{source}`"))?;
     if given != lifetime {
         line(f, "", format_args!("  made {lifetime} s by min_lifetime or max_lifetime"))?;
     }
-    let (initial, here) = (freshness.initial_age, age.saturating_sub(freshness.initial_age));
-    if here == 0 {
+    let here = Seconds(freshness.age_ms.saturating_sub(freshness.initial_age_ms));
+    let (age, initial) = (Seconds(freshness.age_ms), Seconds(freshness.initial_age_ms));
+    let lifetime = Seconds(freshness.lifetime_ms);
+    if here.0 == 0 {
         line(f, "age", format_args!("{age} s when it came"))?;
     } else {
         line(f, "age", format_args!("{initial} s when it came + {here} s here = {age} s"))?;
     }
-    if *ttl > 0 {
-        line(f, "fresh", format_args!("for {lifetime} - {age} = {ttl} s, until {until}"))?;
+    let left = Seconds(lifetime.0.abs_diff(age.0));
+    if age.0 < lifetime.0 {
+        line(f, "fresh", format_args!("for {lifetime} - {age} = {left} s, until {until}"))?;
     } else {
-        line(f, "stale", format_args!("{lifetime} - {age} = {ttl} s: since {until}"))?;
+        line(f, "stale", format_args!("for {age} - {lifetime} = {left} s, since {until}"))?;
     }
     for (seconds, how) in [
         (freshness.stale_while_revalidate, "while it is refreshed (stale-while-revalidate)"),
@@ -317,6 +319,16 @@ fn fresh(f: &mut String, freshness: &Freshness) -> fmt::Result {
         "it can't be validated: it has neither entity tag nor date of change"
     };
     line(f, "validator", validator)
+}
+
+/// Milliseconds, as seconds: none is lost, so that sums are right.
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
+        if rest == 0 { write!(f, "{whole}") } else { write!(f, "{whole}.{rest:03}") }
+    }
 }
 
 struct Next<'a>(&'a Decision);

@@ -118,7 +118,9 @@ fn dropped(routed: &Routed, asked: &HeaderMap) -> Vec<(String, String)> {
     }
     if routed.keyed.keys_cookies() {
         let left_out = dropped_cookies(rules, asked).into_iter();
-        all.extend(left_out.map(|name| (format!("cookie {name}"), "key.cookies".to_owned())));
+        all.extend(left_out.map(|name| {
+            (format!("cookie {name}"), "key.cookies, and the origin does not get it".to_owned())
+        }));
     }
     all
 }
@@ -184,7 +186,9 @@ pub(super) fn freshness(head: &StoredHead, policy: &Overrides, now: Timestamp) -
         given: head.freshness(&unbounded).duration.as_secs(),
         lifetime: lifetime.duration.as_secs(),
         age: age.as_secs(),
-        initial_age: head.initial_age().min(age).as_secs(),
+        lifetime_ms: millis(lifetime.duration),
+        age_ms: millis(age),
+        initial_age_ms: millis(head.initial_age().min(age)),
         ttl: head.ttl(policy, now),
         until: policy::format_date(until),
         stale_while_revalidate: windows.while_revalidate.as_secs(),
@@ -193,4 +197,8 @@ pub(super) fn freshness(head: &StoredHead, policy: &Overrides, now: Timestamp) -
         stale_forbidden: head.must_revalidate(),
         validator: !head.validators().is_empty(),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

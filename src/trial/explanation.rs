@@ -142,9 +142,15 @@ pub struct Freshness {
     pub lifetime: u64,
     /// The age now.
     pub age: u64,
-    /// The age already when it came (RFC 9111 §4.2.3); the rest it has spent here.
+    /// The lifetime in milliseconds, which is how it is counted.
     #[serde(default)]
-    pub initial_age: u64,
+    pub lifetime_ms: u64,
+    /// The age now in milliseconds.
+    #[serde(default)]
+    pub age_ms: u64,
+    /// Of that the age already when it came (RFC 9111 §4.2.3); the rest it has spent here.
+    #[serde(default)]
+    pub initial_age_ms: u64,
     /// How long it is fresh from now on; negative where it is stale already.
     pub ttl: i64,
     /// When it is no longer fresh, as an HTTP date.
@@ -185,7 +191,7 @@ pub struct Live {
     pub purged: Option<Word>,
     /// The number of the latest purge.
     pub purge_sequence: u64,
-    /// Whether its answers are known not to be shared (hit-for-miss).
+    /// Why its last answer was not shared, and for how long nobody waits for the next one.
     pub hit_for_miss: Option<Known>,
     /// Whether it could not be fetched lately.
     pub setback: Option<Setback>,
@@ -207,7 +213,7 @@ pub struct Known {
     pub meaning: Word,
     /// What to change.
     pub advice: Word,
-    /// For how long yet, in seconds.
+    /// For how long yet, in seconds; 0 where that is over.
     pub seconds: u64,
 }
 

@@ -60,7 +60,7 @@ pub async fn explain_live(look: &Look, ask: &Ask, upstreams: &[String]) -> Expla
     all.otherwise = match (&live.hit_for_miss, outcome.detail) {
         (Some(known), _) if meets_a_mark => known.advice.clone().into_owned(),
         (_, Some(detail)) => detail.advice().to_owned(),
-        (_, None) => describe::NOT_TO_STORE.to_owned(),
+        (_, None) => format!("{}; `seawall purge` has it fetched again", describe::NOT_TO_STORE),
     };
     all.live = Some(live);
     all
@@ -166,12 +166,26 @@ fn refresh(refresh: Refresh) -> Word {
 fn shown(headers: &HeaderMap, told: &HeaderMap) -> Vec<(String, String)> {
     let mut hidden = headers.clone();
     for (name, value) in &mut hidden {
-        let is_told = told.get_all(name).iter().any(|known| known == value);
-        if is_secret(name.as_str()) && !is_told {
+        if is_secret(name.as_str()) && !is_told(name, value, told) {
             *value = without_secret(name, value);
         }
     }
     fields(&hidden)
+}
+
+fn is_told(name: &HeaderName, value: &HeaderValue, told: &HeaderMap) -> bool {
+    let pairs = |value: &HeaderValue| {
+        let pairs = value.as_bytes().split(|byte| *byte == b';');
+        pairs.map(|pair| pair.trim_ascii().to_vec()).collect::<Vec<_>>()
+    };
+    let mut known = told.get_all(name).iter();
+    if *name == COOKIE {
+        // Rules leave some of them out, and change their order.
+        let known: Vec<_> = known.flat_map(pairs).collect();
+        pairs(value).iter().all(|pair| known.contains(pair))
+    } else {
+        known.any(|known| known == value)
+    }
 }
 
 /// Of a cookie its name stays, of anything else nothing.
@@ -229,9 +243,13 @@ mod tests {
             ("x-api-key", "s3cret"),
             ("x-author", "somebody"),
             ("authorization", "Bearer mine"),
+            ("cookie", "b=2; a=1"),
         ]);
-        let told = headers(&[("authorization", "Bearer mine")]);
+        let told = headers(&[("authorization", "Bearer mine"), ("cookie", "a=1; b=2; c=3")]);
         let shown: Vec<_> = shown(&stored, &told).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(shown, ["session=(hidden)", "(hidden)", "(hidden)", "somebody", "Bearer mine"]);
+        assert_eq!(
+            shown,
+            ["session=(hidden)", "(hidden)", "(hidden)", "somebody", "Bearer mine", "b=2; a=1"]
+        );
     }
 }

@@ -184,6 +184,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "reason = \"private\"",
             "rules = []",
             "key = \"a\"",
+            "tags = [\"a\"]",
             "lifetime = \"7s\"",
             "hit = true",
             "stale = true",
