@@ -34,6 +34,8 @@ pub struct Examined {
     pub chosen: Option<usize>,
     /// Where that one stands with regard to purges.
     pub standing: Option<Standing>,
+    /// The number of the latest purge.
+    pub purges: u64,
     /// Why the last answer that is known of was not shared, and for how long nobody waits for the
     /// next one (hit-for-miss); zero where that is over.
     pub mark: Option<(Reason, Duration)>,
@@ -133,6 +135,7 @@ impl Shared {
             fetch: None,
             chosen,
             standing: stored.map(|stored| self.memory.standing(key.as_str(), &stored.stamp)),
+            purges: self.memory.sequence(),
             mark: self.marks.told(&key, now),
             trouble,
             flight: None,

@@ -214,8 +214,12 @@ fn in_memory(f: &mut String, live: &Live) -> fmt::Result {
     stored_for_others(f, live, others)?;
     let latest = live.purge_sequence;
     match live.purged.as_deref() {
-        Some("soft") => line(f, "purged", format_args!("softly: stale since then ({latest})")),
-        Some("hard") => line(f, "purged", format_args!("it is gone ({latest})")),
+        Some("soft") => {
+            line(f, "purged", format_args!("softly: it is stale; the latest purge is {latest}"))
+        }
+        Some("hard") => {
+            line(f, "purged", format_args!("hard: it is gone; the latest purge is {latest}"))
+        }
         _ => line(f, "purged", "no"),
     }
 }

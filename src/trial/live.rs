@@ -98,6 +98,7 @@ fn is_usable(examined: &Examined) -> Option<&StoredResponse> {
 
 fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
     live.variants = examined.variants.len();
+    live.purge_sequence = examined.purges;
     let others = examined.variants.iter().enumerate();
     let others = others.filter(|(place, _)| Some(*place) != examined.chosen);
     let vary = |stored: &StoredResponse| stored.head.vary().map(varying).unwrap_or_default();
@@ -226,7 +227,8 @@ fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 7] =
         ["authorization", "token", "secret", "password", "credential", "api-key", "apikey"];
     [SET_COOKIE, COOKIE].iter().any(|secret| secret == name)
-        || name.starts_with("x-auth")
+        || name == "x-auth"
+        || name.starts_with("x-auth-")
         || WORDS.iter().any(|word| name.contains(word))
 }
 
