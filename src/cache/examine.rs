@@ -110,7 +110,11 @@ impl Shared {
             }
             Decision::Forward(plan) => self.would_forward(&mut all, plan, &mut job),
         }
-        all.config = Arc::clone(&job.config);
+        // What is told of a stored response is told by the settings for it.
+        if let Some(stored) = all.stored() {
+            job.settle(&stored.head);
+        }
+        all.config = job.config;
         all
     }
 
@@ -223,9 +227,6 @@ impl Shared {
         };
         if all.flight.is_none() {
             all.fetch = Some(job.fetch(&plan));
-        }
-        if let Some(stored) = &plan.stored {
-            job.settle(&stored.head);
         }
     }
 }

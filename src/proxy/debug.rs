@@ -70,10 +70,11 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let trace = self.is_asked(&request).then(Trace::default);
-        if let Some(trace) = &trace {
-            request.head.extensions.insert(trace.clone());
-        }
+        let trace = self.is_asked(&request).then(|| {
+            // Somebody else may look on already.
+            let extensions = &mut request.head.extensions;
+            extensions.get_or_insert_default::<Trace>().clone()
+        });
         Showing { inner: self.inner.call(request), trace }
     }
 }
