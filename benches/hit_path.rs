@@ -267,6 +267,7 @@ fn parts(cache: Arc<cache::Shared>) -> proxy::Parts {
         limits: proxy::Limits::default(),
         routes: vec![Arc::new(route)],
         purge: proxy::Purge::default(),
+        debug: Vec::new(),
         error_pages: std::collections::BTreeMap::new(),
         name: "seawall".to_owned(),
     });

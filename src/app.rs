@@ -1,6 +1,7 @@
 //! The composition root: settings become rooms, rooms become a running node.
 
 mod changes;
+mod explain;
 mod gauges;
 mod node;
 mod reload;

@@ -19,7 +19,7 @@ use crate::cli::AdminAccess;
 /// Bound on the whole exchange.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Bound on the answer, in bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
@@ -35,6 +36,9 @@ impl Cli {
         arguments: impl Iterator<Item = OsString>,
     ) -> Result<(Self, Vec<String>), clap::Error> {
         let matches = Self::command().try_get_matches_from(arguments)?;
+        if let Some(("explain", explain)) = matches.subcommand() {
+            one_source(explain)?;
+        }
         let cli =
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::command()))?;
         let mut innermost = &matches;
@@ -130,18 +134,28 @@ Examples:
   seawall explain -c seawall.toml GET https://shop.example/ -H 'cookie: session=1' \\
       --response 200 --response 'cache-control: max-age=60'
   curl -sI https://shop.example/ | seawall explain -c seawall.toml https://shop.example/ \\
-      --response-file -";
+      --response-file -
+  seawall explain --admin http://127.0.0.1:9180 https://shop.example/   what a running node would do";
 
 /// Say why a request is handled as it is, and what to change for the opposite.
 ///
-/// Nothing is sent anywhere: the request goes through the stack that serves clients, over an origin
-/// that answers what --response says. Without --response it is said what is known before there is
-/// an answer.
+/// By a file, nothing is sent anywhere: the request goes through the stack that serves clients, over
+/// an origin that answers what --response says. Without --response it is said what is known before
+/// there is an answer.
+///
+/// With --admin, a running Seawall says what it would do with the request now, by the rules in force
+/// and what it has stored. It does nothing of it: no origin is asked, and nothing changes.
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_EXAMPLES)]
 pub(crate) struct Explain {
     /// The configuration file (TOML).
-    #[arg(long, short, env = "SEAWALL_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        env = "SEAWALL_CONFIG",
+        value_name = "FILE",
+        required_unless_present_any = ["admin", "origin"]
+    )]
     config: Option<PathBuf>,
 
     /// Method (else GET) and absolute URL.
@@ -168,11 +182,25 @@ pub(crate) struct Explain {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Ask the running Seawall with this admin listener, and no file.
+    #[arg(long, value_name = "URL", value_parser = config::origin, conflicts_with_all = ["response", "response_file"])]
+    admin: Option<config::Origin>,
+
+    /// The admin token; better given by the variable than by the flag.
+    #[arg(long, env = "SEAWALL_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
     #[command(flatten)]
     overrides: CliOverrides,
 }
 
 impl Explain {
+    /// The running node that is asked, if it is one.
+    pub(crate) fn live(&self) -> Option<AdminAccess> {
+        let admin = self.admin.clone()?;
+        Some(AdminAccess { admin, token: self.token.clone() })
+    }
+
     pub(crate) fn sources(self) -> Sources {
         Sources { file: self.config, overrides: self.overrides }
     }
@@ -320,6 +348,28 @@ pub(crate) struct Demo {
     /// Where to listen; if it is taken, a free port is used.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = config::address)]
     pub(crate) listen: SocketAddr,
+}
+
+/// A running node has settings of its own. What the environment says is for those without.
+fn one_source(explain: &ArgMatches) -> Result<(), clap::Error> {
+    let written = |id: &str| explain.value_source(id) == Some(ValueSource::CommandLine);
+    let asks =
+        ["request", "header", "client", "json", "admin", "token", "response", "response_file"];
+    let other = explain.ids().find(|id| {
+        !asks.contains(&id.as_str())
+            && explain.try_contains_id(id.as_str()).is_ok()
+            && written(id.as_str())
+    });
+    match other {
+        Some(other) if written("admin") => {
+            let flag = other.as_str().replace('_', "-");
+            let text = format!(
+                "--admin asks a running Seawall, which has settings of its own: leave --{flag} out, or --admin"
+            );
+            Err(Cli::command().error(ErrorKind::ArgumentConflict, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The environment variable that gave the value which `error` refuses; clap names the flag alone,

@@ -47,6 +47,15 @@ pub enum Role<K: Eq + Hash, T, E> {
     Follower(Follower<T, E>),
 }
 
+/// How a flight stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Whether its leader has something to share already.
+    pub answered: bool,
+    /// How many wait for what comes of it.
+    pub followers: usize,
+}
+
 /// The right and the duty to fetch. Dropping it ends the flight.
 #[derive(Debug)]
 pub struct Leader<K: Eq + Hash, T, E> {
@@ -89,6 +98,14 @@ impl<K: Eq + Hash + Clone, T: Clone, E: Clone> Flights<K, T, E> {
             Role::Leader(leader) => Some(leader),
             Role::Follower(_) => None,
         }
+    }
+
+    /// How the flight for `key` stands, if one is under way; nobody joins it by that.
+    #[must_use]
+    pub fn under_way(&self, key: &K) -> Option<UnderWay> {
+        let shard = self.0.shard(key);
+        let sender = shard.get(key)?;
+        Some(UnderWay { answered: sender.borrow().is_some(), followers: sender.receiver_count() })
     }
 
     /// Flights under way at this moment.
@@ -198,6 +215,7 @@ mod tests {
         let early = follower(&flights, "a");
         assert!(lead.has_followers());
         lead.announce(FlightOutcome::Shared(7));
+        assert_eq!(flights.under_way(&"a"), Some(UnderWay { answered: true, followers: 1 }));
         let late = follower(&flights, "a");
         assert_eq!(early.outcome().await, FlightOutcome::Shared(7));
         assert_eq!(late.outcome().await, FlightOutcome::Shared(7));
@@ -235,6 +253,17 @@ mod tests {
         drop(first);
         assert_eq!(flights.len(), 1, "the first leader's end does not end the second's flight");
         assert_eq!(joined.outcome().await, FlightOutcome::Shared(1));
+    }
+
+    #[test]
+    fn a_look_at_a_flight_joins_none_and_begins_none() {
+        let flights = TestFlights::new();
+        assert_eq!(flights.under_way(&"a"), None);
+        let lead = leader(&flights, "a");
+        assert_eq!(flights.under_way(&"a"), Some(UnderWay { answered: false, followers: 0 }));
+        assert!(!lead.has_followers());
+        drop(lead);
+        assert_eq!(flights.under_way(&"a"), None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 /// Seawall's own targeted field (RFC 9213 §2); it wins over `CDN-Cache-Control`.
 pub static SEAWALL_CACHE_CONTROL: HeaderName = HeaderName::from_static("seawall-cache-control");
+/// Asks this node, and no other, to show what it does with the request.
+pub static SEAWALL_DEBUG: HeaderName = HeaderName::from_static("seawall-debug");
 /// `Surrogate-Control` (W3C note of 2001).
 pub static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 /// nginx's `X-Accel-Expires`.
@@ -91,13 +93,14 @@ pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// The hop-by-hop set (RFC 9110 §7.6.1, §11.7).
+/// The hop-by-hop set (RFC 9110 §7.6.1, §11.7), and what is said to this node alone.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     const STANDARD: [HeaderName; 6] =
         [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
     STANDARD.contains(name)
-        || [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO].contains(&name)
+        || [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO, &SEAWALL_DEBUG]
+            .contains(&name)
 }
 
 /// The options in `Connection`, in any case as sent (RFC 9110 §7.6.1).

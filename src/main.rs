@@ -141,20 +141,21 @@ fn explain(explain: cli::Explain) -> Exit {
         }
     };
     let json = explain.json;
-    let sources = explain.sources();
-    match config::load(&sources) {
-        Err(faults) => {
-            report(&faults);
-            Exit::Usage
-        }
-        Ok(settings) => {
-            let file = sources.file.as_deref();
-            let (ask, reply) = (&question.ask, question.reply.as_ref());
-            let explained = settings.explain(file, ask, reply);
-            say(explain::render(&explained, file, json));
-            Exit::Good
-        }
-    }
+    let explained = match explain.live() {
+        Some(access) => match explain::live(&access, &question.ask) {
+            Ok(explained) => explained,
+            Err(error) => return failed(error),
+        },
+        None => match config::load(&explain.sources()) {
+            Err(faults) => {
+                report(&faults);
+                return Exit::Usage;
+            }
+            Ok(settings) => settings.explain(&question.ask, question.reply.as_ref()),
+        },
+    };
+    say(explain::render(&explained, json));
+    Exit::Good
 }
 
 fn show(show: cli::Show, environment: &[String]) -> Exit {

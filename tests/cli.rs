@@ -476,3 +476,57 @@ fn config_show_says_who_said_so_and_can_be_read_again() {
     assert!(said.contains("did you mean `keep`?"), "{said}");
     std::fs::remove_file(&file).unwrap();
 }
+
+#[tokio::test]
+async fn a_running_node_is_asked_what_it_would_do() {
+    let origin = Origin::answering(ok("a").fresh(60).with("X-Odd", "a\u{9b}31m")).await;
+    let url = format!("http://{}", origin.address);
+    let served = Served::start("explained", &["--origin", &url]).await;
+    let admin = admin_of(&served.log);
+    let page = format!("http://{}/a?b=1", served.address);
+    Client::connect(served.address)
+        .await
+        .exchange(&get("/a?b=1").with("Host", served.address.to_string()))
+        .await;
+    let ask = |more: &[&str]| {
+        let arguments: Vec<String> = ["explain", "--admin", &admin, &page]
+            .iter()
+            .chain(more)
+            .map(ToString::to_string)
+            .collect();
+        async move {
+            tokio::task::spawn_blocking(move || {
+                ended(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .await
+            .unwrap()
+        }
+    };
+    let (code, said) = ask(&[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "now            hit: answered from memory; configuration 1",
+        "in memory      200, 1 bytes",
+        "lifetime       60 s from `max-age`",
+        "otherwise",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains('\u{9b}'), "nothing steers the terminal");
+    let (code, said) =
+        ask(&["--json", "-H", "cache-control: only-if-cached", "--client", "192.0.2.9"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&json["live"]["would"], &json["client"]), (&"hit".into(), &"192.0.2.9".into()));
+    assert_eq!(origin.count(), 1);
+    for (wrong, why) in [
+        (&["--origin", "http://a.test"][..], "settings of its own: leave --origin out"),
+        (&["--config", "config/seawall.toml"], "settings of its own: leave --config out"),
+        (&["--response", "200"], "cannot be used with"),
+    ] {
+        let (code, said) = ask(wrong).await;
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(why), "{why} in {said}");
+    }
+    assert_eq!(ended(&["explain", "http://a.test/"]).0, Some(64), "neither a file nor a node");
+}

@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, state, purge.
 
 mod config;
+mod explain;
 mod purge;
 mod reload;
 
@@ -20,7 +21,8 @@ use tokio::time::timeout;
 use tower::Service;
 
 pub use config::Config;
-pub use reload::{ConfigState, Configured, NotReloaded, ReloadFault, Reloaded, Token};
+pub use explain::Question;
+pub use reload::{ConfigState, Configured, Explaining, NotReloaded, ReloadFault, Reloaded, Token};
 
 use crate::body::Body;
 use crate::cache;
@@ -69,6 +71,11 @@ impl Answer {
 
     fn json(status: StatusCode, value: &serde_json::Value) -> Self {
         Self { status, content_type: "application/json", text: format!("{value}\n"), allow: None }
+    }
+
+    /// A request that can't be understood, and why.
+    fn bad(fault: &str) -> Self {
+        Self::json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": fault }))
     }
 }
 
@@ -127,13 +134,16 @@ impl State {
             },
             "/stats" if reads => Answer::json(StatusCode::OK, &self.stats()),
             // A page in somebody's browser can send anything else to loopback unasked.
-            "/purge" | "/reload" if *method == Method::POST && !is_json(&request) => Answer::text(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "this is to be sent as `Content-Type: application/json`\n",
-            ),
+            "/purge" | "/reload" | "/explain" if *method == Method::POST && !is_json(&request) => {
+                Answer::text(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "this is to be sent as `Content-Type: application/json`\n",
+                )
+            }
             "/purge" if *method == Method::POST => self.purge(request.body).await,
             "/reload" if *method == Method::POST => self.reload().await,
-            "/purge" | "/reload" => Answer::refused("POST"),
+            "/explain" if *method == Method::POST => self.explain(request.body).await,
+            "/purge" | "/reload" | "/explain" => Answer::refused("POST"),
             "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" => Answer::refused("GET, HEAD"),
             _ => Answer::text(StatusCode::NOT_FOUND, INDEX),
         }
@@ -189,37 +199,45 @@ impl State {
     }
 
     async fn purge(&self, body: RequestBody) -> Answer {
-        let text = match body {
-            RequestBody::Empty => Bytes::new(),
-            RequestBody::Stream(body) => {
-                let reading = Limited::new(body, MOST_BODY_BYTES).collect();
-                match timeout(BODY_TIMEOUT, reading).await {
-                    Ok(Ok(body)) => body.to_bytes(),
-                    Ok(Err(error)) => {
-                        return Answer::text(
-                            StatusCode::BAD_REQUEST,
-                            format!("bad body: {error}\n"),
-                        );
-                    }
-                    Err(_) => {
-                        return Answer::text(
-                            StatusCode::REQUEST_TIMEOUT,
-                            "the body did not come in time\n",
-                        );
-                    }
-                }
-            }
+        let text = match read(body).await {
+            Ok(text) => text,
+            Err(refused) => return refused,
         };
         match purge::parse(&text) {
             Ok((scopes, mode)) => {
                 let sequence = self.cache.memory().purge_each(scopes, mode);
                 Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
             }
-            Err(fault) => {
-                let error = serde_json::json!({ "error": fault });
-                Answer::json(StatusCode::BAD_REQUEST, &error)
-            }
+            Err(fault) => Answer::bad(&fault),
         }
+    }
+
+    async fn explain(&self, body: RequestBody) -> Answer {
+        let text = match read(body).await {
+            Ok(text) => text,
+            Err(refused) => return refused,
+        };
+        let question = match Question::parse(&text) {
+            Ok(question) => question,
+            Err(fault) => return Answer::bad(&fault),
+        };
+        match self.configured.explain(question).await {
+            Ok(explained) => Answer::json(StatusCode::OK, &explained),
+            Err(fault) => Answer::bad(&fault),
+        }
+    }
+}
+
+/// Reads a request's body; the error is what to answer.
+async fn read(body: RequestBody) -> Result<Bytes, Answer> {
+    let RequestBody::Stream(body) = body else { return Ok(Bytes::new()) };
+    let reading = Limited::new(body, MOST_BODY_BYTES).collect();
+    match timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => {
+            Err(Answer::text(StatusCode::BAD_REQUEST, format!("bad body: {error}\n")))
+        }
+        Err(_) => Err(Answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
     }
 }
 
@@ -266,6 +284,8 @@ Seawall's admin API
   POST /reload   reads the configuration again; what was in force stays where it has a fault
   POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
                  {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"}
+  POST /explain  {\"method\": \"GET\", \"url\": \"https://…\", \"headers\": [[\"name\", \"value\"]], \"client\": \"192.0.2.1\"}:
+                 what would be done with that request now and why; nothing is done
 ";
 
 #[cfg(test)]

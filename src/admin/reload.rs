@@ -1,11 +1,18 @@
 //! The configuration in force, as the admin API sees it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
+
+use super::Question;
+
+/// An explanation on its way.
+pub type Explaining = Pin<Box<dyn Future<Output = Result<serde_json::Value, String>> + Send>>;
 
 /// Who reads the configuration again, and tells what is in force.
 pub trait Configured: Send + Sync + std::fmt::Debug {
@@ -15,6 +22,10 @@ pub trait Configured: Send + Sync + std::fmt::Debug {
 
     /// What is in force now.
     fn state(&self) -> ConfigState;
+
+    /// What would be done now with the request of `question`, and why, as JSON; or why that can't
+    /// be told.
+    fn explain(&self, question: Question) -> Explaining;
 }
 
 /// The configuration in force.

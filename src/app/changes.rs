@@ -59,6 +59,7 @@ pub(super) fn changed(before: &Settings, after: &Settings) -> Vec<String> {
     note("[[rule]]", old.rules != new.rules);
     note("[purge]", old.purge != new.purge);
     note("[admin]", before.admin != after.admin);
+    note("[debug]", old.debug != new.debug);
     note("[error_pages]", old.error_pages != new.error_pages);
     note("[access_log]", before.telemetry.access != after.telemetry.access);
     note("[log]", before.telemetry.level != after.telemetry.level);

@@ -8,7 +8,7 @@ use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::limit::{ClientLimit, Limit};
-use crate::proxy::{ErrorPages, Generation, InForce, Observer, OriginService, Parts, stack};
+use crate::proxy::{self, ErrorPages, Generation, InForce, Observer, OriginService, Parts, stack};
 use crate::server::{self, BindError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -233,6 +233,7 @@ impl Fixtures {
                 shutdown: self.shutdown.clone(),
             })
         });
-        Generation { number, cores: cores.collect() }
+        let look = proxy::look(&config, &self.cache);
+        Generation { number, cores: cores.collect(), look }
     }
 }

@@ -15,8 +15,11 @@ use tokio::sync::oneshot;
 
 use super::StartError;
 use super::changes;
+use super::explain;
 use super::node::Node;
-use crate::admin::{ConfigState, Configured, NotReloaded, ReloadFault, Reloaded};
+use crate::admin::{
+    ConfigState, Configured, Explaining, NotReloaded, Question, ReloadFault, Reloaded,
+};
 use crate::config::{self, Faults, Settings, Sources};
 
 /// Reloads that may wait for their turn.
@@ -186,6 +189,11 @@ impl Configured for Reloader {
 
     fn state(&self) -> ConfigState {
         self.node.lock().config.clone()
+    }
+
+    fn explain(&self, question: Question) -> Explaining {
+        let node = Arc::clone(&self.node);
+        Box::pin(async move { explain::explain(&node, question).await })
     }
 }
 

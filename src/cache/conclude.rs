@@ -397,7 +397,7 @@ impl Conclusion<'_> {
         {
             // Before the flight ends: whoever comes in between must not begin another.
             let now = self.shared.clock.now();
-            self.shared.marks.set(key, now, self.job.config.hit_for_miss);
+            self.shared.marks.set(key, reason, now, self.job.config.hit_for_miss);
         }
         self.announce(FlightOutcome::NotShareable);
     }

@@ -135,7 +135,7 @@ impl Shared {
     /// Begins a fetch. What was chosen to be validated or completed may have been purged while
     /// the request waited for another's answer: then everything is asked for. Earlier purges are
     /// seen here, and later ones when the answer is stored.
-    fn start(&self, job: &Job, plan: &mut Plan) -> Started {
+    pub(super) fn start(&self, job: &Job, plan: &mut Plan) -> Started {
         let started = Started::now(self);
         let purged = plan.stored.as_ref().is_some_and(|stored| self.is_gone(job, stored));
         if purged {
@@ -150,7 +150,7 @@ impl Shared {
 
 impl Job {
     /// The request for the origin; what judging the answer needs stays here.
-    fn fetch(&mut self, plan: &Plan) -> Fetch {
+    pub(super) fn fetch(&mut self, plan: &Plan) -> Fetch {
         let body = std::mem::take(&mut self.request.body);
         let extensions = std::mem::take(&mut self.request.head.extensions);
         let mut fetch = self.bare_fetch();

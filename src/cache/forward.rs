@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::fill::Fill;
 use super::lookup::{self, Ask, Decision, Plan};
-use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, respond};
+use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, Shared, respond};
 use crate::clock::Timestamp;
 use crate::coalesce::{FlightOutcome, Role};
 use crate::context::{Outcome, Response};
@@ -40,7 +40,7 @@ pub(super) async fn forward<S: Origin>(
     let came = cache.shared.clock.now();
     let mut failures = 0;
     for _ in 0..MOST_FLIGHTS {
-        let Some(key) = cache.flight_key(&job, &mut plan) else { break };
+        let Some(key) = cache.shared.flight_key(&job, &mut plan) else { break };
         match cache.shared.flights.join(&key) {
             Role::Leader(leader) => {
                 // What the last leader stored may have come in between.
@@ -65,7 +65,7 @@ pub(super) async fn forward<S: Origin>(
                         if new.variant == 0 {
                             new.variant = plan.variant;
                         }
-                        if cache.flight_key(&job, &mut new).as_ref() == Some(&key) {
+                        if cache.shared.flight_key(&job, &mut new).as_ref() == Some(&key) {
                             return cache.lead(job, new, leader, interims).await;
                         }
                         plan = new;
@@ -112,29 +112,6 @@ enum Followed {
 }
 
 impl<S: Origin> Cache<S> {
-    /// The flight that a request may join, or `None` if it goes alone; `plan` says why then.
-    fn flight_key(&self, job: &Job, plan: &mut Plan) -> Option<FlightKey> {
-        let headers = job.headers();
-        let shareable = plan.cacheable
-            && job.config.collapse
-            // Whoever wants it anew does not want what was begun before.
-            && job.config.lookup
-            && *job.method() == Method::GET
-            && !headers.contains_key(AUTHORIZATION)
-            && !headers.contains_key(IF_MATCH)
-            && !headers.contains_key(IF_UNMODIFIED_SINCE);
-        if !shareable {
-            return None;
-        }
-        let key = job.target.key();
-        if self.shared.marks.holds(&key, self.shared.clock.now()) {
-            plan.hit_for_miss();
-            return None;
-        }
-        let range = if plan.ask == Ask::Validation { None } else { wanted_range(job) };
-        Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
-    }
-
     /// What a follower makes of its leader's outcome.
     fn followed(
         &self,
@@ -252,6 +229,31 @@ impl<S: Origin> Cache<S> {
     }
 }
 
+impl Shared {
+    /// The flight that a request may join, or `None` if it goes alone; `plan` says why then.
+    pub(super) fn flight_key(&self, job: &Job, plan: &mut Plan) -> Option<FlightKey> {
+        let headers = job.headers();
+        let shareable = plan.cacheable
+            && job.config.collapse
+            // Whoever wants it anew does not want what was begun before.
+            && job.config.lookup
+            && *job.method() == Method::GET
+            && !headers.contains_key(AUTHORIZATION)
+            && !headers.contains_key(IF_MATCH)
+            && !headers.contains_key(IF_UNMODIFIED_SINCE);
+        if !shareable {
+            return None;
+        }
+        let key = job.target.key();
+        if self.marks.holds(&key, self.clock.now()) {
+            plan.hit_for_miss();
+            return None;
+        }
+        let range = if plan.ask == Ask::Validation { None } else { wanted_range(job) };
+        Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
+    }
+}
+
 /// The range that the origin is asked for, with its condition: whoever asks for the same under
 /// another condition may have to get something else (RFC 9110 §13.1.5).
 fn wanted_range(job: &Job) -> Option<Bytes> {
@@ -270,7 +272,7 @@ fn wanted_range(job: &Job) -> Option<Bytes> {
 
 impl Failed {
     /// The error that a follower is told when nothing else can be said.
-    fn kind(self) -> ErrorKind {
+    pub(super) fn kind(self) -> ErrorKind {
         match self {
             Self::NoResponse(kind) => kind,
             Self::Status(_) => ErrorKind::OriginFailing,

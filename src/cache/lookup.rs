@@ -9,7 +9,7 @@ use super::{Job, Shared, compress, partial};
 use crate::clock::Timestamp;
 use crate::context::{Forwarded, RequestBody};
 use crate::policy::{self, PartialAnswer, Reason, Reuse, StaleGrant, Validity, range};
-use crate::store::{Content, Standing, StoredResponse, Variants};
+use crate::store::{Content, Memory, Standing, StoredResponse, Variants};
 
 /// What to do with a request.
 pub(super) enum Decision {
@@ -115,6 +115,16 @@ impl Plan {
 
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
+    decide_by(shared, job, now, Memory::get)
+}
+
+/// The same, with another way to look into memory.
+pub(super) fn decide_by(
+    shared: &Shared,
+    job: &Job,
+    now: Timestamp,
+    get: impl FnOnce(&Memory, &str) -> Option<Variants>,
+) -> Decision {
     if !job.config.enabled {
         return Decision::Forward(Plan::bypass(Reason::CacheOff));
     }
@@ -132,7 +142,7 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
         let plan = Plan::new(Forwarded::Bypass, Reason::LookupOff);
         return Decision::Forward(plan.for_nobody_else(job));
     }
-    let found = job.target.with_key_str(|key| match shared.memory.get(key) {
+    let found = job.target.with_key_str(|key| match get(&shared.memory, key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),
     });

@@ -8,16 +8,20 @@ use foldhash::quality::RandomState;
 
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
+use crate::policy::Reason;
 
 /// Places for marks: one MiB, whatever is asked for.
 const PLACES: usize = 128 * 1024;
 
+/// A mark has eight bits for its reason.
+const _: () = assert!(Reason::ALL.len() <= 256);
+
 /// A table of fixed size, with one place for each key. A key that takes another's place costs that
-/// one a wait for a leader; a collision of all 49 bits costs a shared fetch. Neither is a wrong
+/// one a wait for a leader; a collision of all 41 bits costs a shared fetch. Neither is a wrong
 /// answer.
 #[derive(Debug)]
 pub(super) struct Marks {
-    /// Half of the key's hash, and the second in which the mark ends; 0 for none.
+    /// A part of the key's hash, the reason, and the second in which the mark ends; 0 for none.
     places: Box<[AtomicU64]>,
     hasher: RandomState,
 }
@@ -32,23 +36,38 @@ impl Marks {
     pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
-        mark >> 32 == tag && seconds(now) < mark & u64::from(u32::MAX)
+        mark >> 40 == tag && seconds(now) < mark & u64::from(u32::MAX)
     }
 
-    pub(super) fn set(&self, key: &CacheKey, now: Timestamp, lifetime: Duration) {
+    /// Why the last answer that is known of was not shared, and for how long nobody waits for the
+    /// next one. It stays known after that, until another answer is shared or another key takes
+    /// the place.
+    pub(super) fn told(&self, key: &CacheKey, now: Timestamp) -> Option<(Reason, Duration)> {
+        let (place, tag) = self.place(key);
+        let mark = place.load(Relaxed);
+        if mark == 0 || mark >> 40 != tag {
+            return None;
+        }
+        let left = (mark & u64::from(u32::MAX)).saturating_sub(seconds(now));
+        let reason = Reason::ALL.get((mark >> 32) as usize & 0xff)?;
+        Some((*reason, Duration::from_secs(left)))
+    }
+
+    pub(super) fn set(&self, key: &CacheKey, reason: Reason, now: Timestamp, lifetime: Duration) {
         if !lifetime.is_zero() {
             // A part of a second counts as one.
             let whole = Duration::from_secs(lifetime.as_secs());
             let rounded = if whole < lifetime { whole + Duration::from_secs(1) } else { whole };
             let (place, tag) = self.place(key);
-            place.store(tag << 32 | seconds(now.plus(rounded)), Relaxed);
+            let reason = u64::from(reason as u8) << 32;
+            place.store(tag << 40 | reason | seconds(now.plus(rounded)), Relaxed);
         }
     }
 
     pub(super) fn clear(&self, key: &CacheKey) {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
-        if mark >> 32 == tag {
+        if mark >> 40 == tag {
             // Lost to another mark in between, it is that one that counts.
             let _ = place.compare_exchange(mark, 0, Relaxed, Relaxed);
         }
@@ -56,7 +75,7 @@ impl Marks {
 
     fn place(&self, key: &CacheKey) -> (&AtomicU64, u64) {
         let hash = self.hasher.hash_one(key);
-        (&self.places[hash as usize % PLACES], hash >> 32)
+        (&self.places[hash as usize % PLACES], hash >> 40)
     }
 }
 
@@ -77,17 +96,21 @@ mod tests {
     fn a_mark_holds_for_its_lifetime_and_takes_no_more_memory() {
         let (marks, now) = (Marks::new(), Timestamp::from_secs(1_893_456_000));
         let ten = Duration::from_secs(10);
-        marks.set(&key(0), now, ten);
+        marks.set(&key(0), Reason::Private, now, ten);
+        assert_eq!(marks.told(&key(0), now), Some((Reason::Private, ten)));
         assert!(marks.holds(&key(0), now.plus(Duration::from_secs(9))));
+        let after = marks.told(&key(0), now.plus(ten));
+        assert_eq!(after, Some((Reason::Private, Duration::ZERO)), "known a while longer");
+        assert_eq!(marks.told(&key(1), now), None);
         assert!(!marks.holds(&key(0), now.plus(ten)) && !marks.holds(&key(1), now));
         marks.clear(&key(1));
         assert!(marks.holds(&key(0), now));
         marks.clear(&key(0));
         assert!(!marks.holds(&key(0), now));
-        marks.set(&key(2), now, Duration::from_millis(1));
+        marks.set(&key(2), Reason::NoStore, now, Duration::from_millis(1));
         assert!(marks.holds(&key(2), now));
         for number in 0..10_000 {
-            marks.set(&key(number), now, ten);
+            marks.set(&key(number), Reason::NoStore, now, ten);
         }
         let held = (0..10_000).filter(|&number| marks.holds(&key(number), now)).count();
         assert!(held > 9_000, "{held}");

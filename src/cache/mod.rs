@@ -8,6 +8,7 @@ mod compress;
 mod conclude;
 mod config;
 mod edit;
+mod examine;
 mod fetch;
 pub mod fill;
 mod forward;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 pub use config::{ByResponse, Config};
+pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;

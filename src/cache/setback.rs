@@ -95,6 +95,12 @@ impl Setback {
         self.patient_until.max(self.quiet_until)
     }
 
+    /// How the fetch failed, how long clients are yet served stale for it, and how long no refresh
+    /// begins.
+    pub(super) fn told(&self, now: Timestamp) -> (Failed, Duration, Duration) {
+        (self.failed, self.patient_until.since(now), self.quiet_until.since(now))
+    }
+
     /// How the fetch failed, for as long as another one can be expected to fail likewise.
     pub(super) fn expected(&self, now: Timestamp) -> Option<Failed> {
         (now < self.patient_until).then_some(self.failed)

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::Settings;
 use super::fault::{Checked, Fault, Faulty};
 use super::overrides::CliOverrides;
 use super::raw::{Surroundings, Value};
 use super::schema::{Key, did_you_mean, fill};
 use super::sections::{admin, cache, home_of, logs, server};
+use super::{Settings, Written};
 use crate::{proxy, telemetry};
 
-pub(super) const SECTIONS: [&str; 14] = [
+pub(super) const SECTIONS: [&str; 15] = [
     "server",
     "listener",
     "limits",
@@ -32,6 +32,7 @@ pub(super) const SECTIONS: [&str; 14] = [
     "cache",
     "purge",
     "admin",
+    "debug",
     "access_log",
     "log",
 ];
@@ -88,12 +89,14 @@ impl<'a> Compiler<'a> {
             routes: routes.into_iter().map(Arc::new).collect(),
             rules,
             purge,
+            debug: self.section("debug", &[admin::DEBUG], Vec::new()),
             error_pages: self.error_pages(),
             name: server.name,
         };
         let telemetry = self.telemetry();
+        let written = Written::new(self.text);
         let (server, watch, store) = (server.config, server.watch, cache.memory);
-        Settings { server, upstreams, proxy, store, admin, telemetry, watch, tests }
+        Settings { server, upstreams, proxy, store, admin, telemetry, watch, tests, written }
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {

@@ -32,6 +32,7 @@ use raw::Surroundings;
 pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
 pub use units::{Refused, address, duration, network, size};
+pub use written::Written;
 
 use crate::trial::{Ask, Explanation, Reply};
 use crate::{admin, proxy, server, store, telemetry, trial, upstream};
@@ -58,30 +59,38 @@ pub struct Settings {
     pub watch: Option<Duration>,
     /// What the rules should do.
     pub tests: Vec<trial::Case>,
+    /// The file, as it was read.
+    pub written: Written,
 }
 
 impl Settings {
-    /// Explains a request, and if the origin's answer is given, what becomes of that. The settings
-    /// have to come from `file`, which is read once more for what stands where.
+    /// Explains a request, and if the origin's answer is given, what becomes of that.
     ///
     /// Blocks until it has been tried, without a network.
     #[must_use]
-    pub fn explain(&self, file: Option<&Path>, ask: &Ask, reply: Option<&Reply>) -> Explanation {
+    pub fn explain(&self, ask: &Ask, reply: Option<&Reply>) -> Explanation {
         let set = trial::Set::new(&self.proxy, &self.store);
         let mut explained = trial::explain(&set, ask, reply, &self.upstream_names());
-        let routes = &self.proxy.routes;
-        let route = explained.route.as_ref();
-        let route = routes.iter().position(|known| Some(&known.name) == route);
-        let text = file.and_then(|file| read(file).ok()).unwrap_or_default();
-        let by_rules = std::mem::take(&mut explained.settings);
-        explained.settings = written::settings(&text, route);
-        for setting in by_rules {
-            written::set(&mut explained.settings, setting);
-        }
+        self.complete(&mut explained);
         explained
     }
 
-    fn upstream_names(&self) -> Vec<String> {
+    /// Adds what is set outside of rules to an explanation by these settings.
+    pub fn complete(&self, explained: &mut Explanation) {
+        let routes = &self.proxy.routes;
+        let route = explained.route.as_ref();
+        let route = routes.iter().position(|known| Some(&known.name) == route);
+        explained.file = self.written.file.as_ref().map(|file| file.display().to_string());
+        let by_rules = std::mem::take(&mut explained.settings);
+        explained.settings = self.written.settings(route);
+        for setting in by_rules {
+            written::set(&mut explained.settings, setting);
+        }
+    }
+
+    /// The upstreams' names, by their indices.
+    #[must_use]
+    pub fn upstream_names(&self) -> Vec<String> {
         self.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
     }
 
@@ -143,7 +152,10 @@ fn understand(
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let variable = |name: &str| std::env::var(name).ok();
     let around = Surroundings { directory, variable, sketch: None };
-    compile::compile(&text, around, overrides).map_err(|faults| Faults::new(file, text, faults))
+    let mut settings = compile::compile(&text, around, overrides)
+        .map_err(|faults| Faults::new(file, text, faults))?;
+    settings.written.file = file.map(Path::to_owned);
+    Ok(settings)
 }
 
 /// The text of the file, which is empty without one.

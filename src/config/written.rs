@@ -1,6 +1,8 @@
 //! Which settings of caching a file holds outside of its rules, for explanations.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -8,8 +10,40 @@ use super::raw::{Lines, Surroundings, Value};
 use super::sections::cache;
 use crate::trial::Effective;
 
-/// What `[cache]` sets in a good file, and over it the `[route.cache]` of the route at `route`.
-pub(super) fn settings(text: &str, route: Option<usize>) -> Vec<Effective> {
+/// A good file, as it was read: what is on disk may be another by now.
+#[derive(Clone, Default)]
+pub struct Written {
+    text: Arc<str>,
+    /// Where it stood.
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Written {
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.into(), file: None }
+    }
+
+    /// What `[cache]` sets, and over it the `[route.cache]` of the route at `route`.
+    pub(super) fn settings(&self, route: Option<usize>) -> Vec<Effective> {
+        settings(&self.text, route)
+    }
+}
+
+impl fmt::Debug for Written {
+    /// Without the text, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Settings are compared by what they mean.
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+fn settings(text: &str, route: Option<usize>) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let around = Surroundings { directory: Path::new(""), variable: |_| None, sketch: None };
     let (root, lines) = (root.get_ref(), Lines::new(text));

@@ -60,6 +60,12 @@ impl Limit {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether all are taken at this moment.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.taken() >= self.0.most.load(Ordering::Relaxed)
+    }
+
     /// How many there are at this moment.
     #[must_use]
     pub fn taken(&self) -> usize {

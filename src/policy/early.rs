@@ -1,5 +1,7 @@
 //! Refreshing what is asked for before it ends, so that nobody has to wait when it does.
 
+use std::time::Duration;
+
 use super::overrides::Overrides;
 use super::stored_head::StoredHead;
 use crate::clock::Timestamp;
@@ -18,17 +20,36 @@ pub fn is_due_early(
     random: impl FnOnce() -> u32,
 ) -> bool {
     // Most settings, and most hits elsewhere: without a look at the dice.
-    if overrides.early_refresh <= 0.0 {
-        return false;
-    }
-    let eagerness = stored.facts.took.mul_f64(overrides.early_refresh.min(MOST_EAGER));
-    let left = stored.freshness(overrides).duration.saturating_sub(stored.current_age(now));
-    if left > eagerness.saturating_mul(FARTHEST) {
-        return false;
-    }
+    let Some((eagerness, left)) = near_its_end(stored, overrides, now) else { return false };
     // Above 0, up to 1: its logarithm is from 0 to 22.2.
     let even = (f64::from(random()) + 1.0) / (f64::from(u32::MAX) + 1.0);
     eagerness.mul_f64(-even.ln()) >= left
+}
+
+/// How likely a fresh response is refreshed when it is asked for at `now`, from 0 to 1: the share of
+/// draws for which [`is_due_early`].
+#[must_use]
+pub fn early_chance(stored: &StoredHead, overrides: &Overrides, now: Timestamp) -> f64 {
+    match near_its_end(stored, overrides, now) {
+        None => 0.0,
+        Some((_, left)) if left.is_zero() => 1.0,
+        Some((eagerness, left)) => (-left.as_secs_f64() / eagerness.as_secs_f64()).exp(),
+    }
+}
+
+/// How far before its end a response is refreshed by an average draw, and how far that is away;
+/// `None` where no draw reaches there.
+fn near_its_end(
+    stored: &StoredHead,
+    overrides: &Overrides,
+    now: Timestamp,
+) -> Option<(Duration, Duration)> {
+    if overrides.early_refresh <= 0.0 {
+        return None;
+    }
+    let eagerness = stored.facts.took.mul_f64(overrides.early_refresh.min(MOST_EAGER));
+    let left = stored.freshness(overrides).duration.saturating_sub(stored.current_age(now));
+    (left <= eagerness.saturating_mul(FARTHEST)).then_some((eagerness, left))
 }
 
 /// The largest setting that counts.
@@ -76,6 +97,11 @@ mod tests {
         assert!((130..=140).contains(&share(1.0, 98)));
         assert!((360..=375).contains(&share(2.0, 98)));
         assert_eq!(share(1.0, 100), 1000);
+        for (early_refresh, seconds) in [(0.0, 99), (1.0, 10), (1.0, 98), (2.0, 98), (1.0, 100)] {
+            let chance = early_chance(&head(), &eager(early_refresh), at(seconds));
+            let seen = share(early_refresh, seconds) as f64 / 1000.0;
+            assert!((chance - seen).abs() < 0.01, "{early_refresh} {seconds}: {chance} {seen}");
+        }
     }
 
     proptest! {

@@ -46,7 +46,7 @@ pub use coded_tag::{client_tag, named_copy, names_tag, origin_tag, restore_origi
 pub use compression::{Compression, Levels, resumes_by_date, vary_by_coding};
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
-pub use early::is_due_early;
+pub use early::{early_chance, is_due_early};
 pub use encoding::{Coding, encoding_class};
 pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};

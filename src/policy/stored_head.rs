@@ -246,6 +246,12 @@ impl StoredHead {
         self.facts.current_age(now)
     }
 
+    /// How old it was when it came: `corrected_initial_age` (RFC 9111 §4.2.3).
+    #[must_use]
+    pub const fn initial_age(&self) -> Duration {
+        self.facts.initial_age
+    }
+
     /// The current age as `Age` tells it: in whole seconds, rounded down, at most 2^31
     /// (RFC 9111 §1.2.2, §5.1).
     #[must_use]

@@ -25,6 +25,8 @@ pub struct Config {
     pub rules: Arc<Rules>,
     /// Who may purge by the `PURGE` method.
     pub purge: Purge,
+    /// Clients that are shown what was done with their requests, where they ask by `Seawall-Debug`.
+    pub debug: Vec<IpNet>,
     /// Files that replace the built-in error pages, by status.
     pub error_pages: BTreeMap<u16, PathBuf>,
     /// The name in `Via` and `Cache-Status`.

@@ -28,6 +28,13 @@ pub(super) fn is_trusted(request: &Request, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&peer))
 }
 
+/// Notes whom a trusted peer speaks for.
+pub(super) fn find_client(request: &mut Request, trusted: &[IpNet]) {
+    if is_trusted(request, trusted) {
+        request.client = client(&request.head.headers).unwrap_or(request.client);
+    }
+}
+
 /// The client's address as a trusted peer tells it: the last in `X-Forwarded-For`, else in
 /// `Forwarded`. `None` if the peer says nothing; the unspecified address, which no list holds, if
 /// what it says can't be read.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use tower::Service;
 
-use super::{Observed, Proxy};
+use super::{Look, Observed, Proxy};
 use crate::context::Request;
 use crate::error::ProxyError;
 
@@ -18,6 +18,8 @@ pub struct Generation {
     pub number: u64,
     /// A stack for each core.
     pub cores: Box<[Proxy]>,
+    /// What looks without doing anything.
+    pub look: Look,
 }
 
 /// What is in force. Clones share it.
@@ -52,6 +54,13 @@ impl InForce {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0.number.load(Ordering::Acquire)
+    }
+
+    /// A look at what would be done now, and the number of the generation that would do it.
+    #[must_use]
+    pub fn look(&self) -> (u64, Look) {
+        let generation = self.0.generation.load();
+        (generation.number, generation.look.clone())
     }
 
     /// The service of one core.

@@ -88,11 +88,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let trusted = &self.observer.trusted;
-        if forwarding::is_trusted(&request, trusted) {
-            let told = forwarding::client(&request.head.headers);
-            request.client = told.unwrap_or(request.client);
-        }
+        forwarding::find_client(&mut request, &self.observer.trusted);
         let watch = Watch::begin(&self.observer, &mut request);
         let interim = request.interims();
         Observing { inner: self.inner.call(request), watch: Some(watch), interim }

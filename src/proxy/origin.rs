@@ -61,25 +61,28 @@ impl<W: Wire> OriginService<W> {
     pub fn new(wire: W, config: Arc<Config>) -> Self {
         Self { wire, config }
     }
+}
 
-    fn request(&self, fetch: Fetch) -> Result<(usize, OriginRequest), ProxyError> {
-        let Fetch { upstream, target, request, edits, interims, trusted } = fetch;
-        let mut head = request.head;
-        let name = &self.config.name;
-        forwarding::apply(&mut head.headers, &request.connection, &target, trusted, name);
-        if let Some(edits) = &edits {
-            edit(&mut head, edits, &target, request.client)?;
-        }
-        let body = match request.body {
-            RequestBody::Empty => OriginRequestBody::Empty,
-            RequestBody::Stream(incoming) => {
-                let body = ClientBody::new(incoming, &self.config.limits);
-                OriginRequestBody::Stream(Box::pin(body))
-            }
-        };
-        let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
-        Ok((upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers }))
+/// What an origin is sent, and which upstream it is.
+pub(super) fn origin_request(
+    config: &Config,
+    fetch: Fetch,
+) -> Result<(usize, OriginRequest), ProxyError> {
+    let Fetch { upstream, target, request, edits, interims, trusted } = fetch;
+    let mut head = request.head;
+    forwarding::apply(&mut head.headers, &request.connection, &target, trusted, &config.name);
+    if let Some(edits) = &edits {
+        edit(&mut head, edits, &target, request.client)?;
     }
+    let body = match request.body {
+        RequestBody::Empty => OriginRequestBody::Empty,
+        RequestBody::Stream(incoming) => {
+            let body = ClientBody::new(incoming, &config.limits);
+            OriginRequestBody::Stream(Box::pin(body))
+        }
+    };
+    let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
+    Ok((upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers }))
 }
 
 impl<W: Wire> Service<Fetch> for OriginService<W> {
@@ -92,7 +95,7 @@ impl<W: Wire> Service<Fetch> for OriginService<W> {
     }
 
     fn call(&mut self, fetch: Fetch) -> Self::Future {
-        let (upstream, request) = match self.request(fetch) {
+        let (upstream, request) = match origin_request(&self.config, fetch) {
             Ok(request) => request,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };

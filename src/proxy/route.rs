@@ -117,12 +117,13 @@ where
         let asked = terms.answer.is_some().then(|| target.clone());
         let looked_up = terms.cache.enabled && is_looked_up(&request);
         let target = terms.key.apply(target, &mut request.head.headers, looked_up);
+        let mut by_response = ruling.by_response();
         if let Some((trace, asked)) = traced {
+            by_response = by_response.map(|_| trace.by_response(&ruling));
             let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
-            trace.tell(Traced { asked, keyed, ruling });
+            trace.tell(Traced { asked, keyed, headers: request.head.headers.clone(), ruling });
         }
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
-        let by_response = ruling.by_response();
         let edits = terms.request.clone();
         let job = Job { request, target, config, by_response, edits, upstream, trusted };
         Either::Right(self.inner.call(Routed { job, ruling, asked }))

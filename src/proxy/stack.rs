@@ -7,6 +7,8 @@ use tower::ServiceBuilder;
 use super::access::Guard;
 use super::admit::Admit;
 use super::answer::Answering;
+use super::debug::Debugging;
+use super::look::{Look, Looking};
 use super::normalize::Normalize;
 use super::observe::{Observe, Observer};
 use super::origin::{OriginService, Wire};
@@ -39,7 +41,7 @@ pub struct Parts<W = Origins> {
 
 /// The whole stack: a concrete type, so that a hit is a chain of plain calls.
 pub type Proxy<W = Origins> =
-    Observe<Rescue<Admit<Normalize<Purging<Routing<Guard<Answering<Next<W>>>>>>>>>;
+    Observe<Debugging<Rescue<Admit<Normalize<Purging<Routing<Guard<Answering<Next<W>>>>>>>>>>;
 
 /// What only those who are let in reach.
 type Next<W> = Tunnelling<Cache<OriginService<W>>, W>;
@@ -52,10 +54,13 @@ pub fn stack<W: Wire>(parts: &Parts<W>) -> Proxy<W> {
     let limits = Arc::new(config.limits.clone());
     let access = Arc::new(PurgeAccess::new(&config.purge));
     let routes = Arc::new(Routes::new(&config.routes, &config.rules));
+    let debug = Arc::from(config.debug.as_slice());
     let Parts { observer, pages, cache, origin, shutdown, .. } = parts;
     ServiceBuilder::new()
         // Sees every request and every answer, whoever gives it.
         .layer_fn(|inner| Observe::new(observer.clone(), inner))
+        // Shows whom it may what all below have done; errors are shown too.
+        .layer_fn(|inner| Debugging::new(Arc::clone(&debug), inner))
         // The only place where an error becomes a response; all below return errors.
         .layer_fn(|inner| Rescue::new(pages.clone(), inner))
         // Bounds work before any is done.
@@ -76,4 +81,25 @@ pub fn stack<W: Wire>(parts: &Parts<W>) -> Proxy<W> {
         .layer_fn(|inner| Cache::new(cache.clone(), inner))
         // The one boxed future of a miss.
         .service(origin.clone())
+}
+
+/// What a request comes through to be looked at: the layers above that decide, without those that
+/// count, purge, or reach an origin.
+pub(super) type LookStack = Admit<Normalize<Routing<Guard<Answering<Looking>>>>>;
+
+/// The same layers over a look into the cache: what they would do with a request is found out, and
+/// nothing is done.
+#[must_use]
+pub fn look(config: &Arc<Config>, cache: &Arc<cache::Shared>) -> Look {
+    let trusted: Arc<[_]> = Arc::from(config.trusted_proxies.as_slice());
+    let limits = Arc::new(config.limits.clone());
+    let routes = Arc::new(Routes::new(&config.routes, &config.rules));
+    let stack = ServiceBuilder::new()
+        .layer_fn(|inner| Admit::new(limits.clone(), inner))
+        .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
+        .layer_fn(|inner| Routing::new(routes.clone(), inner))
+        .layer_fn(Guard::new)
+        .layer_fn(Answering::new)
+        .service(Looking::new(Arc::clone(config), Arc::clone(cache)));
+    Look::new(trusted, stack)
 }

@@ -58,12 +58,7 @@ where
     }
 
     fn call(&mut self, mut job: Job) -> Self::Future {
-        let hop = &mut job.request.hop;
-        // RFC 9110 §7.8: a server may ignore Upgrade, and then the request is a plain one. What has
-        // an effect of its own goes the way on which its effects are seen.
-        let retrieves = job.request.head.method == Method::GET;
-        hop.upgrade = hop.upgrade.take().filter(|upgrade| retrieves && allowed(upgrade));
-        if hop.upgrade.is_none() {
+        if !leaves_http(&mut job) {
             return Either::Right(self.inner.call(job));
         }
         let client = job.request.head.extensions.remove::<OnUpgrade>();
@@ -102,6 +97,16 @@ where
             Ok(Response { http: response, outcome })
         }))
     }
+}
+
+/// Whether a request is to be tunnelled; what it says of leaving HTTP is dropped where it is not.
+pub(super) fn leaves_http(job: &mut Job) -> bool {
+    let hop = &mut job.request.hop;
+    // RFC 9110 §7.8: a server may ignore Upgrade, and then the request is a plain one. What has
+    // an effect of its own goes the way on which its effects are seen.
+    let retrieves = job.request.head.method == Method::GET;
+    hop.upgrade = hop.upgrade.take().filter(|upgrade| retrieves && allowed(upgrade));
+    hop.upgrade.is_some()
 }
 
 fn allowed(upgrade: &HeaderValue) -> bool {

@@ -107,10 +107,10 @@ impl Memory {
         Some(held.variants)
     }
 
-    /// The same without counting as a use.
+    /// The same for who only wants to know: it counts as no use.
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<Variants> {
-        Some(self.map.get(key)?.variants)
+        self.map.get(key).map(|held| held.variants)
     }
 
     /// Where a response stored under `key` stands with regard to purges.

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::error::ErrorKind;
 use crate::key::{Target, TargetError};
@@ -43,6 +44,15 @@ pub enum AskError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The name or value can't be one.
+    #[error("`{0}` is not a field; write it like 'cookie: session=1'")]
+    Field(String),
+    /// `Host` is said twice.
+    #[error("the URL says the host: leave the field `host` out")]
+    Host,
+    /// No client could send as many.
+    #[error("these are more fields than a request can have")]
+    TooManyFields,
 }
 
 impl Ask {
@@ -68,6 +78,21 @@ impl Ask {
             headers: HeaderMap::new(),
             client: CLIENT,
         })
+    }
+
+    /// Adds a field, as a client would send it.
+    ///
+    /// # Errors
+    /// [`AskError`], where there is no such field, it is `Host`, which the URL says, or there are
+    /// far too many.
+    pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), AskError> {
+        let refused = || AskError::Field(format!("{name}: {value}"));
+        let named = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| refused())?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| refused())?;
+        if named == HOST {
+            return Err(AskError::Host);
+        }
+        self.headers.try_append(named, value).map(drop).map_err(|_| AskError::TooManyFields)
     }
 
     /// `GET https://shop.example/`, or the URL alone.

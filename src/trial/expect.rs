@@ -29,8 +29,11 @@ pub enum Want {
     Reason(Detail),
     /// The rules that count, by name or line.
     Rules(Vec<String>),
-    /// The key.
-    Key(String),
+    /// The key: the URL, and each part that is keyed beside it, as `name=value` or, of what is
+    /// absent, `name`.
+    Key(Vec<String>),
+    /// The tags of what is stored, in the order of their bytes.
+    Tags(Vec<String>),
     /// The lifetime of what is stored, in seconds.
     Lifetime(u64),
     /// Whether it is answered from memory.
@@ -88,10 +91,26 @@ impl Want {
                 word.map_or_else(|| "none: it was a fresh hit".to_owned(), quoted)
             }),
             Self::Rules(want) => (seen.rules() != *want).then(|| format!("{:?}", seen.rules())),
-            Self::Key(want) => {
-                let key = seen.routed.as_ref().map(|routed| routed.keyed.key().to_string());
-                missing_or(key, want, "no route, no key")
-            }
+            Self::Key(want) => match &seen.routed {
+                Some(routed) => {
+                    let key = routed.keyed.key();
+                    let got: Vec<_> = key.as_str().split('\n').collect();
+                    (got != *want).then(|| match got.as_slice() {
+                        [url] => quoted(url),
+                        several => format!("{several:?}"),
+                    })
+                }
+                None => Some("no route, no key".to_owned()),
+            },
+            Self::Tags(want) => match &seen.stored {
+                Some(stored) => {
+                    let labels = stored.stamp.labels();
+                    let tags = labels.iter().flat_map(|labels| labels.tags());
+                    let got: Vec<_> = tags.map(String::from_utf8_lossy).collect();
+                    (got != *want).then(|| format!("{got:?}"))
+                }
+                None => Some("nothing is stored".to_owned()),
+            },
             Self::Lifetime(want) => {
                 let lifetime = seen.lifetime().map(|lifetime| lifetime.duration);
                 let got = lifetime.map(|lifetime| lifetime.as_secs());

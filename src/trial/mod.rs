@@ -6,8 +6,11 @@
 
 mod ask;
 mod case;
+mod describe;
 mod expect;
 mod explain;
+mod explanation;
+mod live;
 mod report;
 mod script;
 mod seen;
@@ -16,9 +19,12 @@ mod stage;
 pub use ask::{Ask, AskError, Content, Reply};
 pub use case::{Case, Step, run};
 pub use expect::{Expectation, Want};
-pub use explain::{
-    Decision, Effective, Explanation, Freshness, Keyed, MatchedRule, Message, Varying, explain,
+pub use explain::explain;
+pub use explanation::{
+    Decision, Effective, Explanation, Flight, Freshness, Keyed, Known, Live, MatchedRule, Message,
+    Setback, Varying, Word,
 };
+pub use live::explain_live;
 pub use report::{Difference, Failure, Report};
 pub use script::Sent;
 pub use seen::Seen;

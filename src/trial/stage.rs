@@ -106,7 +106,9 @@ impl Stage {
     pub async fn ask(&self, ask: &Ask, reply: &Reply) -> Seen {
         self.script.answer(reply);
         let trace = Trace::default();
-        let answered = self.proxy.clone().oneshot(request(ask, &trace)).await;
+        let mut request = request(ask);
+        request.head.extensions.insert(trace.clone());
+        let answered = self.proxy.clone().oneshot(request).await;
         let mut seen = match answered {
             Ok(response) => read(response).await,
             Err(error) => Seen::failed(&error),
@@ -127,13 +129,12 @@ impl Stage {
 }
 
 /// The request as the server hands it to the stack.
-fn request(ask: &Ask, trace: &Trace) -> Request {
+pub(super) fn request(ask: &Ask) -> Request {
     let mut head = http::Request::new(()).into_parts().0;
     head.method = ask.method.clone();
     head.uri = ask.path.clone().into();
     head.headers.insert(HOST, ask.host.clone());
     head.headers.extend(ask.headers.clone());
-    head.extensions.insert(trace.clone());
     let peer = SocketAddr::new(ask.client, 0);
     let connection = Connection {
         peer,

@@ -60,7 +60,7 @@ impl Proxy {
         Self::run(origin, |clock| App::start(settings, clock)).await
     }
 
-    /// In front of `origin`, with the rules and `[purge]` of this part of a configuration file.
+    /// In front of `origin`, with the rules, `[purge]` and `[debug]` of this part of a configuration file.
     pub async fn ruled(origin: &Origin, text: &str) -> Self {
         let file = format!("[upstream.origin]\nurl = \"http://{}\"\n{text}", origin.address);
         let read = config::parse(&file, &CliOverrides::default());
@@ -68,6 +68,8 @@ impl Proxy {
         Self::with(origin, |settings| {
             settings.proxy.rules = read.proxy.rules;
             settings.proxy.purge = read.proxy.purge;
+            settings.proxy.debug = read.proxy.debug;
+            settings.written = read.written;
         })
         .await
     }
@@ -262,6 +264,7 @@ fn settings(origin: &Origin) -> Settings {
             routes: vec![Arc::new(route)],
             rules: Arc::default(),
             purge: proxy::Purge::default(),
+            debug: Vec::new(),
             error_pages: std::collections::BTreeMap::new(),
             name: "seawall".to_owned(),
         },
@@ -273,5 +276,6 @@ fn settings(origin: &Origin) -> Settings {
             ..telemetry::Config::default()
         },
         watch: None,
+        written: config::Written::default(),
     }
 }

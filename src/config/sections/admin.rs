@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::server::networks;
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
@@ -54,6 +56,13 @@ pub(in crate::config) const ADMIN: &[Key<admin::Config>] = keys! {
     };
     "token_env" = Example("\"ADMIN_TOKEN\""), "The same, from an environment variable." => |draft, value| {
         draft.token = Some(value.secret_in_variable()?);
+        Ok(())
+    };
+};
+
+pub(in crate::config) const DEBUG: &[Key<Vec<IpNet>>] = keys! {
+    "allow" = Default("[]"), "Clients (networks or addresses, as trusted proxies tell them) that are shown what was done with a request, in fields of the response, where they send `Seawall-Debug: 1`. Empty: nobody; the field goes no further in any case." => |draft, value| {
+        *draft = networks(value)?;
         Ok(())
     };
 };

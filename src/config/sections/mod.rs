@@ -63,6 +63,11 @@ pub(super) fn all() -> Vec<Section> {
     sections.extend([
         section("purge", "Who may use the PURGE method.", describe(admin::PURGE).collect()),
         section("admin", "Health, metrics and purge.", describe(admin::ADMIN).collect()),
+        section(
+            "debug",
+            "Who is shown why a response is as it is.",
+            describe(admin::DEBUG).collect(),
+        ),
         section("access_log", "A line for each request.", describe(logs::ACCESS_LOG).collect()),
         section("log", "What the program says about itself.", describe(logs::LOG).collect()),
     ]);

@@ -141,8 +141,14 @@ pub(in crate::config) const EXPECT: &[Key<Vec<Placed>>] = keys! {
         let names = value.list("write a list: [\"images\"]", |value| value.string().map(str::to_owned));
         push(all, "rules", value, Want::Rules(names?))
     };
-    "key" = Example("\"https://shop.example/?b=1\""), "What the response is stored under: scheme, host, path and what counts of the query." => |all, value| {
-        push(all, "key", value, Want::Key(value.string()?.to_owned()))
+    "key" = Example("\"https://shop.example/?b=1\""), "What the response is stored under: scheme, host, path and what counts of the query; where a rule keys fields or cookies, a list with each of them behind: `[\"https://shop.example/\", \"accept-language=de\", \"cookie=currency=EUR\"]`, and the name alone for one that is absent." => |all, value| {
+        let key = value.one_or_more(|value| value.string().map(str::to_owned))?;
+        push(all, "key", value, Want::Key(key))
+    };
+    "tags" = Example("[\"product:7\"]"), "The tags of what is stored, all of them in any order." => |all, value| {
+        let mut tags = value.list("write a list: [\"product:7\"]", |value| value.string().map(str::to_owned))?;
+        tags.sort_unstable();
+        push(all, "tags", value, Want::Tags(tags))
     };
     "lifetime" = Example("\"60s\""), "How long what is stored is fresh, in all." => |all, value| {
         let lifetime = value.duration(Duration::ZERO..=LONGEST)?;

@@ -184,6 +184,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "reason = \"private\"",
             "rules = []",
             "key = \"a\"",
+            "tags = [\"a\"]",
             "lifetime = \"7s\"",
             "hit = true",
             "stale = true",
@@ -266,6 +267,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "token_file = \"TOKEN\"",
         ],
     ),
+    ("[debug]", &["allow = [\"192.0.2.7\"]"]),
     ("[access_log]", &["format = \"json\"", "format = \"off\"", "path = \"a.log\""]),
     ("[log]", &["level = \"debug\"", "format = \"json\""]),
 ];

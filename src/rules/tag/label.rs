@@ -140,6 +140,19 @@ impl Labels {
         (0..self.len()).map(|index| self.at(index))
     }
 
+    /// The tags among them.
+    pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(|label| !label.contains(&SEPARATOR))
+    }
+
+    /// The names of the groups among them, without the origin that they are of.
+    pub fn groups(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(|label| {
+            let end = label.iter().position(|byte| *byte == SEPARATOR)?;
+            label.get(end + 1..)
+        })
+    }
+
     /// Whether `label` is among them.
     #[must_use]
     pub fn contains(&self, label: &Label) -> bool {
