@@ -161,10 +161,10 @@ fn explain_says_why_and_what_to_change() {
     let (code, said) = shop(&["GET", url, "--response", "200", "--response", "etag: \"1\""]);
     assert_eq!(code, Some(0), "{said}");
     for part in [
-        "rule           catalogue  config/examples/shop.toml:16",
+        "rule           catalogue  config/examples/shop.toml:17",
         "setting        cache.default_lifetime = \"5m\"  by rule catalogue  ",
-        "setting        cache.stale_if_error = \"1h\"  by [cache]  config/examples/shop.toml:14",
-        "rule           missing  config/examples/shop.toml:23 does not count: match_response",
+        "setting        cache.stale_if_error = \"1h\"  by [cache]  config/examples/shop.toml:15",
+        "rule           missing  config/examples/shop.toml:25 does not count: match_response",
         "key            https://shop.example/products/x?b=1",
         "utm_source=a does not count: key.drop_tracking",
         "to the origin  GET /products/x?b=1",

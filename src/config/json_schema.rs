@@ -49,7 +49,10 @@ pub(super) fn schema() -> Json {
 fn sections(book: &Book<'_>) -> Map<String, Json> {
     let one = |name: &str, shape: Json| (name.to_owned(), shape);
     let many = |name: &str, shape: Json| {
-        (name.to_owned(), described(json!({ "type": "array", "items": shape }), about(name)))
+        (
+            name.to_owned(),
+            described(json!({ "type": "array", "items": shape }), sections::about(name)),
+        )
     };
     let blank = || crate::upstream::Config::new("origin", false, "", 80);
     let nowhere = 0..0;
@@ -105,10 +108,6 @@ fn table<T>(book: &Book<'_>, name: &str, keys: &[&'static [Key<T>]], mut draft: 
         // It is noted on the way; there is nothing to read.
         drop(fill(name, keys, table, value.around(), &mut draft));
     })
-}
-
-fn about(section: &str) -> &'static str {
-    sections::about(section)
 }
 
 fn described(mut shape: Json, about: &str) -> Json {

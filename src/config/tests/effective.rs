@@ -172,13 +172,3 @@ fn secrets_are_left_out() {
     let again = read_with(&told, &CliOverrides::default()).unwrap();
     assert_eq!((again.admin.token, again.proxy.purge.token), (None, None));
 }
-
-#[test]
-fn the_environment_is_told_from_flags() {
-    use clap::{Args, Command};
-    let read = |line: &[&str]| {
-        let command = CliOverrides::augment_args(Command::new("seawall"));
-        environment(&command.try_get_matches_from(line).unwrap())
-    };
-    assert_eq!(read(&["seawall", "--memory", "2GiB"]), Vec::<String>::new());
-}
