@@ -38,7 +38,7 @@ pub struct Levels {
 }
 
 impl Default for Levels {
-    /// Where each has done most of what it can do at some 50 MB a second.
+    /// Where more would take much longer for little.
     fn default() -> Self {
         Self { zstd: 9, br: 5, gzip: 6 }
     }
