@@ -21,7 +21,8 @@ const OLD: &str = "gzip, deflate";
 
 /// Text that gets much smaller; another one for each number.
 fn text(number: usize) -> String {
-    (0..200).map(|line| format!("<p>{number}: the {line}th line of a page</p>\n")).collect()
+    let line = |line| format!("<p>{number}: the {line}th line of a page</p>\n");
+    (0..200).map(line).collect::<Vec<_>>().concat()
 }
 
 /// The first text, as an origin gives it that does not compress.
