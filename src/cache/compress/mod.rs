@@ -12,6 +12,8 @@ mod work;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::timeout;
 
 use super::lookup::{self, Decision, Plan};
@@ -23,8 +25,6 @@ use crate::key::CacheKey;
 use crate::limit::Place;
 use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
 use crate::store::{CodedCopy, Content, Copies, StoredResponse};
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
 
 /// How many copies may be made at once: half of the cores are for those who are served meanwhile.
 pub(super) fn compressors() -> usize {
