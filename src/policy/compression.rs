@@ -11,7 +11,7 @@ use super::encoding::{Accepted, Coding};
 use super::media_types::MediaTypes;
 use super::request::RequestFacts;
 use super::stored_head::StoredHead;
-use crate::headers::{list_members, members};
+use crate::headers::list_members;
 
 /// What an operator says of compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Levels {
 }
 
 impl Default for Levels {
-    /// Where each has done most of what it can do at some 50 MB a second.
+    /// Where more would take much longer for little.
     fn default() -> Self {
         Self { zstd: 9, br: 5, gzip: 6 }
     }
@@ -83,10 +83,11 @@ impl Compression {
     }
 
     /// The codings that a request accepts, the best first. One that does not say that it accepts
-    /// a coding does not.
+    /// a coding does not; nor does one that says `no-transform` (RFC 9111 §5.2.1.6).
     #[must_use]
     pub fn accepted(&self, request: &HeaderMap) -> SmallVec<[Coding; 3]> {
-        let Some(accepted) = Accepted::of(request) else { return SmallVec::new() };
+        let accepted = Accepted::of(request).filter(|_| !forbids_to_transform(request));
+        let Some(accepted) = accepted else { return SmallVec::new() };
         self.codings.iter().copied().filter(|coding| accepted.has(*coding)).collect()
     }
 }
@@ -101,13 +102,14 @@ pub(super) fn is_transformable(
     headers: &HeaderMap,
 ) -> bool {
     let untouchable = [CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE];
-    let no_transform = |value: &HeaderValue| {
-        members(value.as_bytes()).any(|member| member.eq_ignore_ascii_case(b"no-transform"))
-    };
     status != StatusCode::PARTIAL_CONTENT
         && !untouchable.iter().any(|name| headers.contains_key(name))
-        && !headers.get_all(CACHE_CONTROL).iter().any(no_transform)
+        && !forbids_to_transform(headers)
         && !request.headers.contains_key(AUTHORIZATION)
+}
+
+fn forbids_to_transform(headers: &HeaderMap) -> bool {
+    list_members(headers, &CACHE_CONTROL).any(|member| member.eq_ignore_ascii_case(b"no-transform"))
 }
 
 impl StoredHead {
@@ -209,6 +211,9 @@ mod tests {
                 value.map(|value| ("accept-encoding", value)).into_iter().collect();
             assert_eq!(compression().accepted(&headers(&fields)).as_slice(), expected, "{value:?}");
         }
+        let request =
+            headers(&[("accept-encoding", "br"), ("cache-control", "no-cache, no-transform")]);
+        assert!(compression().accepted(&request).is_empty());
     }
 
     /// RFC 9110 §8.8.3.3, §12.5.5; RFC 9530 §3.

@@ -17,8 +17,9 @@ use crate::store::CodedCopy;
 /// Bytes that are made at a time; also what a block of the result has.
 const BLOCK: usize = 64 * 1024;
 
-/// brotli's window is no larger than a body needs, and never above 4 MiB.
-const BR_WINDOW: std::ops::RangeInclusive<u32> = 16..=22;
+/// brotli's window is no larger than a body needs, and never above 4 MiB. Below the least of these
+/// the encoder takes other ways, which cost ten times the memory.
+const BR_WINDOW: std::ops::RangeInclusive<u32> = 17..=22;
 
 /// Why there is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +32,28 @@ pub(super) enum Refusal {
     Failed,
 }
 
+const MIB: usize = 1024 * 1024;
+
 /// Bytes that encoding a body of `length` takes beside its result, at most: measured as the
-/// process's growth, rounded up.
-pub(super) fn workspace(coding: Coding, length: u64) -> usize {
-    const MIB: usize = 1024 * 1024;
+/// process's growth, and rounded up.
+pub(super) fn encoding_space((coding, level): (Coding, u8), length: u64) -> usize {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    match coding {
-        Coding::Gzip => MIB / 2,
-        Coding::Br => MIB + length.saturating_mul(8).min(32 * MIB),
-        Coding::Zstd => MIB + length.saturating_mul(8).min(40 * MIB),
-    }
+    // What it takes for any body, for each byte of one, and for these at most, in MiB.
+    let (always, each, most) = match (coding, level) {
+        (Coding::Gzip, _) => (1, 0, 0),
+        (Coding::Br, 0..=6) => (4, 8, 16),
+        (Coding::Br, 7..=9) => (32, 8, 16),
+        (Coding::Br, _) => (4, 24, 96),
+        (Coding::Zstd, 0..=9) => (2, 12, 24),
+        (Coding::Zstd, 10..=12) => (2, 24, 48),
+        (Coding::Zstd, _) => (2, 24, 96),
+    };
+    always * MIB + length.saturating_mul(each).min(most * MIB)
+}
+
+/// The same for decoding it: little more than the window, of 8 MiB at most (RFC 9659 §3).
+pub(super) fn decoding_space(length: u64) -> usize {
+    MIB + usize::try_from(length).unwrap_or(usize::MAX).min(8 * MIB)
 }
 
 /// The body in a coding of some level, as long as it has no more than `most` bytes. `charge` grows
@@ -94,7 +107,7 @@ fn encode_from(
             let window = length.next_power_of_two().trailing_zeros();
             let params = BrotliEncoderParams {
                 quality: i32::from(level),
-                lgwin: window.clamp(*BR_WINDOW.start(), *BR_WINDOW.end()) as i32,
+                lgwin: window.clamp(*BR_WINDOW.start(), *BR_WINDOW.end()).cast_signed(),
                 size_hint: usize::try_from(length).unwrap_or(0),
                 ..BrotliEncoderParams::default()
             };

@@ -12,6 +12,10 @@ mod work;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::timeout;
+
 use super::lookup::{self, Decision, Plan};
 use super::{Cache, Job, Origin, Shared, forward, respond};
 use crate::clock::Timestamp;
@@ -21,8 +25,6 @@ use crate::key::CacheKey;
 use crate::limit::Place;
 use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
 use crate::store::{CodedCopy, Content, Copies, StoredResponse};
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
 
 /// How many copies may be made at once: half of the cores are for those who are served meanwhile.
 pub(super) fn compressors() -> usize {
@@ -228,7 +230,8 @@ impl Shared {
         came: Timestamp,
     ) -> Decision {
         let _pin = stored.copies.pin();
-        self.restore(&job.target.key(), stored).await;
+        // Without it the request is handled as if there were no memory for it.
+        let _ = timeout(job.config.wait, self.restore(&job.target.key(), stored)).await;
         lookup::decide(self, job, came)
     }
 
@@ -268,5 +271,77 @@ pub(super) async fn decode_first<S: Origin>(
             let interims = job.request.open_interims();
             cache.alone(job, Plan::bypass(Reason::OverBudget), interims).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::body::Blocks;
+    use crate::clock::Clock;
+    use crate::key::Target;
+    use crate::limit::Limit;
+    use crate::policy::{Overrides, RequestFacts, ResponseTimes};
+    use crate::store::{self, Memory, Stamp};
+
+    fn stored(shared: &Shared, key: &CacheKey) -> Arc<StoredResponse> {
+        let (fields, now) = (HeaderMap::new(), shared.clock.now());
+        let facts = RequestFacts::new(&Method::GET, &fields, false);
+        let times = ResponseTimes { request_at: now, response_at: now };
+        let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
+        let body = Blocks::new([Bytes::from(vec![b'x'; 5000])], None);
+        let content = Content::Whole(Arc::new(body));
+        let useless_at = now.plus(std::time::Duration::from_secs(60));
+        let sealed = shared.seal(key, head, content, Stamp::new(0, None), useless_at);
+        let sealed = sealed.expect("there is memory");
+        let _ = shared.memory.insert(key, &sealed, now);
+        sealed
+    }
+
+    async fn settled(shared: &Shared) {
+        shared.background.close();
+        shared.background.wait().await;
+        shared.background.reopen();
+    }
+
+    #[tokio::test]
+    async fn while_the_compressors_are_busy_nothing_is_queued() {
+        let memory = Memory::new(&store::Config::default());
+        let background = TaskTracker::new();
+        let shared = Arc::new(Shared::new(memory, Clock::System, background, Limit::new(9)));
+        let key = Target::parse("http://h/").expect("a URL").key();
+        let first = stored(&shared, &key);
+        let compression = Compression::default();
+        let make = || shared.make_copy(&key, &first, Coding::Gzip, &compression);
+        let of_today = || {
+            let variants = shared.memory.peek(key.as_str()).expect("it is stored");
+            variants.as_slice().first().cloned().expect("never none")
+        };
+        let all = u32::try_from(compressors()).expect("few");
+        let busy = shared.compressors.try_acquire_many(all).expect("they are idle");
+        make();
+        settled(&shared).await;
+        assert!(!first.copies.is_begun(Coding::Gzip) && of_today().copies.made().is_empty());
+        drop(busy);
+        make();
+        settled(&shared).await;
+        let second = of_today();
+        assert!(second.copies.get(Coding::Gzip).is_some());
+        assert!(matches!(second.content, Content::Coded));
+        assert_eq!(shared.compressing(), 0);
+        // What is made of what was replaced meanwhile belongs to what took its place.
+        shared.make_copy(&key, &first, Coding::Br, &compression);
+        settled(&shared).await;
+        assert_eq!(of_today().copies.made().len(), 2);
+        // What is stored anew is something else.
+        let other = stored(&shared, &key);
+        shared.make_copy(&key, &second, Coding::Zstd, &compression);
+        settled(&shared).await;
+        assert!(Arc::ptr_eq(&of_today(), &other));
+        assert!(!second.copies.is_begun(Coding::Zstd), "it may be tried again");
     }
 }

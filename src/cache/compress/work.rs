@@ -114,11 +114,12 @@ impl Encoding {
 
     fn encoded(&self) -> Result<Blocks, Refusal> {
         let (memory, length) = (&self.place.shared.memory, self.source.plain());
-        let workspace = memory.charge(encode::workspace(self.coding, length));
+        let coding = (self.coding, self.level);
+        let workspace = memory.charge(encode::encoding_space(coding, length));
         let _workspace = workspace.ok_or(Refusal::NoMemory)?;
         let mut charge = memory.charge(0).ok_or(Refusal::NoMemory)?;
         let most = length - length / WORTH_DIVISOR;
-        let blocks = encode(&self.source, (self.coding, self.level), most, &mut charge)?;
+        let blocks = encode(&self.source, coding, most, &mut charge)?;
         Ok(Blocks::new(blocks, Some(charge)))
     }
 
@@ -164,7 +165,7 @@ impl Decoding {
 
     fn decoded(&self) -> Result<Blocks, Refusal> {
         let memory = &self.place.shared.memory;
-        let workspace = memory.charge(encode::workspace(self.copy.coding, self.copy.plain));
+        let workspace = memory.charge(encode::decoding_space(self.copy.plain));
         let _workspace = workspace.ok_or(Refusal::NoMemory)?;
         let mut charge = memory.charge(0).ok_or(Refusal::NoMemory)?;
         let blocks = decode(&self.copy, &mut charge)?;

@@ -212,3 +212,20 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
         }
     }
 }
+
+#[test]
+fn a_swap_is_of_what_is_there_only() {
+    let memory = small();
+    let response = |size| response(&memory, size, Some(1)).expect("there is memory for one more");
+    let (old, new) = (response(9000), response(2000));
+    assert!(!memory.swap(&key(1), &old, &new, NOW), "nothing is there");
+    let _ = memory.insert(&key(1), &old, NOW);
+    assert!(memory.swap(&key(1), &old, &new, NOW));
+    assert!(!memory.swap(&key(1), &old, &new, NOW), "it is there no more");
+    let variants = memory.peek(key(1).as_str()).expect("it is stored");
+    assert!(Arc::ptr_eq(&variants.as_slice()[0], &new));
+    assert!(agree(&memory));
+    let _ = memory.purge(Scope::All, Mode::Hard);
+    assert!(!memory.swap(&key(1), &new, &old, NOW), "it was purged");
+    assert!(agree(&memory));
+}
