@@ -55,6 +55,7 @@ mod reload;
 mod request_directives;
 mod routing;
 mod rules;
+mod search;
 mod stale;
 mod status;
 mod streaming;

@@ -16,8 +16,8 @@ use crate::context::{Detail, Outcome, Response};
 use crate::error::{ErrorKind, Fault, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::{
-    self, HeadVerdict, Precondition, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant,
-    Storability, StoredHead, Validity, reuse,
+    self, HeadVerdict, NO_VARY_SEARCH, Precondition, Reason, RequestDirectives, ResponseTimes,
+    Reuse, StaleGrant, Storability, StoredHead, Validity, reuse,
 };
 use crate::store::{Insertion, Stamp, Standing, StoredResponse};
 
@@ -55,7 +55,8 @@ pub(super) async fn conclude<S: Origin>(
     let shared = Arc::clone(&cache.shared);
     loop {
         settle(job, &plan, &answer);
-        let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
+        let conclusion =
+            Conclusion { shared: &shared, job, plan, started, leader, for_itself: false };
         match conclusion.judge(answer) {
             Verdict::Done(mut concluded) => {
                 let now = shared.clock.now();
@@ -102,6 +103,8 @@ pub(super) struct Conclusion<'a> {
     pub(super) plan: Plan,
     pub(super) started: Started,
     pub(super) leader: Option<FlightLeader>,
+    /// What came answers the request's own URL and no other.
+    pub(super) for_itself: bool,
 }
 
 impl Conclusion<'_> {
@@ -247,10 +250,15 @@ impl Conclusion<'_> {
     fn freshen(mut self, stored: &Arc<StoredResponse>, not_modified: &ResponseHead) -> Concluded {
         let job = self.job;
         let policy = &job.config.policy;
-        let key = job.target.key();
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
         let head = head.hiding(job.config.tags.hidden());
+        self.keep_to_itself(head.status(), head.get_all(&NO_VARY_SEARCH));
+        let key = self.key();
+        if self.for_itself {
+            self.shared.memory.remove(&job.target.key(), stored);
+            self.leave_others();
+        }
         let (verdict, stamp) = match self.updated_stamp(stored, &head) {
             Ok(stamp) => (head.storable(&job.facts(), policy), stamp),
             Err(reason) => (Storability::DoNotStore(reason), None),
@@ -330,7 +338,7 @@ impl Conclusion<'_> {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
         } else {
-            self.release(&self.job.target.key(), reason);
+            self.release(&self.key(), reason);
         }
         let outcome = self.outcome(head.status, reason);
         if self.plan.ask != Ask::AsIs && respond::is_conditional(self.job) {
@@ -346,6 +354,17 @@ impl Conclusion<'_> {
         }
         let http = http::Response::from_parts(head, body);
         Concluded { response: Ok(Response { http, outcome }), pump: None }
+    }
+
+    /// What it is stored under, and marked by.
+    pub(super) fn key(&self) -> CacheKey {
+        if self.for_itself { self.job.own().key() } else { self.job.target.key() }
+    }
+
+    /// Whoever waits for what several URLs share goes on with its own.
+    pub(super) fn leave_others(&mut self) {
+        self.announce(FlightOutcome::NotShareable);
+        self.leader = None;
     }
 
     /// Why whoever waits may not have this response too without asking again, if that is so. What

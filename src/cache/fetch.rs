@@ -188,7 +188,7 @@ impl Job {
         head.headers = self.request.head.headers.clone();
         let request = self.request.with_head(head);
         let (upstream, trusted) = (self.upstream, self.trusted);
-        let (target, edits) = (self.target.clone(), self.edits.clone());
+        let (target, edits) = (self.own().clone(), self.edits.clone());
         Fetch { upstream, target, request, edits, interims: None, trusted }
     }
 
@@ -204,6 +204,7 @@ impl Job {
         Self {
             request: self.request.with_head(head),
             target: self.target.clone(),
+            shares: self.shares.clone(),
             config: Arc::clone(&self.config),
             by_response: self.by_response.clone(),
             edits: self.edits.clone(),

@@ -140,6 +140,19 @@ impl<S: Origin> Cache<S> {
                     Followed::Alone
                 }
             },
+            // What came may be for the leader's own URL only.
+            FlightOutcome::NotShareable if job.keep_to_itself() => {
+                match lookup::decide(&self.shared, job, came) {
+                    Decision::Use(stored, grant) => {
+                        job.settle(&stored.head);
+                        Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
+                    }
+                    Decision::Forward(new) => {
+                        *plan = new;
+                        Followed::Again
+                    }
+                }
+            }
             FlightOutcome::NotShareable => {
                 plan.hit_for_miss();
                 Followed::Alone

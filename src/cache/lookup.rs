@@ -109,25 +109,61 @@ impl Plan {
     }
 }
 
+/// Looks up and decides: by what the request asks for itself, and where that finds nothing of use,
+/// by what its URL shares with others. The job is then one for that.
+pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Decision {
+    if let Some(plan) = unanswerable(job) {
+        return Decision::Forward(plan);
+    }
+    let plan = match find(shared, job, now) {
+        Decision::Forward(plan) => plan,
+        used @ Decision::Use(..) => return used,
+    };
+    if !job.config.policy.no_vary_search {
+        return Decision::Forward(plan);
+    }
+    let Some(search) = shared.memory.search(&job.target) else { return Decision::Forward(plan) };
+    let Some(target) = search.shared(&job.target) else { return Decision::Forward(plan) };
+    job.share(target, search.variation);
+    match find(shared, job, now) {
+        // Nothing of use there either. What is stored for the URL itself can be validated; and
+        // where its answers are known not to be shared, nobody is to wait for them.
+        Decision::Forward(sharing)
+            if sharing.stored.is_none()
+                && (plan.stored.is_some() || shared.marks.holds(&job.own().key(), now)) =>
+        {
+            job.keep_to_itself();
+            Decision::Forward(plan)
+        }
+        decision => decision,
+    }
+}
+
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
+    unanswerable(job).map_or_else(|| find(shared, job, now), Decision::Forward)
+}
+
+/// How the origin is asked where nothing stored can be the answer.
+fn unanswerable(job: &Job) -> Option<Plan> {
     if !job.config.enabled {
-        return Decision::Forward(Plan::bypass(Reason::CacheOff));
+        return Some(Plan::bypass(Reason::CacheOff));
     }
     if matches!(job.request.body, RequestBody::Stream(_)) {
         let method = policy::eligibility(&job.facts()).err();
-        return Decision::Forward(Plan::bypass(method.unwrap_or(Reason::RequestBody)));
+        return Some(Plan::bypass(method.unwrap_or(Reason::RequestBody)));
     }
     if let Err(reason) = policy::eligibility(&job.facts()) {
-        return Decision::Forward(Plan::bypass(reason));
+        return Some(Plan::bypass(reason));
     }
     if job.edits.as_ref().is_some_and(|edits| edits.tells_unkeyed()) {
-        return Decision::Forward(Plan::bypass(Reason::UnkeyedEdit));
+        return Some(Plan::bypass(Reason::UnkeyedEdit));
     }
-    if !job.config.lookup {
-        let plan = Plan::new(Forwarded::Bypass, Reason::LookupOff);
-        return Decision::Forward(plan.for_nobody_else(job));
-    }
+    (!job.config.lookup)
+        .then(|| Plan::new(Forwarded::Bypass, Reason::LookupOff).for_nobody_else(job))
+}
+
+fn find(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
     let found = job.target.with_key_str(|key| match shared.memory.get(key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),

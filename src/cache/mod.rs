@@ -48,7 +48,8 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
 use crate::policy::{
-    self, Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure,
+    self, Failure, RequestDirectives, RequestFacts, SearchVariation, StaleGrant, StoredHead,
+    on_failure,
 };
 use crate::rules::RequestEdits;
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
@@ -60,6 +61,8 @@ pub struct Job {
     pub request: Request,
     /// Its effective URI, in normal form.
     pub target: Target,
+    /// What it asks for by itself, where `target` is what it shares with others.
+    pub shares: Option<Box<Shares>>,
     /// How its route and the rules cache, as far as that is known.
     pub config: Arc<Config>,
     /// Rules that wait for a response, if there are any.
@@ -70,6 +73,15 @@ pub struct Job {
     pub upstream: usize,
     /// Whether the peer is trusted to drive the cache by request directives.
     pub trusted: bool,
+}
+
+/// Why a request is answered by what other URLs are answered by, too.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// Its own target.
+    own: Target,
+    /// What the responses say of the queries that they share.
+    variation: Arc<SearchVariation>,
 }
 
 /// A request for an origin.
@@ -322,7 +334,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
 
     fn call(&mut self, mut job: Job) -> CacheFuture {
         let now = self.shared.clock.now();
-        match lookup::decide(&self.shared, &job, now) {
+        match lookup::decide_anew(&self.shared, &mut job, now) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
                 CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
@@ -399,6 +411,23 @@ impl Job {
         if let Some(rules) = &self.by_response {
             self.config = rules.settings(status, headers);
         }
+    }
+
+    /// The target of the request itself, whatever it shares with others.
+    fn own(&self) -> &Target {
+        self.shares.as_ref().map_or(&self.target, |shares| &shares.own)
+    }
+
+    /// The same request for what its URL shares with others.
+    fn share(&mut self, target: Target, variation: Arc<SearchVariation>) {
+        let own = std::mem::replace(&mut self.target, target);
+        self.shares = Some(Box::new(Shares { own, variation }));
+    }
+
+    /// Back to its own URL; whether it was for another.
+    fn keep_to_itself(&mut self) -> bool {
+        let shares = self.shares.take();
+        shares.map(|shares| self.target = shares.own).is_some()
     }
 
     fn method(&self) -> &Method {

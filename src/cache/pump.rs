@@ -48,6 +48,8 @@ pub(super) struct Deposit {
     pub(super) stamp: Stamp,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
+    /// What is stored under another key, which this takes the place of.
+    pub(super) instead_of: Option<(CacheKey, Arc<StoredResponse>)>,
     /// When the response is of no use any more.
     pub(super) useless_at: Timestamp,
     /// For a partial response: where its body belongs, and what it may be combined with.
@@ -143,7 +145,7 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, stamp, useless_at, partial, .. } = self;
+        let Self { shared, key, head, stamp, instead_of, useless_at, partial, .. } = self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
@@ -152,7 +154,11 @@ impl Deposit {
             content.and_then(|content| shared.seal(&key, head, content, stamp, useless_at));
         sealed.is_some_and(|sealed| {
             let now = shared.clock.now();
-            shared.memory.insert(&key, &sealed, now) != Insertion::Purged
+            let insertion = shared.memory.insert(&key, &sealed, now);
+            if let Some((key, stored)) = instead_of {
+                shared.memory.remove(&key, &stored);
+            }
+            insertion != Insertion::Purged
         })
     }
 }
@@ -217,6 +223,7 @@ mod tests {
             head,
             stamp: Stamp::new(0, None),
             replaces_since: None,
+            instead_of: None,
             useless_at: now,
             partial: None,
         };

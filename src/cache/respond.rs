@@ -28,10 +28,11 @@ pub(super) fn hit_outcome(
     job: &Job,
     now: Timestamp,
 ) -> Outcome {
+    let shared = job.shares.is_some().then_some(Reason::NoVarySearch);
     Outcome {
         hit: true,
         ttl: Some(stored.head.ttl(&job.config.policy, now)),
-        detail: grant.map(|grant| Detail::Reason(grant.reason())),
+        detail: grant.map(StaleGrant::reason).or(shared).map(Detail::Reason),
         upstream: Some(job.upstream),
         ..Outcome::default()
     }

@@ -237,6 +237,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "x_accel_expires = true",
             "store_set_cookie = true",
             "share_authorized = true",
+            "no_vary_search = true",
             "accept_short_partial = true",
             "not_modified_without_last_modified = true",
             "complete_partial_without_validator = true",
