@@ -45,6 +45,7 @@ mod invalidation;
 mod keys;
 mod memory;
 mod origins;
+mod parts;
 mod poisoning;
 mod preconditions;
 mod privacy;

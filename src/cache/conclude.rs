@@ -74,6 +74,16 @@ pub(super) async fn conclude<S: Origin>(
                 started = Started::now(&shared);
                 answer = cache.origin.call(job.refetch()).await;
             }
+            Verdict::Part(part) => {
+                let pump;
+                (plan, pump) = *part;
+                if let Some(pump) = pump {
+                    shared.background.spawn(pump.run());
+                }
+                leader = None;
+                started = Started::now(&shared);
+                answer = cache.origin.call(job.fetch(&plan)).await;
+            }
         }
     }
 }
@@ -88,12 +98,14 @@ fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
     }
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     Done(Box<Concluded>),
     /// Done, with what is stored instead of what came.
     Stale(Box<Concluded>, Arc<StoredResponse>),
     /// What is stored does not go with what came: ask once more, for everything.
     Again(Box<(Plan, Option<FlightLeader>)>),
+    /// The client's part is not to be had from what came: ask for it, while that fills.
+    Part(Box<(Plan, Option<Pump>)>),
 }
 
 /// An answer's circumstances. What becomes of a full response is in [`super::keep`].
@@ -145,9 +157,9 @@ impl Conclusion<'_> {
                     HeadVerdict::Same => done(self.freshen(&stored, &head)),
                     HeadVerdict::Changed => {
                         self.shared.memory.remove(&self.job.target.key(), &stored);
-                        done(self.replace(head, body))
+                        self.replace(head, body)
                     }
-                    HeadVerdict::Silent => done(self.replace(head, body)),
+                    HeadVerdict::Silent => self.replace(head, body),
                 }
             }
             Some(stored) if self.plan.ask == Ask::Rest => {
@@ -155,11 +167,11 @@ impl Conclusion<'_> {
                     partial::Completion::Rest(range) => {
                         done(self.complete(&stored, head, body, range))
                     }
-                    partial::Completion::Whole => done(self.replace(head, body)),
+                    partial::Completion::Whole => self.replace(head, body),
                     partial::Completion::Useless => self.again(Reason::PartialMiss),
                 }
             }
-            _ => done(self.replace(head, body)),
+            _ => self.replace(head, body),
         }
     }
 
@@ -414,7 +426,7 @@ impl Conclusion<'_> {
     }
 }
 
-fn done(concluded: Concluded) -> Verdict {
+pub(super) fn done(concluded: Concluded) -> Verdict {
     Verdict::Done(Box::new(concluded))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use super::ranges::Ranges;
 use crate::policy::Overrides;
 use crate::rules::{FieldEdits, TagRules};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub wait: Duration,
     /// How long a key whose answer could not be shared is fetched without waiting.
     pub hit_for_miss: Duration,
+    /// What a request for a part asks of the origin.
+    pub ranges: Ranges,
     /// How long a storable fill goes on without a reader.
     pub fill_grace: Duration,
     /// How long the slowest reader of a body too large to store may stall before it is cut.
@@ -62,6 +65,7 @@ impl Default for Config {
             collapse: true,
             wait: Duration::from_secs(30),
             hit_for_miss: Duration::from_secs(10),
+            ranges: Ranges::default(),
             fill_grace: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             window: 1024 * 1024,

@@ -150,7 +150,7 @@ impl Shared {
 
 impl Job {
     /// The request for the origin; what judging the answer needs stays here.
-    fn fetch(&mut self, plan: &Plan) -> Fetch {
+    pub(super) fn fetch(&mut self, plan: &Plan) -> Fetch {
         let body = std::mem::take(&mut self.request.body);
         let extensions = std::mem::take(&mut self.request.head.extensions);
         let mut fetch = self.bare_fetch();
@@ -158,6 +158,7 @@ impl Job {
             self.ask_for_class(&mut fetch.request.head.headers);
         }
         plan.condition(self, &mut fetch.request.head.headers);
+        plan.ask_for_whole(&mut fetch.request.head.headers);
         fetch.request.body = body;
         fetch.request.head.extensions = extensions;
         fetch

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::fill::Fill;
 use super::lookup::{self, Ask, Decision, Plan};
-use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, respond};
+use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, ranges, respond};
 use crate::clock::Timestamp;
 use crate::coalesce::{FlightOutcome, Role};
 use crate::context::{Outcome, Response};
@@ -75,6 +75,7 @@ pub(super) async fn forward<S: Origin>(
                         return Ok(stale);
                     }
                     plan.reason = Reason::WaitBound;
+                    plan.fills = false;
                     break;
                 };
                 match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
@@ -107,15 +108,18 @@ impl<S: Origin> Cache<S> {
             && !headers.contains_key(AUTHORIZATION)
             && !headers.contains_key(IF_MATCH)
             && !headers.contains_key(IF_UNMODIFIED_SINCE);
+        let now = self.shared.clock.now();
+        self.shared.fill_for_part(job, plan, now);
         if !shareable {
             return None;
         }
         let key = job.target.key();
-        if self.shared.marks.holds(&key, self.shared.clock.now()) {
+        if self.shared.marks.holds(&key, now) {
             plan.hit_for_miss();
             return None;
         }
-        let range = if plan.ask == Ask::Validation { None } else { wanted_range(job) };
+        let range =
+            if plan.ask == Ask::Validation || plan.fills { None } else { wanted_range(job) };
         Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
     }
 
@@ -210,6 +214,10 @@ impl<S: Origin> Cache<S> {
             return if known { Followed::Alone } else { Followed::Again };
         }
         job.settle(head);
+        if plan.fills && !ranges::joins(fill, job) {
+            *plan = plan.clone().pass_part();
+            return Followed::Alone;
+        }
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
         response.map_or(Followed::Alone, |response| Followed::Answer(Ok(job.edited(response, now))))

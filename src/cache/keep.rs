@@ -7,10 +7,11 @@ use http::header::{CONTENT_LENGTH, SET_COOKIE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::conclude::{Concluded, Conclusion};
+use super::conclude::{Concluded, Conclusion, Verdict, done};
 use super::fill::{Fill, Limits};
 use super::partial::{self, PartialDeposit};
 use super::pump::{Deposit, Pump};
+use super::ranges::Source;
 use super::{Filling, respond};
 use crate::body::Body;
 use crate::budget::Charge;
@@ -26,12 +27,28 @@ use crate::store::{Mode, Scope, Stamp, StoredResponse};
 
 impl Conclusion<'_> {
     /// A full response: stored on its way to the client, or passed on.
-    pub(super) fn replace(mut self, head: ResponseHead, body: Body) -> Concluded {
+    pub(super) fn replace(mut self, head: ResponseHead, body: Body) -> Verdict {
         self.invalidate(&head);
         let lines = head.headers.get_all(&NO_VARY_SEARCH);
         self.keep_to_itself(head.status, lines.iter());
         let verdict = self.storability(&head);
-        self.store(head, body, verdict)
+        if !self.plan.fills || head.status != StatusCode::OK {
+            return done(self.store(head, body, verdict));
+        }
+        let source = self.source(&head, verdict.is_ok());
+        self.mark_parts(&head, source);
+        match (source, verdict) {
+            (Source::Whole, verdict) => done(self.store(head, body, verdict)),
+            (Source::OriginToo, verdict) => {
+                let plan = self.plan.clone().pass_part();
+                Verdict::Part(Box::new((plan, self.store(head, body, verdict).pump)))
+            }
+            (Source::Origin, verdict) => {
+                let plan = self.plan.clone().pass_part();
+                self.release(&self.key(), verdict.err().unwrap_or(Reason::RangePass));
+                Verdict::Part(Box::new((plan, None)))
+            }
+        }
     }
 
     /// Stores what may be stored, if there is room for it; passes on the rest.
@@ -63,11 +80,11 @@ impl Conclusion<'_> {
         let outcome = Outcome {
             stored: true,
             ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
-            ..self.outcome(head.status, self.plan.reason)
+            ..self.outcome(head.status, self.plan.reason_kept())
         };
         job.config.tags.hide(&mut head.headers);
         // Before it is announced: this request's reader keeps the fill wanted.
-        let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
+        let response = respond::filling(&fill, head, job, &self.plan, outcome);
         if self.for_itself {
             self.leave_others();
         }
@@ -258,7 +275,7 @@ fn allowed(storability: Storability) -> Result<(), Reason> {
 }
 
 /// The announced length of a body, from a valid `Content-Length`.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).and_then(|value| {
         value
             .iter()

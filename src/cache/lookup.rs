@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) cacheable: bool,
     /// What the origin is asked.
     pub(super) ask: Ask,
+    /// The origin is asked for the whole although the client asks for a part.
+    pub(super) fills: bool,
     /// What is stored: to be validated, completed, or served if the origin fails.
     pub(super) stored: Option<Arc<StoredResponse>>,
     /// Fingerprint of the fields that the stored responses' `Vary` nominates.
@@ -58,6 +60,7 @@ impl Plan {
             reason,
             cacheable: true,
             ask: Ask::All,
+            fills: false,
             stored: None,
             variant: 0,
             after: 0,
@@ -85,6 +88,7 @@ impl Plan {
     /// The last answer could not be shared: nobody waits for this one, and where nothing is
     /// stored it is the client's alone.
     pub(super) fn hit_for_miss(&mut self) {
+        self.fills = false;
         if self.stored.is_none() {
             self.reason = Reason::HitForMiss;
             self.ask = Ask::AsIs;

@@ -16,6 +16,7 @@ mod marks;
 mod multipart;
 mod partial;
 mod pump;
+mod ranges;
 mod respond;
 mod setback;
 
@@ -38,6 +39,7 @@ pub use config::{ByResponse, Config};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;
+pub use ranges::Ranges;
 use setback::{Setback, Setbacks};
 
 use crate::body::Body;

@@ -200,6 +200,12 @@ impl CacheKey {
         &self.0
     }
 
+    /// A key for what is noted of a response's parts; nothing is stored under it.
+    #[must_use]
+    pub fn of_parts(&self) -> Self {
+        Self(format!("{self}\n-").into())
+    }
+
     /// Whether more than a URL is keyed.
     #[must_use]
     pub fn has_parts(&self) -> bool {

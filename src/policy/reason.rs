@@ -187,6 +187,16 @@ reasons! {
         "a part is stored, not the one that was asked for",
         "ask for the whole once";
 
+    // Whether the whole was fetched for a part.
+    /// The client asked for a part, and the whole was fetched.
+    RangeFill => "range-fill",
+        "the client asked for a part, and the whole was fetched to be stored",
+        "`ranges = \"pass\"`";
+    /// The client's part was asked for by itself.
+    RangePass => "range-pass",
+        "`ranges = \"fill\"`, but the whole is not to be stored, is above `max_object_size`, does not say its length, or is more than `window` short of the part: that was asked for by itself, and is not stored",
+        "let the origin say its length, raise `max_object_size` or `window`";
+
     // Why another URL's response was used.
     /// The response says by `No-Vary-Search` that it answers this URL too.
     NoVarySearch => "no-vary-search",

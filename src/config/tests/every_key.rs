@@ -228,6 +228,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "hit_for_miss = \"7s\"",
             "collapse = false",
             "wait = \"7s\"",
+            "ranges = \"fill\"",
             "fill_grace = \"7s\"",
             "stall_timeout = \"7s\"",
             "window = \"77KiB\"",
