@@ -49,6 +49,7 @@ mod parts;
 mod poisoning;
 mod preconditions;
 mod privacy;
+mod protect;
 mod purge;
 mod range;
 mod regression;

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
-use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
+use super::{Protect, Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
@@ -140,6 +140,8 @@ impl Conclusion<'_> {
             if let Some(grant) = self.grant(stored, failed) {
                 return self.stale(stored, failed, grant);
             }
+        } else if self.job.config.protect == Protect::Origin && is_trouble(head.status) {
+            self.remember(failed);
         }
         match stored {
             Some(stored)
@@ -228,10 +230,20 @@ impl Conclusion<'_> {
     /// No response came, or none that can be used.
     fn failed(mut self, error: ProxyError) -> Verdict {
         let failed = Failed::NoResponse(error.kind);
+        let spared = error.kind == ErrorKind::OriginSpared;
+        if self.plan.stored.is_none()
+            && self.job.config.protect == Protect::Origin
+            && (error.kind.is_unreachable() || is_silence(error.kind))
+        {
+            self.remember(failed);
+        }
         if (error.kind.fault() == Fault::Origin || error.kind.is_shed())
             && let Some(stored) = self.plan.stored.clone()
         {
-            self.remember(failed);
+            // What was not even tried is no news.
+            if !spared {
+                self.remember(failed);
+            }
             if let Some(grant) = self.grant(&stored, failed) {
                 return self.stale(&stored, failed, grant);
             }
@@ -346,7 +358,7 @@ impl Conclusion<'_> {
     /// The response is this client's alone.
     pub(super) fn pass(mut self, mut head: ResponseHead, body: Body, reason: Reason) -> Concluded {
         self.job.config.tags.hide(&mut head.headers);
-        if matches!(head.status.as_u16(), 502..=504) {
+        if is_trouble(head.status) {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
         } else {
@@ -428,6 +440,16 @@ impl Conclusion<'_> {
 
 pub(super) fn done(concluded: Concluded) -> Verdict {
     Verdict::Done(Box::new(concluded))
+}
+
+/// Whether the origin is in trouble whoever asks; other errors may be one request's own doing.
+const fn is_trouble(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
+/// Whether the origin was reached and did not answer.
+const fn is_silence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionLost | ErrorKind::FirstByteTimeout)
 }
 
 /// Whether a reason for not storing lies in the resource, and not in what one request asks (which

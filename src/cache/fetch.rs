@@ -190,7 +190,8 @@ impl Job {
         let request = self.request.with_head(head);
         let (upstream, trusted) = (self.upstream, self.trusted);
         let (target, edits) = (self.own().clone(), self.edits.clone());
-        Fetch { upstream, target, request, edits, interims: None, trusted }
+        let protect = self.config.protect;
+        Fetch { upstream, target, request, edits, interims: None, protect, trusted }
     }
 
     /// The same request without its client: a GET without preconditions and range.

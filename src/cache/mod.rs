@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-pub use config::{ByResponse, Config};
+pub use config::{ByResponse, Config, Protect};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;
@@ -97,6 +97,8 @@ pub struct Fetch {
     pub request: Request,
     /// What is changed of it on its way.
     pub edits: Option<Arc<RequestEdits>>,
+    /// Whether it is sent to an origin in trouble.
+    pub protect: Protect,
     /// Where interim responses go.
     pub interims: Option<Interims>,
     /// Whether the peer's forwarding fields are believed.
@@ -240,6 +242,18 @@ impl Shared {
         self.setbacks.set(key, variant, setback, now);
     }
 
+    /// How the last fetch of what a request wants failed, if the origin is to be left alone for a
+    /// while after that.
+    fn spared(&self, job: &Job, plan: &Plan, now: Timestamp) -> Option<Failed> {
+        if job.config.protect == Protect::Client || !plan.cacheable {
+            return None;
+        }
+        let setback =
+            job.target.with_key_str(|key| self.setbacks.get(key, plan.variant, now))?;
+        let spared = setback.is_quiet(now) && !job.directives().only_if_cached;
+        spared.then(|| setback.failed())
+    }
+
     /// A fetch of a variant succeeded, and its answer may be shared.
     fn forget_trouble(&self, key: &CacheKey, variant: u64) {
         self.marks.clear(key);
@@ -314,9 +328,26 @@ impl<S: Origin> Cache<S> {
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
     fn shed(&self, job: &Job, plan: &Plan) -> Result<Response, ProxyError> {
-        let (kind, now) = (ErrorKind::TooManyWaiting, self.shared.clock.now());
+        let kind = ErrorKind::TooManyWaiting;
+        self.refuse(job, plan, Failed::NoResponse(kind), kind)
+    }
+
+    /// Does without an origin that has just failed: what is stored is as good as after another
+    /// failure.
+    fn spare(&self, job: &Job, plan: &Plan, failed: Failed) -> Result<Response, ProxyError> {
+        self.refuse(job, plan, failed, ErrorKind::OriginSpared)
+    }
+
+    fn refuse(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        failed: Failed,
+        kind: ErrorKind,
+    ) -> Result<Response, ProxyError> {
+        let now = self.shared.clock.now();
         let stored = plan.stored.as_ref().and_then(|stored| {
-            let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
+            let grant = self.shared.grant_on_failure(job, stored, failed, now)?;
             let outcome = respond::hit_outcome(stored, Some(grant), job, now);
             let response = respond::answer(stored, job, outcome, now);
             Some(job.edited_by(&job.config_for(&stored.head), response, now))
@@ -343,6 +374,9 @@ impl<S: Origin> Service<Job> for Cache<S> {
             }
             Decision::Forward(plan) => match self.shared.waiting.enter() {
                 Some(place) => {
+                    if let Some(failed) = self.shared.spared(&job, &plan, now) {
+                        return CacheFuture::Ready(Some(self.spare(&job, &plan, failed)));
+                    }
                     let forward = forward::forward(self.clone(), job, plan, place);
                     CacheFuture::Forward(Box::pin(forward))
                 }
@@ -385,10 +419,11 @@ impl std::fmt::Debug for CacheFuture {
 impl From<Job> for Fetch {
     /// The request as it is, past the cache.
     fn from(job: Job) -> Self {
-        let Job { mut request, target, edits, upstream, trusted, .. } = job;
+        let Job { mut request, target, config, edits, upstream, trusted, .. } = job;
+        let protect = config.protect;
         request.head.uri = target.uri();
         let interims = request.open_interims();
-        Self { upstream, target, request, edits, interims, trusted }
+        Self { upstream, target, request, edits, interims, protect, trusted }
     }
 }
 

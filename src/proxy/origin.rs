@@ -16,7 +16,7 @@ use tower::Service;
 use super::client_body::ClientBody;
 use super::{Config, forwarding};
 use crate::body::Body;
-use crate::cache::Fetch;
+use crate::cache::{Fetch, Protect};
 use crate::context::RequestBody;
 use crate::error::{ErrorKind, ProxyError};
 use crate::headers;
@@ -63,7 +63,8 @@ impl<W: Wire> OriginService<W> {
     }
 
     fn request(&self, fetch: Fetch) -> Result<(usize, OriginRequest), ProxyError> {
-        let Fetch { upstream, target, request, edits, interims, trusted } = fetch;
+        let Fetch { upstream, target, request, edits, interims, protect, trusted } = fetch;
+        let spares = protect == Protect::Origin;
         let mut head = request.head;
         let name = &self.config.name;
         forwarding::apply(&mut head.headers, &request.connection, &target, trusted, name);
@@ -78,7 +79,8 @@ impl<W: Wire> OriginService<W> {
             }
         };
         let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
-        Ok((upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers }))
+        let interim = interims;
+        Ok((upstream, OriginRequest { head, body, interim, upgrade, spares, te_trailers }))
     }
 }
 

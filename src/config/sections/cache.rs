@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::cache::{Config, Ranges};
+use crate::cache::{Config, Protect, Ranges};
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::{Value, collect};
 use crate::config::schema::{Key, keys, settings};
@@ -104,6 +104,7 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "collapse" = Default("true"), "Whether concurrent requests for one object share a fetch." => |draft, value| draft.rules.collapse = value.boolean()?;
     "wait" = Default("\"30s\""), "How long a request waits for another's response header section before it fetches by itself." => |draft, value| draft.rules.wait = value.duration(Duration::ZERO..=HOUR)?;
     "ranges" = Default("\"pass\""), "What a request for a part asks of the origin where nothing stored has it: the part (`\"pass\"`), or the whole (`\"fill\"`), once for all who wait, from which parts are cut as it comes. Only what is to be stored is fetched for a part; and nobody waits for one that begins more than `window` behind what is there, or of a body that does not say its length: these are asked for beside it." => |draft, value| draft.rules.ranges = value.one_of(&[("pass", Ranges::Pass), ("fill", Ranges::Fill)])?;
+    "protect" = Default("\"client\""), "Who comes first while the origin is in trouble: the `\"client\"`, for whom it is asked all the same; or the `\"origin\"`, which is left alone for a while after it could not be reached, had no place free in time, or failed for the same URL. Clients then get what is stored, as far as a failure allows it, or a 503 with `Retry-After`." => |draft, value| draft.rules.protect = value.one_of(&[("client", Protect::Client), ("origin", Protect::Origin)])?;
     "fill_grace" = Default("\"30s\""), "How long a body that is to be stored is still fetched when all its readers have left." => |draft, value| draft.rules.fill_grace = value.duration(Duration::ZERO..=HOUR)?;
     "stall_timeout" = Default("\"30s\""), "How long the slowest reader of a shared body that is too large to store may stall before it is cut." => |draft, value| draft.rules.stall_timeout = value.duration(SECOND..=HOUR)?;
     "window" = Default("\"1MiB\""), "What such a body may buffer for its readers." => |draft, value| draft.rules.window = value.memory(64 * KIB..=1024 * MIB)?;

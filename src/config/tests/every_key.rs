@@ -229,6 +229,7 @@ const CHANGES: &[(&str, &[&str])] = &[
             "collapse = false",
             "wait = \"7s\"",
             "ranges = \"fill\"",
+            "protect = \"origin\"",
             "fill_grace = \"7s\"",
             "stall_timeout = \"7s\"",
             "window = \"77KiB\"",
