@@ -108,13 +108,13 @@ async fn a_part_far_behind_what_is_there_is_asked_for_beside_the_whole() {
     let gate = Gate::new();
     let held = gate.clone();
     let body = vec![b'x'; 300_000];
-    let all_of_it = body.clone();
+    let sent = body.clone();
     let origin = Origin::start(move |request| {
         let whole = || {
-            let head = status(200).fresh(600).claiming(300_000).body(&all_of_it[..1000]);
-            head.then(&held).body(&all_of_it[1000..])
+            let beginning = status(200).fresh(600).claiming(300_000).body(&sent[..1000]);
+            beginning.then(&held).body(&sent[1000..])
         };
-        cut(request, &all_of_it).unwrap_or_else(whole)
+        cut(request, &sent).unwrap_or_else(whole)
     })
     .await;
     let proxy = Proxy::with(&origin, |settings| {
@@ -157,10 +157,9 @@ async fn what_is_not_to_be_stored_is_not_fetched_for_a_part() {
 
 #[tokio::test]
 async fn what_does_not_say_its_length_is_stored_as_far_as_it_may_be() {
-    let origin = Origin::start(|request| {
-        cut(request, BODY.as_bytes()).unwrap_or_else(|| whole().chunked())
-    })
-    .await;
+    let origin =
+        Origin::start(|request| cut(request, BODY.as_bytes()).unwrap_or_else(|| whole().chunked()))
+            .await;
     let proxy = Proxy::with(&origin, fill).await;
     let first = proxy.send(&part("bytes=2-4")).await;
     assert_eq!((first.status, first.text(), origin.count()), (206, "234", 2));
@@ -190,8 +189,7 @@ async fn a_changed_whole_takes_the_place_of_a_stale_one() {
 #[tokio::test]
 async fn with_credentials_or_by_default_the_part_is_asked_for() {
     for fills in [false, true] {
-        let origin =
-            Origin::start(|request| cut(request, BODY.as_bytes()).expect("a range")).await;
+        let origin = Origin::start(|request| cut(request, BODY.as_bytes()).expect("a range")).await;
         let proxy = Proxy::with(&origin, |settings| {
             if fills {
                 fill(settings);

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
-use super::{Protect, Cache, Failed, FlightLeader, Job, Origin, Shared, partial, respond};
+use super::{Cache, Failed, FlightLeader, Job, Origin, Protect, Shared, partial, respond};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;

@@ -248,8 +248,7 @@ impl Shared {
         if job.config.protect == Protect::Client || !plan.cacheable {
             return None;
         }
-        let setback =
-            job.target.with_key_str(|key| self.setbacks.get(key, plan.variant, now))?;
+        let setback = job.target.with_key_str(|key| self.setbacks.get(key, plan.variant, now))?;
         let spared = setback.is_quiet(now) && !job.directives().only_if_cached;
         spared.then(|| setback.failed())
     }
@@ -423,7 +422,7 @@ impl From<Job> for Fetch {
         let protect = config.protect;
         request.head.uri = target.uri();
         let interims = request.open_interims();
-        Self { upstream, target, request, edits, interims, protect, trusted }
+        Self { upstream, target, request, edits, protect, interims, trusted }
     }
 }
 
