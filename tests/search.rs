@@ -240,6 +240,34 @@ async fn those_who_waited_for_an_answer_that_is_not_theirs_wait_for_their_own() 
     assert_eq!(origin.count(), 3);
 }
 
+/// Guarantee 5: those who waited for what nobody can share are all let go at once.
+#[tokio::test]
+async fn waiters_for_an_answer_that_nobody_shares_do_not_wait_again() {
+    let (first, others) = (Gate::new(), Gate::new());
+    let (held, all_others) = (first.clone(), others.clone());
+    let origin = Origin::start(move |request| {
+        let answer = ok(&request.target).with(FIELD, "params=(\"u\")");
+        let private = answer.clone().with("Cache-Control", "no-store");
+        match request.target.as_str() {
+            "/x" => answer.fresh(60),
+            "/x?a&u=1" => private.gate(&held),
+            _ => private.gate(&all_others),
+        }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, honoured).await;
+    proxy.get("/x").await;
+    let mut waiting = proxy.start_all(1, &get("/x?a&u=1")).await;
+    first.reached(1).await;
+    waiting.extend(proxy.start_all(8, &get("/x?a&u=2")).await);
+    eventually("all to wait", || proxy.cache().waiting() == 9).await;
+    first.open();
+    others.reached(8).await;
+    others.open();
+    all(waiting).await;
+    assert_eq!(origin.count(), 10);
+}
+
 #[tokio::test]
 async fn what_is_keyed_beside_the_url_still_is() {
     let origin = Origin::start(|request| {

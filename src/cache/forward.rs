@@ -144,8 +144,12 @@ impl<S: Origin> Cache<S> {
                     Followed::Alone
                 }
             },
-            // What came may be for the leader's own URL only.
-            FlightOutcome::NotShareable if job.keep_to_itself() => {
+            // What came may be for the leader's own URL only; unless it is known by now that nobody
+            // shares an answer to any of these URLs.
+            FlightOutcome::NotShareable
+                if !self.shared.marks.holds(&job.target.key(), self.shared.clock.now())
+                    && job.keep_to_itself() =>
+            {
                 match lookup::decide(&self.shared, job, came) {
                     Decision::Use(stored, grant) => {
                         job.settle(&stored.head);
