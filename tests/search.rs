@@ -64,6 +64,18 @@ async fn nothing_is_shared_unless_a_setting_says_so() {
 }
 
 #[tokio::test]
+async fn a_rule_on_the_response_may_say_so() {
+    let origin = saying(|request| request.target.starts_with("/x").then_some("except=()")).await;
+    for (status, expected) in [(200, ["/x?a", "/x?a"]), (201, ["/x?a", "/x?b"])] {
+        let rules = format!(
+            "[[rule]]\nmatch_response = {{ status = {status} }}\ncache.no_vary_search = true"
+        );
+        let proxy = Proxy::ruled(&origin, &rules).await;
+        assert_eq!(fetched_for(&proxy, &["/x?a", "/x?b"]).await, expected);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_valid_counts_for_nothing() {
     for said in ["params", "params=(a)", "params=(\"u\"), except=(\"a\")", "params=(\"u\"", "u"] {
         let origin = saying(move |_| Some(said)).await;

@@ -123,7 +123,8 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
         Decision::Forward(plan) => plan,
         used @ Decision::Use(..) => return used,
     };
-    if !job.config.policy.no_vary_search {
+    // A rule on the response may have had it shared; whether it still does is asked there.
+    if !job.config.policy.no_vary_search && job.by_response.is_none() {
         return Decision::Forward(plan);
     }
     let Some(search) = shared.memory.search(&job.target) else { return Decision::Forward(plan) };
