@@ -234,6 +234,7 @@ fn filled() -> Arc<cache::Shared> {
     runtime.expect("a runtime").block_on(async {
         for url in others.chain([URL.to_owned()]) {
             let job = Job {
+                shares: None,
                 by_response: None,
                 edits: None,
                 request: client_request(&connection),

@@ -105,6 +105,21 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// Whether the origin could not be reached, as no other request could reach it.
+    #[must_use]
+    pub const fn is_unreachable(self) -> bool {
+        matches!(
+            self,
+            Self::DnsFailed
+                | Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::Unroutable
+                | Self::TlsFailed
+        )
+    }
+}
+
 error_kinds! {
     /// The request is malformed beyond what hyper already refuses.
     BadRequest => "bad-request", Client, 400, Some("http_request_error"),
@@ -242,6 +257,10 @@ error_kinds! {
     OriginFailing => "origin-failing", Origin, 503, Some("destination_unavailable"),
         "it answered two shared fetches in a row with server errors; who waited for both gets this instead of asking a third time",
         "look at the origin's log";
+    /// The origin is known to be in trouble, and is left alone.
+    OriginSpared => "origin-spared", Origin, 503, Some("destination_unavailable"),
+        "`protect = \"origin\"`: it can't be reached, or has just failed for this URL, and is left alone for as long as that took (10 s at most)",
+        "look at the origin's log; `protect = \"client\"` asks it all the same";
     /// The response uses a transfer coding that Seawall does not know.
     UnknownTransferCoding => "unknown-transfer-coding", Origin, 502, Some("http_response_transfer_coding"),
         "a transfer coding that Seawall does not know",

@@ -49,6 +49,7 @@ pub fn overrides() -> [Overrides; 2] {
         surrogate_control: true,
         x_accel_expires: true,
         store_set_cookie: true,
+        no_vary_search: true,
         accept_short_partial: true,
         not_modified_without_last_modified: true,
         complete_partial_without_validator: true,

@@ -8,7 +8,9 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::lookup::{Ask, Plan};
 use super::pump::Pump;
-use super::{Cache, Failed, FlightLeader, Job, Origin, Shared, compress, partial, respond};
+use super::{
+    Cache, Failed, FlightLeader, Job, Origin, Protect, Shared, compress, partial, respond,
+};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
@@ -16,8 +18,8 @@ use crate::context::{Detail, Outcome, Response};
 use crate::error::{ErrorKind, Fault, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::{
-    self, HeadVerdict, Precondition, Reason, RequestDirectives, ResponseTimes, Reuse, StaleGrant,
-    Storability, StoredHead, Validity, reuse,
+    self, HeadVerdict, NO_VARY_SEARCH, Precondition, Reason, RequestDirectives, ResponseTimes,
+    Reuse, StaleGrant, Storability, StoredHead, Validity, reuse,
 };
 use crate::store::{Insertion, Stamp, Standing, StoredResponse};
 
@@ -55,7 +57,8 @@ pub(super) async fn conclude<S: Origin>(
     let shared = Arc::clone(&cache.shared);
     loop {
         settle(job, &plan, &answer);
-        let conclusion = Conclusion { shared: &shared, job, plan, started, leader };
+        let conclusion =
+            Conclusion { shared: &shared, job, plan, started, leader, for_itself: false };
         match conclusion.judge(answer) {
             Verdict::Done(mut concluded) => {
                 let now = shared.clock.now();
@@ -73,6 +76,16 @@ pub(super) async fn conclude<S: Origin>(
                 started = Started::now(&shared);
                 answer = cache.origin.call(job.refetch()).await;
             }
+            Verdict::Part(part) => {
+                let pump;
+                (plan, pump) = *part;
+                if let Some(pump) = pump {
+                    shared.background.spawn(pump.run());
+                }
+                leader = None;
+                started = Started::now(&shared);
+                answer = cache.origin.call(job.fetch(&plan)).await;
+            }
         }
     }
 }
@@ -87,12 +100,14 @@ fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
     }
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     Done(Box<Concluded>),
     /// Done, with what is stored instead of what came.
     Stale(Box<Concluded>, Arc<StoredResponse>),
     /// What is stored does not go with what came: ask once more, for everything.
     Again(Box<(Plan, Option<FlightLeader>)>),
+    /// The client's part is not to be had from what came: ask for it, while that fills.
+    Part(Box<(Plan, Option<Pump>)>),
 }
 
 /// An answer's circumstances. What becomes of a full response is in [`super::keep`].
@@ -102,6 +117,8 @@ pub(super) struct Conclusion<'a> {
     pub(super) plan: Plan,
     pub(super) started: Started,
     pub(super) leader: Option<FlightLeader>,
+    /// What came answers the request's own URL and no other.
+    pub(super) for_itself: bool,
 }
 
 impl Conclusion<'_> {
@@ -125,6 +142,8 @@ impl Conclusion<'_> {
             if let Some(grant) = self.grant(stored, failed) {
                 return self.stale(stored, failed, grant);
             }
+        } else if self.job.config.protect == Protect::Origin && is_trouble(head.status) {
+            self.remember(failed);
         }
         match stored {
             Some(stored)
@@ -142,9 +161,9 @@ impl Conclusion<'_> {
                     HeadVerdict::Same => self.freshen(&stored, &head),
                     HeadVerdict::Changed => {
                         self.shared.memory.remove(&self.job.target.key(), &stored);
-                        done(self.replace(head, body))
+                        self.replace(head, body)
                     }
-                    HeadVerdict::Silent => done(self.replace(head, body)),
+                    HeadVerdict::Silent => self.replace(head, body),
                 }
             }
             Some(stored) if self.plan.ask == Ask::Rest => {
@@ -152,11 +171,11 @@ impl Conclusion<'_> {
                     partial::Completion::Rest(range) => {
                         done(self.complete(&stored, head, body, range))
                     }
-                    partial::Completion::Whole => done(self.replace(head, body)),
+                    partial::Completion::Whole => self.replace(head, body),
                     partial::Completion::Useless => self.again(Reason::PartialMiss),
                 }
             }
-            _ => done(self.replace(head, body)),
+            _ => self.replace(head, body),
         }
     }
 
@@ -213,10 +232,20 @@ impl Conclusion<'_> {
     /// No response came, or none that can be used.
     fn failed(mut self, error: ProxyError) -> Verdict {
         let failed = Failed::NoResponse(error.kind);
+        let spared = error.kind == ErrorKind::OriginSpared;
+        if self.plan.stored.is_none()
+            && self.job.config.protect == Protect::Origin
+            && (error.kind.is_unreachable() || is_silence(error.kind))
+        {
+            self.remember(failed);
+        }
         if (error.kind.fault() == Fault::Origin || error.kind.is_shed())
             && let Some(stored) = self.plan.stored.clone()
         {
-            self.remember(failed);
+            // What was not even tried is no news.
+            if !spared {
+                self.remember(failed);
+            }
             if let Some(grant) = self.grant(&stored, failed) {
                 return self.stale(&stored, failed, grant);
             }
@@ -247,7 +276,6 @@ impl Conclusion<'_> {
     fn freshen(mut self, stored: &Arc<StoredResponse>, not_modified: &ResponseHead) -> Verdict {
         let job = self.job;
         let policy = &job.config.policy;
-        let key = job.target.key();
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
         let head = head.hiding(job.config.tags.hidden());
@@ -256,6 +284,12 @@ impl Conclusion<'_> {
         if !choice.is_at_hand(&content) {
             // The new head forbids the only form that is left.
             return self.again(Reason::ValidatorMismatch);
+        }
+        self.keep_to_itself(head.status(), head.get_all(&NO_VARY_SEARCH));
+        let key = self.key();
+        if self.for_itself {
+            self.shared.memory.remove(&job.target.key(), stored);
+            self.leave_others();
         }
         let (verdict, stamp) = match self.updated_stamp(stored, &head) {
             Ok(stamp) => (head.storable(&job.facts(), policy), stamp),
@@ -332,11 +366,11 @@ impl Conclusion<'_> {
     /// The response is this client's alone.
     pub(super) fn pass(mut self, mut head: ResponseHead, body: Body, reason: Reason) -> Concluded {
         self.job.config.tags.hide(&mut head.headers);
-        if matches!(head.status.as_u16(), 502..=504) {
+        if is_trouble(head.status) {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
         } else {
-            self.release(&self.job.target.key(), reason);
+            self.release(&self.key(), reason);
         }
         let outcome = self.outcome(head.status, reason);
         if self.plan.ask != Ask::AsIs && respond::is_conditional(self.job) {
@@ -370,6 +404,17 @@ impl Conclusion<'_> {
         {
             head.headers.insert(ETAG, own);
         }
+    }
+
+    /// What it is stored under, and marked by.
+    pub(super) fn key(&self) -> CacheKey {
+        if self.for_itself { self.job.own().key() } else { self.job.target.key() }
+    }
+
+    /// Whoever waits for what several URLs share goes on with its own.
+    pub(super) fn leave_others(&mut self) {
+        self.announce(FlightOutcome::NotShareable);
+        self.leader = None;
     }
 
     /// Why whoever waits may not have this response too without asking again, if that is so. What
@@ -419,8 +464,18 @@ impl Conclusion<'_> {
     }
 }
 
-fn done(concluded: Concluded) -> Verdict {
+pub(super) fn done(concluded: Concluded) -> Verdict {
     Verdict::Done(Box::new(concluded))
+}
+
+/// Whether the origin is in trouble whoever asks; other errors may be one request's own doing.
+const fn is_trouble(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
+/// Whether the origin was reached and did not answer.
+const fn is_silence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionLost | ErrorKind::FirstByteTimeout)
 }
 
 /// Whether a reason for not storing lies in the resource, and not in what one request asks (which

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use super::ranges::Ranges;
 use crate::policy::{Compression, Overrides};
 use crate::rules::{FieldEdits, TagRules};
 
@@ -32,6 +33,10 @@ pub struct Config {
     pub wait: Duration,
     /// How long a key whose answer could not be shared is fetched without waiting.
     pub hit_for_miss: Duration,
+    /// What a request for a part asks of the origin.
+    pub ranges: Ranges,
+    /// Whom to spare while the origin is in trouble.
+    pub protect: Protect,
     /// How long a storable fill goes on without a reader.
     pub fill_grace: Duration,
     /// How long the slowest reader of a body too large to store may stall before it is cut.
@@ -46,6 +51,17 @@ pub struct Config {
     pub tags: Arc<TagRules>,
     /// What is changed of the fields of responses to clients; what is stored stays the origin's.
     pub edits: Option<Arc<FieldEdits>>,
+}
+
+/// Who comes first while an origin, or a tier in front of it, is in trouble.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protect {
+    /// The client: it gets an answer at any cost, so that whatever may give one is asked.
+    #[default]
+    Client,
+    /// The origin: while it is known to be out of reach or to have more than it can take, or to have
+    /// just failed for what is asked, clients get what is stored, or are told to come back.
+    Origin,
 }
 
 /// Settings that also depend on the response.
@@ -66,6 +82,8 @@ impl Default for Config {
             collapse: true,
             wait: Duration::from_secs(30),
             hit_for_miss: Duration::from_secs(10),
+            ranges: Ranges::default(),
+            protect: Protect::default(),
             fill_grace: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             window: 1024 * 1024,

@@ -66,7 +66,7 @@ impl Job {
     pub fn seen(&self) -> rules::Request<'_> {
         rules::Request {
             method: self.method(),
-            target: &self.target,
+            target: self.own(),
             headers: self.headers(),
             client: self.request.client,
         }
@@ -85,6 +85,7 @@ impl Job {
         Some(Self {
             request: self.request.with_head(head),
             target: self.target.clone(),
+            shares: self.shares.clone(),
             config: Arc::clone(&self.config),
             by_response: self.by_response.clone(),
             edits: None,

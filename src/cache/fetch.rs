@@ -161,6 +161,7 @@ impl Job {
             policy::restore_origin_tags(&mut fetch.request.head.headers);
         }
         plan.condition(self, &mut fetch.request.head.headers);
+        plan.ask_for_whole(&mut fetch.request.head.headers);
         fetch.request.body = body;
         fetch.request.head.extensions = extensions;
         fetch
@@ -191,8 +192,9 @@ impl Job {
         head.headers = self.request.head.headers.clone();
         let request = self.request.with_head(head);
         let (upstream, trusted) = (self.upstream, self.trusted);
-        let (target, edits) = (self.target.clone(), self.edits.clone());
-        Fetch { upstream, target, request, edits, interims: None, trusted }
+        let (target, edits) = (self.own().clone(), self.edits.clone());
+        let protect = self.config.protect;
+        Fetch { upstream, target, request, edits, interims: None, protect, trusted }
     }
 
     /// The same request without its client: a GET without preconditions and range.
@@ -207,6 +209,7 @@ impl Job {
         Self {
             request: self.request.with_head(head),
             target: self.target.clone(),
+            shares: self.shares.clone(),
             config: Arc::clone(&self.config),
             by_response: self.by_response.clone(),
             edits: self.edits.clone(),

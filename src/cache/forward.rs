@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use super::fill::Fill;
 use super::lookup::{self, Ask, Decision, Plan};
-use super::{Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, Shared, respond};
+use super::{
+    Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, Shared, ranges, respond,
+};
 use crate::clock::Timestamp;
 use crate::coalesce::{FlightOutcome, Role};
 use crate::context::{Outcome, Response};
@@ -83,6 +85,7 @@ pub(super) async fn forward<S: Origin>(
                         return Ok(stale);
                     }
                     plan.reason = Reason::WaitBound;
+                    plan.fills = false;
                     break;
                 };
                 match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
@@ -134,6 +137,24 @@ impl<S: Origin> Cache<S> {
                     Followed::Alone
                 }
             },
+            // What came may be for the leader's own URL only; unless it is known by now that nobody
+            // shares an answer to any of these URLs.
+            FlightOutcome::NotShareable
+                if !self.shared.marks.holds(&job.target.key(), self.shared.clock.now())
+                    && job.keep_to_itself() =>
+            {
+                match lookup::decide(&self.shared, job, came) {
+                    Decision::Use(stored, grant) => {
+                        job.settle(&stored.head);
+                        Followed::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
+                    }
+                    Decision::Decode(stored) => Followed::Decode(stored),
+                    Decision::Forward(new) => {
+                        *plan = new;
+                        Followed::Again
+                    }
+                }
+            }
             FlightOutcome::NotShareable => {
                 plan.hit_for_miss();
                 Followed::Alone
@@ -205,6 +226,10 @@ impl<S: Origin> Cache<S> {
             return if known { Followed::Alone } else { Followed::Again };
         }
         job.settle(head);
+        if plan.fills && !ranges::joins(fill, job) {
+            *plan = plan.clone().pass_part();
+            return Followed::Alone;
+        }
         let now = self.shared.clock.now();
         let response = respond::from_fill(fill, job, plan, came, now);
         response.map_or(Followed::Alone, |response| Followed::Answer(Ok(job.edited(response, now))))
@@ -241,15 +266,18 @@ impl Shared {
             && !headers.contains_key(AUTHORIZATION)
             && !headers.contains_key(IF_MATCH)
             && !headers.contains_key(IF_UNMODIFIED_SINCE);
+        let now = self.clock.now();
+        self.fill_for_part(job, plan, now);
         if !shareable {
             return None;
         }
         let key = job.target.key();
-        if self.marks.holds(&key, self.clock.now()) {
+        if self.marks.holds(&key, now) {
             plan.hit_for_miss();
             return None;
         }
-        let range = if plan.ask == Ask::Validation { None } else { wanted_range(job) };
+        let range =
+            if plan.ask == Ask::Validation || plan.fills { None } else { wanted_range(job) };
         Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
     }
 }

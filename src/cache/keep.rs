@@ -7,26 +7,48 @@ use http::header::{CONTENT_LENGTH, SET_COOKIE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::conclude::{Concluded, Conclusion};
+use super::conclude::{Concluded, Conclusion, Verdict, done};
 use super::fill::{Fill, Limits};
 use super::partial::{self, PartialDeposit};
 use super::pump::{Deposit, Pump};
+use super::ranges::Source;
 use super::{Filling, compress, respond};
 use crate::body::Body;
 use crate::budget::Charge;
 use crate::coalesce::FlightOutcome;
 use crate::context::Outcome;
 use crate::error::ErrorKind;
-use crate::policy::{self, ContentRange, Reason, Storability, StoredHead};
+use crate::key::CacheKey;
+use crate::policy::{
+    self, ContentRange, NO_VARY_SEARCH, Reason, SearchVariation, Storability, StoredHead,
+};
 use crate::rules::{Label, Labels, TooManyTags};
 use crate::store::{Mode, Scope, Stamp, StoredResponse};
 
 impl Conclusion<'_> {
     /// A full response: stored on its way to the client, or passed on.
-    pub(super) fn replace(mut self, head: ResponseHead, body: Body) -> Concluded {
+    pub(super) fn replace(mut self, head: ResponseHead, body: Body) -> Verdict {
         self.invalidate(&head);
+        let lines = head.headers.get_all(&NO_VARY_SEARCH);
+        self.keep_to_itself(head.status, lines.iter());
         let verdict = self.storability(&head);
-        self.store(head, body, verdict)
+        if !self.plan.fills || head.status != StatusCode::OK {
+            return done(self.store(head, body, verdict));
+        }
+        let source = self.source(&head, verdict.is_ok());
+        self.mark_parts(&head, source);
+        match (source, verdict) {
+            (Source::Whole, verdict) => done(self.store(head, body, verdict)),
+            (Source::OriginToo, verdict) => {
+                let plan = self.plan.clone().pass_part();
+                Verdict::Part(Box::new((plan, self.store(head, body, verdict).pump)))
+            }
+            (Source::Origin, verdict) => {
+                let plan = self.plan.clone().pass_part();
+                self.release(&self.key(), verdict.err().unwrap_or(Reason::RangePass));
+                Verdict::Part(Box::new((plan, None)))
+            }
+        }
     }
 
     /// Stores what may be stored, if there is room for it; passes on the rest.
@@ -58,20 +80,28 @@ impl Conclusion<'_> {
         let outcome = Outcome {
             stored: true,
             ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
-            ..self.outcome(head.status, self.plan.reason)
+            ..self.outcome(head.status, self.plan.reason_kept())
         };
         job.config.tags.hide(&mut head.headers);
         // Before it is announced: this request's reader keeps the fill wanted.
-        let response = respond::filling(&fill, head, job, self.plan.ask, outcome);
-        let key = job.target.key();
+        let response = respond::filling(&fill, head, job, &self.plan, outcome);
+        if self.for_itself {
+            self.leave_others();
+        }
+        let own = self.key();
+        let shared_key = self.learn(&stored_head);
+        // What is stored for this URL alone would be found first.
+        let outdated = shared_key.as_ref().and_then(|_| self.plan.stored.clone());
+        let instead_of = outdated.map(|stored| (own.clone(), stored));
+        let key = shared_key.unwrap_or_else(|| own.clone());
         let replaces = self.plan.stored.is_some() && self.leader.is_some();
         let replaces_since = replaces.then_some(self.started.at);
         let mut fresh_for = None;
         if let Some(reason) = self.unshareable(&stored_head) {
-            self.release(&key, reason);
+            self.release(&own, reason);
             self.leader = None;
         } else {
-            self.shared.forget_trouble(&key, self.plan.variant);
+            self.shared.forget_trouble(&own, self.plan.variant);
             fresh_for = u64::try_from(outcome.ttl.unwrap_or(0)).ok().map(Duration::from_secs);
             // What is combined with stored parts is whole only once it is stored: its followers
             // wait for that.
@@ -93,6 +123,7 @@ impl Conclusion<'_> {
             head,
             stamp,
             replaces_since,
+            instead_of,
             useless_at,
             partial,
             copy,
@@ -122,9 +153,35 @@ impl Conclusion<'_> {
 
     /// What the response can be purged by beside its URL.
     pub(super) fn labels(&self, head: &StoredHead) -> Result<Option<Arc<Labels>>, Reason> {
-        let labels = self.job.config.tags.labels(&self.job.target, |name| head.get_all(name));
+        let labels = self.job.config.tags.labels(self.job.own(), |name| head.get_all(name));
         let labels = labels.map_err(|TooManyTags| Reason::TooManyTags)?;
         Ok(labels.map(Arc::new))
+    }
+
+    /// Notes whether a response answers no URL but its own, although the request was for what
+    /// several share. An error does, whatever it says: it must not speak for others.
+    pub(super) fn keep_to_itself<L: AsRef<[u8]>>(
+        &mut self,
+        status: StatusCode,
+        lines: impl IntoIterator<Item = L>,
+    ) {
+        if let Some(shares) = &self.job.shares {
+            let said = SearchVariation::parse(lines).filter(|_| speaks_for_others(status));
+            self.for_itself = said.as_ref() != Some(&*shares.variation);
+        }
+    }
+
+    /// The key of what the URL shares with others, where the response is the first to say that it
+    /// does, or the first to say so in these words.
+    fn learn(&self, head: &StoredHead) -> Option<CacheKey> {
+        let (job, known) = (self.job, self.job.shares.as_ref());
+        let learns = job.config.policy.no_vary_search
+            && *job.method() == Method::GET
+            && speaks_for_others(head.status())
+            && known.is_none_or(|_| self.for_itself);
+        let said = learns.then(|| SearchVariation::parse(head.get_all(&NO_VARY_SEARCH)))??;
+        let search = self.shared.memory.learn(job.own(), said, self.started.sequence)?;
+        Some(search.shared(job.own())?.key())
     }
 
     /// The rest of a representation of which the first part is stored: the client gets both.
@@ -208,6 +265,11 @@ impl Conclusion<'_> {
     }
 }
 
+/// Whether a response may answer URLs that it was not asked for.
+fn speaks_for_others(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
 fn allowed(storability: Storability) -> Result<(), Reason> {
     match storability {
         Storability::Store => Ok(()),
@@ -216,7 +278,7 @@ fn allowed(storability: Storability) -> Result<(), Reason> {
 }
 
 /// The announced length of a body, from a valid `Content-Length`.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).and_then(|value| {
         value
             .iter()

@@ -45,6 +45,8 @@ pub(super) struct Plan {
     pub(super) cacheable: bool,
     /// What the origin is asked.
     pub(super) ask: Ask,
+    /// The origin is asked for the whole although the client asks for a part.
+    pub(super) fills: bool,
     /// What is stored: to be validated, completed, or served if the origin fails.
     pub(super) stored: Option<Arc<StoredResponse>>,
     /// Fingerprint of the fields that the stored responses' `Vary` nominates.
@@ -60,6 +62,7 @@ impl Plan {
             reason,
             cacheable: true,
             ask: Ask::All,
+            fills: false,
             stored: None,
             variant: 0,
             after: 0,
@@ -87,6 +90,7 @@ impl Plan {
     /// The last answer could not be shared: nobody waits for this one, and where nothing is
     /// stored it is the client's alone.
     pub(super) fn hit_for_miss(&mut self) {
+        self.fills = false;
         if self.stored.is_none() {
             self.reason = Reason::HitForMiss;
             self.ask = Ask::AsIs;
@@ -113,6 +117,37 @@ impl Plan {
     }
 }
 
+/// Looks up and decides: by what the request asks for itself, and where that finds nothing of use,
+/// by what its URL shares with others. The job is then one for that.
+pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Decision {
+    if let Some(plan) = unanswerable(job) {
+        return Decision::Forward(plan);
+    }
+    let plan = match find(shared, job, now, Memory::get) {
+        Decision::Forward(plan) => plan,
+        used => return used,
+    };
+    // A rule on the response may have had it shared; whether it still does is asked there.
+    if !job.config.policy.no_vary_search && job.by_response.is_none() {
+        return Decision::Forward(plan);
+    }
+    let Some(search) = shared.memory.search(&job.target) else { return Decision::Forward(plan) };
+    let Some(target) = search.shared(&job.target) else { return Decision::Forward(plan) };
+    job.share(target, search.variation);
+    match find(shared, job, now, Memory::get) {
+        // Nothing of use there either. What is stored for the URL itself can be validated; and
+        // where its answers are known not to be shared, nobody is to wait for them.
+        Decision::Forward(sharing)
+            if sharing.stored.is_none()
+                && (plan.stored.is_some() || shared.marks.holds(&job.own().key(), now)) =>
+        {
+            job.keep_to_itself();
+            Decision::Forward(plan)
+        }
+        decision => decision,
+    }
+}
+
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
     decide_by(shared, job, now, Memory::get)
@@ -125,23 +160,34 @@ pub(super) fn decide_by(
     now: Timestamp,
     get: impl FnOnce(&Memory, &str) -> Option<Variants>,
 ) -> Decision {
+    unanswerable(job).map_or_else(|| find(shared, job, now, get), Decision::Forward)
+}
+
+/// How the origin is asked where nothing stored can be the answer.
+fn unanswerable(job: &Job) -> Option<Plan> {
     if !job.config.enabled {
-        return Decision::Forward(Plan::bypass(Reason::CacheOff));
+        return Some(Plan::bypass(Reason::CacheOff));
     }
     if matches!(job.request.body, RequestBody::Stream(_)) {
         let method = policy::eligibility(&job.facts()).err();
-        return Decision::Forward(Plan::bypass(method.unwrap_or(Reason::RequestBody)));
+        return Some(Plan::bypass(method.unwrap_or(Reason::RequestBody)));
     }
     if let Err(reason) = policy::eligibility(&job.facts()) {
-        return Decision::Forward(Plan::bypass(reason));
+        return Some(Plan::bypass(reason));
     }
     if job.edits.as_ref().is_some_and(|edits| edits.tells_unkeyed()) {
-        return Decision::Forward(Plan::bypass(Reason::UnkeyedEdit));
+        return Some(Plan::bypass(Reason::UnkeyedEdit));
     }
-    if !job.config.lookup {
-        let plan = Plan::new(Forwarded::Bypass, Reason::LookupOff);
-        return Decision::Forward(plan.for_nobody_else(job));
-    }
+    (!job.config.lookup)
+        .then(|| Plan::new(Forwarded::Bypass, Reason::LookupOff).for_nobody_else(job))
+}
+
+fn find(
+    shared: &Shared,
+    job: &Job,
+    now: Timestamp,
+    get: impl FnOnce(&Memory, &str) -> Option<Variants>,
+) -> Decision {
     let found = job.target.with_key_str(|key| match get(&shared.memory, key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),

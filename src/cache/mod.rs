@@ -18,6 +18,7 @@ mod marks;
 mod multipart;
 mod partial;
 mod pump;
+mod ranges;
 mod respond;
 mod setback;
 
@@ -36,11 +37,12 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-pub use config::{ByResponse, Config};
+pub use config::{ByResponse, Config, Protect};
 pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;
+pub use ranges::Ranges;
 use setback::{Setback, Setbacks};
 
 use crate::body::Body;
@@ -51,7 +53,8 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
 use crate::policy::{
-    self, Failure, RequestDirectives, RequestFacts, StaleGrant, StoredHead, on_failure,
+    self, Failure, RequestDirectives, RequestFacts, SearchVariation, StaleGrant, StoredHead,
+    on_failure,
 };
 use crate::rules::RequestEdits;
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
@@ -63,6 +66,8 @@ pub struct Job {
     pub request: Request,
     /// Its effective URI, in normal form.
     pub target: Target,
+    /// What it asks for by itself, where `target` is what it shares with others.
+    pub shares: Option<Box<Shares>>,
     /// How its route and the rules cache, as far as that is known.
     pub config: Arc<Config>,
     /// Rules that wait for a response, if there are any.
@@ -73,6 +78,15 @@ pub struct Job {
     pub upstream: usize,
     /// Whether the peer is trusted to drive the cache by request directives.
     pub trusted: bool,
+}
+
+/// Why a request is answered by what other URLs are answered by, too.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// Its own target.
+    own: Target,
+    /// What the responses say of the queries that they share.
+    variation: Arc<SearchVariation>,
 }
 
 /// A request for an origin.
@@ -86,6 +100,8 @@ pub struct Fetch {
     pub request: Request,
     /// What is changed of it on its way.
     pub edits: Option<Arc<RequestEdits>>,
+    /// Whether it is sent to an origin in trouble.
+    pub protect: Protect,
     /// Where interim responses go.
     pub interims: Option<Interims>,
     /// Whether the peer's forwarding fields are believed.
@@ -235,6 +251,17 @@ impl Shared {
         self.setbacks.set(key, variant, setback, now);
     }
 
+    /// How the last fetch of what a request wants failed, if the origin is to be left alone for a
+    /// while after that.
+    fn spared(&self, job: &Job, plan: &Plan, now: Timestamp) -> Option<Failed> {
+        if job.config.protect == Protect::Client || !plan.cacheable {
+            return None;
+        }
+        let setback = job.target.with_key_str(|key| self.setbacks.get(key, plan.variant, now))?;
+        let spared = setback.is_quiet(now) && !job.directives().only_if_cached;
+        spared.then(|| setback.failed())
+    }
+
     /// A fetch of a variant succeeded, and its answer may be shared.
     fn forget_trouble(&self, key: &CacheKey, variant: u64) {
         self.marks.clear(key);
@@ -320,9 +347,26 @@ impl<S: Origin> Cache<S> {
 
     /// Refuses what would have to wait beside too many others, unless what is stored will do.
     fn shed(&self, job: &Job, plan: &Plan) -> Result<Response, ProxyError> {
-        let (kind, now) = (ErrorKind::TooManyWaiting, self.shared.clock.now());
+        let kind = ErrorKind::TooManyWaiting;
+        self.refuse(job, plan, Failed::NoResponse(kind), kind)
+    }
+
+    /// Does without an origin that has just failed: what is stored is as good as after another
+    /// failure.
+    fn spare(&self, job: &Job, plan: &Plan, failed: Failed) -> Result<Response, ProxyError> {
+        self.refuse(job, plan, failed, ErrorKind::OriginSpared)
+    }
+
+    fn refuse(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        failed: Failed,
+        kind: ErrorKind,
+    ) -> Result<Response, ProxyError> {
+        let now = self.shared.clock.now();
         let stored = plan.stored.as_ref().and_then(|stored| {
-            let grant = self.shared.grant_on_failure(job, stored, Failed::NoResponse(kind), now)?;
+            let grant = self.shared.grant_on_failure(job, stored, failed, now)?;
             let outcome = respond::hit_outcome(stored, Some(grant), job, now);
             let response = respond::answer(stored, job, outcome, now);
             Some(job.edited_by(&job.config_for(&stored.head), response, now))
@@ -343,7 +387,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
     fn call(&mut self, mut job: Job) -> CacheFuture {
         job.forget_part_by_date();
         let now = self.shared.clock.now();
-        match lookup::decide(&self.shared, &job, now) {
+        match lookup::decide_anew(&self.shared, &mut job, now) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
                 CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
@@ -357,6 +401,9 @@ impl<S: Origin> Service<Job> for Cache<S> {
             },
             Decision::Forward(plan) => match self.shared.waiting.enter() {
                 Some(place) => {
+                    if let Some(failed) = self.shared.spared(&job, &plan, now) {
+                        return CacheFuture::Ready(Some(self.spare(&job, &plan, failed)));
+                    }
                     let forward = forward::forward(self.clone(), job, plan, place);
                     CacheFuture::Forward(Box::pin(forward))
                 }
@@ -399,10 +446,11 @@ impl std::fmt::Debug for CacheFuture {
 impl From<Job> for Fetch {
     /// The request as it is, past the cache.
     fn from(job: Job) -> Self {
-        let Job { mut request, target, edits, upstream, trusted, .. } = job;
+        let Job { mut request, target, config, edits, upstream, trusted, .. } = job;
+        let protect = config.protect;
         request.head.uri = target.uri();
         let interims = request.open_interims();
-        Self { upstream, target, request, edits, interims, trusted }
+        Self { upstream, target, request, edits, protect, interims, trusted }
     }
 }
 
@@ -427,6 +475,23 @@ impl Job {
         if let Some(rules) = &self.by_response {
             self.config = rules.settings(status, headers);
         }
+    }
+
+    /// The target of the request itself, whatever it shares with others.
+    fn own(&self) -> &Target {
+        self.shares.as_ref().map_or(&self.target, |shares| &shares.own)
+    }
+
+    /// The same request for what its URL shares with others.
+    fn share(&mut self, target: Target, variation: Arc<SearchVariation>) {
+        let own = std::mem::replace(&mut self.target, target);
+        self.shares = Some(Box::new(Shares { own, variation }));
+    }
+
+    /// Back to its own URL; whether it was for another.
+    fn keep_to_itself(&mut self) -> bool {
+        let shares = self.shares.take();
+        shares.map(|shares| self.target = shares.own).is_some()
     }
 
     fn method(&self) -> &Method {

@@ -49,6 +49,8 @@ pub(super) struct Deposit {
     pub(super) stamp: Stamp,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
+    /// What is stored under another key, which this takes the place of.
+    pub(super) instead_of: Option<(CacheKey, Arc<StoredResponse>)>,
     /// When the response is of no use any more.
     pub(super) useless_at: Timestamp,
     /// For a partial response: where its body belongs, and what it may be combined with.
@@ -146,7 +148,7 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, stamp, useless_at, partial, copy, .. } = self;
+        let Self { shared, key, head, stamp, instead_of, useless_at, partial, copy, .. } = self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
@@ -156,6 +158,9 @@ impl Deposit {
         sealed.is_some_and(|sealed| {
             let now = shared.clock.now();
             let insertion = shared.memory.insert(&key, &sealed, now);
+            if let Some((key, stored)) = instead_of {
+                shared.memory.remove(&key, &stored);
+            }
             if insertion == Insertion::Stored
                 && let Some(copy) = copy
             {
@@ -240,6 +245,7 @@ mod tests {
             head,
             stamp: Stamp::new(0, None),
             replaces_since: None,
+            instead_of: None,
             useless_at: now,
             partial: None,
             copy: None,

@@ -29,10 +29,11 @@ pub(super) fn hit_outcome(
     job: &Job,
     now: Timestamp,
 ) -> Outcome {
+    let shared = job.shares.is_some().then_some(Reason::NoVarySearch);
     Outcome {
         hit: true,
         ttl: Some(stored.head.ttl(&job.config.policy, now)),
-        detail: grant.map(|grant| Detail::Reason(grant.reason())),
+        detail: grant.map(StaleGrant::reason).or(shared).map(Detail::Reason),
         upstream: Some(job.upstream),
         ..Outcome::default()
     }
@@ -134,7 +135,7 @@ pub(super) fn from_fill(
     if let Some(length) = fill.length() {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    filling(fill, parts, job, plan.ask, outcome)
+    filling(fill, parts, job, plan, outcome)
 }
 
 /// Whether the body on its way is what the request asks for: all of it, or that very part.
@@ -150,7 +151,7 @@ pub(super) fn filling(
     fill: &Arc<Fill<Filling>>,
     mut head: ResponseHead,
     job: &Job,
-    asked: Ask,
+    plan: &Plan,
     outcome: Outcome,
 ) -> Option<Response> {
     let stored_head = &fill.head().head;
@@ -159,7 +160,7 @@ pub(super) fn filling(
         head.headers.insert(ETAG, tag);
         return Some(not_modified(head.headers, outcome));
     }
-    if let Some(response) = precondition(stored_head, &head, job, asked, outcome) {
+    if let Some(response) = precondition(stored_head, &head, job, plan.ask, outcome) {
         return Some(response);
     }
     let wanted = match fill.length() {
@@ -173,6 +174,11 @@ pub(super) fn filling(
             head.headers.insert(CONTENT_RANGE, content_range(range, fill.length()));
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
             (StatusCode::PARTIAL_CONTENT, fill.reader(range.start, Some(range.end))?)
+        }
+        // The origin was not asked for that part, so that it has not decided to send all of it.
+        RangeAnswer::Unsatisfiable if plan.fills => {
+            beyond_the_end(&mut head.headers, fill.length().unwrap_or(0));
+            return Some(bodiless(StatusCode::RANGE_NOT_SATISFIABLE, head.headers, outcome));
         }
         // Several ranges, or one that can't be: simpler and allowed to send all of it.
         _ => (head.status, fill.reader(0, None)?),
@@ -284,9 +290,7 @@ fn whole(
             (StatusCode::PARTIAL_CONTENT, body)
         }
         RangeAnswer::Unsatisfiable => {
-            headers.insert(CONTENT_RANGE, unsatisfied(length));
-            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            headers.remove(CONTENT_TYPE);
+            beyond_the_end(headers, length);
             (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
         }
     }
@@ -322,6 +326,14 @@ pub(super) fn content_range(range: ByteRange, complete: Option<u64>) -> HeaderVa
     };
     // Digits and punctuation only.
     HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("bytes */*"))
+}
+
+/// The fields of a 416 (RFC 9110 §15.5.17).
+fn beyond_the_end(headers: &mut HeaderMap, length: u64) {
+    headers.insert(CONTENT_RANGE, unsatisfied(length));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.remove(CONTENT_TYPE);
+    headers.remove(CONTENT_LENGTH);
 }
 
 fn unsatisfied(complete: u64) -> HeaderValue {

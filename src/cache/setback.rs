@@ -12,7 +12,8 @@ use super::Failed;
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 
-/// Setbacks remembered; about 100 bytes each. Only what is stored has any.
+/// Setbacks remembered; about 100 bytes each. Only what is stored has any, but for origins that are
+/// to be spared.
 const MOST: u64 = 10_000;
 
 /// The last setback of variants of keys, by their hash. What it says is no more than a hint on how
@@ -53,7 +54,7 @@ impl Setbacks {
     }
 }
 
-/// A fetch that failed while something was stored for its variant of its key.
+/// A fetch of a variant of a key that failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setback {
     failed: Failed,
@@ -104,6 +105,11 @@ impl Setback {
     /// How the fetch failed, for as long as another one can be expected to fail likewise.
     pub(super) fn expected(&self, now: Timestamp) -> Option<Failed> {
         (now < self.patient_until).then_some(self.failed)
+    }
+
+    /// How the fetch failed.
+    pub(super) const fn failed(&self) -> Failed {
+        self.failed
     }
 
     /// Whether the origin is to be left alone.

@@ -172,7 +172,9 @@ fn now(f: &mut String, live: &Live, decision: Option<&Decision>) -> fmt::Result 
     let what = match &*live.would {
         "hit" => "hit: answered from memory",
         "stale" => "stale: answered from memory past its lifetime",
-        "decode" => "decode: stored compressed, in codings the client does not accept; decoded first, then judged",
+        "decode" => {
+            "decode: stored compressed, in codings the client does not accept; decoded first, then judged"
+        }
         "revalidate" if joins => "revalidate: waits for the validation under way",
         "revalidate" => "revalidate: the origin is asked whether what is stored is still good",
         "complete" if joins => "complete: waits for the fetch under way",

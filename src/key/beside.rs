@@ -57,6 +57,13 @@ impl Beside {
         }
     }
 
+    /// Adds the mark of those who share a response. No name has a question mark, so it can be
+    /// taken for no other part.
+    pub(super) fn add_mark(&mut self, mark: u64) {
+        self.text.push(SEPARATOR);
+        self.text.extend(["?", mark.to_string().as_str()]);
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -66,6 +73,13 @@ impl Beside {
 #[must_use]
 pub fn url_of(key: &str) -> &str {
     key.split_once(SEPARATOR).map_or(key, |(url, _)| url)
+}
+
+/// The URL of a key without its query.
+#[must_use]
+pub fn path_of(key: &str) -> &str {
+    let url = url_of(key);
+    url.split_once('?').map_or(url, |(path, _)| path)
 }
 
 #[cfg(test)]
@@ -91,6 +105,8 @@ mod tests {
         assert_eq!(text, "\naccept=a%25%FF\naccept=\naccept-language\ncookie=a=b");
         assert_eq!(url_of(&format!("http://h/?a{text}")), "http://h/?a");
         assert_eq!(url_of("http://h/"), "http://h/");
+        assert_eq!(path_of("http://h/?a\nb?c"), "http://h/");
+        assert_eq!(path_of("http://h/\nb?c"), "http://h/");
     }
 
     /// Bytes of a field value, and of what looks like parts of a key.

@@ -17,7 +17,7 @@ use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use smallvec::SmallVec;
 
-pub use beside::{Beside, url_of};
+pub use beside::{Beside, path_of, url_of};
 pub use host::normalize_host;
 pub use host_pattern::HostPattern;
 pub use path::normalize_path;
@@ -105,6 +105,19 @@ impl Target {
         Self { beside: Some(Arc::new(beside)), ..self }
     }
 
+    /// The same target keyed by another query and a mark: what it shares with others that have
+    /// both. The origin gets what it would have got. `None` where the query is too long.
+    #[must_use]
+    pub fn shared(&self, query: Option<&str>, mark: u64) -> Option<Self> {
+        let path = self.path();
+        let keyed = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let mut beside = self.beside.as_deref().cloned().unwrap_or_default();
+        beside.sent.get_or_insert_with(|| self.path_and_query.clone());
+        beside.add_mark(mark);
+        let path_and_query = path_from(keyed).ok()?;
+        Some(Self { path_and_query, ..self.clone() }.beside(beside))
+    }
+
     /// Whether the request's `Cookie` is keyed, all that the origin gets of it.
     #[must_use]
     pub fn keys_cookies(&self) -> bool {
@@ -185,6 +198,12 @@ impl CacheKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A key for what is noted of a response's parts; nothing is stored under it.
+    #[must_use]
+    pub fn of_parts(&self) -> Self {
+        Self(format!("{self}\n-").into())
     }
 
     /// Whether more than a URL is keyed.
@@ -309,6 +328,17 @@ mod tests {
             let target = Target::parse(url).unwrap();
             assert_eq!(target.uri().to_string(), url);
         }
+    }
+
+    #[test]
+    fn what_is_shared_is_keyed_otherwise_and_sent_as_it_was() {
+        let target = Target::parse("http://h/a?c=1&b").unwrap();
+        let shared = target.shared(Some("b="), 7).unwrap();
+        assert_eq!(shared.key().as_str(), "http://h/a?b=\n?7");
+        assert_eq!(shared.uri().to_string(), "http://h/a?c=1&b");
+        let bare = target.shared(None, 0).unwrap();
+        assert_eq!(bare.key().as_str(), "http://h/a\n?0");
+        assert!(bare.key().has_parts() && target.shared(Some(&"x".repeat(70_000)), 0).is_none());
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod request;
 #[cfg(test)]
 mod restriction;
 mod reuse;
+mod search;
 mod status;
 mod storability;
 mod stored_head;
@@ -58,6 +59,7 @@ pub use range::{ByteRange, ContentRange, PartialAnswer, RangeAnswer};
 pub use reason::Reason;
 pub use request::{MaxStale, RequestDirectives, RequestFacts};
 pub use reuse::{Failure, Reuse, StaleGrant, Validity, on_failure, reuse};
+pub use search::{NO_VARY_SEARCH, SearchVariation};
 pub use status::is_provoked;
 pub use storability::{Storability, eligibility, post_is_reusable, storability};
 pub use stored_head::{ResponseTimes, StoredHead};

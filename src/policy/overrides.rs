@@ -61,6 +61,10 @@ pub struct Overrides {
     pub store_set_cookie: bool,
     /// Share answers to requests with `Authorization` as if they had none (RFC 9111 §3.5).
     pub share_authorized: bool,
+    /// Let a response answer every URL that differs from its own only in what its
+    /// `No-Vary-Search` calls immaterial ([`super::SearchVariation`]). Its word then counts for
+    /// URLs that it was never asked for, and for all visitors.
+    pub no_vary_search: bool,
     /// Store a 206 whose body is shorter than its `Content-Range` says.
     pub accept_short_partial: bool,
     /// Without a stored `Last-Modified`, answer 304 to any valid `If-Modified-Since`, where
@@ -100,6 +104,7 @@ impl Default for Overrides {
             x_accel_expires: false,
             store_set_cookie: false,
             share_authorized: false,
+            no_vary_search: false,
             accept_short_partial: false,
             not_modified_without_last_modified: false,
             complete_partial_without_validator: false,

@@ -1,13 +1,15 @@
 //! Which settings the reading of a response depended on when it was stored.
 //!
 //! Lifetimes and windows are worked out at each use, so that they follow the settings. Which field
-//! speaks, and whether a cookie or an answer to `Authorization` may be kept, is decided once: a response for which that has changed
+//! speaks, whether a cookie or an answer to `Authorization` may be kept, and which URLs a response
+//! answers, is decided once: a response for which that has changed
 //! since, by a reload or because another rule stored it, is fetched again.
 
 use http::header::{AUTHORIZATION, SET_COOKIE};
 
 use super::overrides::Overrides;
 use super::request::RequestFacts;
+use super::search::NO_VARY_SEARCH;
 use super::stored_head::StoredHead;
 use crate::headers::{
     CDN_CACHE_CONTROL, SEAWALL_CACHE_CONTROL, SURROGATE_CONTROL, X_ACCEL_EXPIRES,
@@ -18,6 +20,7 @@ const SURROGATE: u8 = 1 << 1;
 const ACCEL: u8 = 1 << 2;
 const COOKIE: u8 = 1 << 3;
 const AUTHORIZED: u8 = 1 << 4;
+const SEARCH: u8 = 1 << 5;
 
 /// The settings that mattered for one response, and what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,7 @@ impl Reading {
             | has(&SURROGATE_CONTROL, SURROGATE)
             | has(&X_ACCEL_EXPIRES, ACCEL)
             | has(&SET_COOKIE, COOKIE)
+            | has(&NO_VARY_SEARCH, SEARCH)
             | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 };
         Self { concerned, settings: settings(overrides) }
     }
@@ -57,6 +61,7 @@ fn settings(overrides: &Overrides) -> u8 {
         | bit(overrides.x_accel_expires, ACCEL)
         | bit(overrides.store_set_cookie, COOKIE)
         | bit(overrides.share_authorized, AUTHORIZED)
+        | bit(overrides.no_vary_search, SEARCH)
 }
 
 #[cfg(test)]
@@ -78,6 +83,7 @@ mod tests {
                 Overrides { surrogate_control: true, ..plain.clone() },
             ),
             (("x-accel-expires", "9"), Overrides { x_accel_expires: true, ..plain.clone() }),
+            (("no-vary-search", "key-order"), Overrides { no_vary_search: true, ..plain.clone() }),
             (("set-cookie", "a=b"), Overrides { store_set_cookie: true, ..plain.clone() }),
         ] {
             let head = stored(200, &[control, field], &then);

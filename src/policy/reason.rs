@@ -176,7 +176,7 @@ reasons! {
         "vary on fewer fields";
     /// It was stored under other settings, by which its fields mean something else.
     SettingsChanged => "settings-changed",
-        "stored under settings by which its fields meant something else (`targeted`, `surrogate_control`, `x_accel_expires`, `store_set_cookie`)",
+        "stored under settings by which its fields meant something else (`targeted`, `surrogate_control`, `x_accel_expires`, `store_set_cookie`, `share_authorized`, `no_vary_search`)",
         "nothing to do: the next answer is stored under the new ones";
     /// A soft purge made it stale.
     SoftPurged => "soft-purged",
@@ -186,6 +186,22 @@ reasons! {
     PartialMiss => "partial-miss",
         "a part is stored, not the one that was asked for",
         "ask for the whole once";
+
+    // Whether the whole was fetched for a part.
+    /// The client asked for a part, and the whole was fetched.
+    RangeFill => "range-fill",
+        "the client asked for a part, and the whole was fetched to be stored",
+        "`ranges = \"pass\"`";
+    /// The client's part was asked for by itself.
+    RangePass => "range-pass",
+        "`ranges = \"fill\"`, but the whole is not to be stored, is above `max_object_size`, does not say its length, or is more than `window` short of the part: that was asked for by itself, and is not stored",
+        "let the origin say its length, raise `max_object_size` or `window`";
+
+    // Why another URL's response was used.
+    /// The response says by `No-Vary-Search` that it answers this URL too.
+    NoVarySearch => "no-vary-search",
+        "the stored response says by `No-Vary-Search` which parts of the query do not matter, and answers this URL too",
+        "`no_vary_search = false`, or no such field from the origin";
 
     // Why a stale response was served.
     /// `stale-while-revalidate` (RFC 5861 §3).

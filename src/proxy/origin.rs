@@ -16,7 +16,7 @@ use tower::Service;
 use super::client_body::ClientBody;
 use super::{Config, forwarding};
 use crate::body::Body;
-use crate::cache::Fetch;
+use crate::cache::{Fetch, Protect};
 use crate::context::RequestBody;
 use crate::error::{ErrorKind, ProxyError};
 use crate::headers;
@@ -68,7 +68,8 @@ pub(super) fn origin_request(
     config: &Config,
     fetch: Fetch,
 ) -> Result<(usize, OriginRequest), ProxyError> {
-    let Fetch { upstream, target, request, edits, interims, trusted } = fetch;
+    let Fetch { upstream, target, request, edits, interims, protect, trusted } = fetch;
+    let spares = protect == Protect::Origin;
     let mut head = request.head;
     forwarding::apply(&mut head.headers, &request.connection, &target, trusted, &config.name);
     if let Some(edits) = &edits {
@@ -82,7 +83,8 @@ pub(super) fn origin_request(
         }
     };
     let (upgrade, te_trailers) = (request.hop.upgrade, request.hop.trailers);
-    Ok((upstream, OriginRequest { head, body, interim: interims, upgrade, te_trailers }))
+    let interim = interims;
+    Ok((upstream, OriginRequest { head, body, interim, upgrade, spares, te_trailers }))
 }
 
 impl<W: Wire> Service<Fetch> for OriginService<W> {

@@ -125,7 +125,8 @@ where
         }
         let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
         let edits = terms.request.clone();
-        let job = Job { request, target, config, by_response, edits, upstream, trusted };
+        let job =
+            Job { request, target, shares: None, config, by_response, edits, upstream, trusted };
         Either::Right(self.inner.call(Routed { job, ruling, asked }))
     }
 }

@@ -13,7 +13,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use foldhash::{fast, quality};
 use moka::notification::RemovalCause;
@@ -23,10 +23,12 @@ use moka::sync::Cache as Map;
 use super::Config;
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
 use super::response::{StoredResponse, Variants};
+use super::searches::{Search, Searches};
 use super::stamps::{Kind, Mode, Scope, Stamp, Stamps, Standing};
 use crate::budget::{Budget, Charge};
 use crate::clock::Timestamp;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, Target, path_of};
+use crate::policy::SearchVariation;
 
 /// The share of the budget that is kept for fills and for bodies still being sent: one eighth.
 const RESERVE_DIVISOR: usize = 8;
@@ -45,6 +47,7 @@ pub struct Memory {
     hasher: quality::RandomState,
     budget: Budget,
     stamps: Arc<Stamps>,
+    searches: Arc<Searches>,
     evictions: Arc<AtomicU64>,
     turned_away: Arc<AtomicU64>,
     purges: Arc<[AtomicU64; Kind::ALL.len()]>,
@@ -92,6 +95,7 @@ impl Memory {
             hasher: quality::RandomState::default(),
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
+            searches: Arc::new(Searches::new()),
             evictions: Arc::default(),
             turned_away: Arc::default(),
             purges: Arc::default(),
@@ -130,6 +134,29 @@ impl Memory {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.stamps.sequence()
+    }
+
+    /// What responses have said of the queries of the target's path, if anything.
+    #[must_use]
+    pub fn search(&self, target: &Target) -> Option<Search> {
+        target.with_key_str(|key| self.searches.get(key))
+    }
+
+    /// A response to `target` says of its path's queries what counts, and was fetched from the
+    /// purge `sequence` on. `None` where that can't be remembered, or where a purge has come
+    /// since: it may have been of a URL that nobody knew to be answered by this response.
+    #[must_use]
+    pub fn learn(
+        &self,
+        target: &Target,
+        variation: SearchVariation,
+        sequence: u64,
+    ) -> Option<Search> {
+        let search = target.with_key_str(|key| self.searches.learn(key, variation))?;
+        // After it is known: whoever purges from now on knows it. The fence goes with the one in
+        // `purge`: of the two, one sees the other.
+        fence(Ordering::SeqCst);
+        (self.sequence() == sequence).then_some(search)
     }
 
     /// Charges `bytes`; `None` if they do not fit beside what is stored and under way.
@@ -225,15 +252,44 @@ impl Memory {
         self.evict(victims);
     }
 
-    /// Purges, and returns the purge's sequence number.
+    /// Purges, and returns the purge's sequence number. What answers a purged URL because
+    /// `No-Vary-Search` says so is purged with it.
     #[must_use]
     pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
+        let (url, prefix) = match &scope {
+            Scope::Url(url) => (Some(url.clone()), None),
+            // It may cover some of the queries that a response answers, and there is no end of
+            // them: all that is shared under the path goes.
+            Scope::Prefix(prefix) if prefix.contains('?') => (None, Some(prefix.clone())),
+            _ => (None, None),
+        };
+        self.purges[scope.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        let sequence = self.purge_one(scope, mode);
+        // Only now: what is learnt from here on was fetched before this purge, and is found out.
+        fence(Ordering::SeqCst);
+        if let Some(prefix) = prefix {
+            self.searches.forget(&prefix);
+        }
+        let shared = url.and_then(|url| Some((self.searches.get(&url)?, url)));
+        let shared = shared.and_then(|(search, url)| {
+            let query = url.split_once('?').map(|(_, query)| query);
+            let normal = search.variation.normal_form(query);
+            let path = path_of(&url);
+            let normal = normal.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+            (normal != url).then_some(normal)
+        });
+        match shared {
+            Some(normal) => self.purge_one(Scope::Url(normal), mode),
+            None => sequence,
+        }
+    }
+
+    fn purge_one(&self, scope: Scope, mode: Mode) -> u64 {
         let gone = match (&scope, mode) {
             (Scope::Url(url), Mode::Hard) => Some(url.clone()),
             _ => None,
         };
         let everything = (&scope, mode) == (&Scope::All, Mode::Hard);
-        self.purges[scope.kind() as usize].fetch_add(1, Ordering::Relaxed);
         // The record first: what is put into the map after it is checked against it.
         let sequence = self.stamps.purge(scope, mode);
         if let Some(url) = gone {

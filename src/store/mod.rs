@@ -6,10 +6,12 @@ pub mod evict;
 mod labels;
 pub mod memory;
 pub mod response;
+mod searches;
 pub mod stamps;
 
 pub use config::{Config, Optimise};
 pub use copies::{CodedCopy, Copies, Pin};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
+pub use searches::Search;
 pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

@@ -136,7 +136,9 @@ fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
         live.stored = Some(Message { start, headers });
         (live.bytes, live.whole) = match &stored.content {
             Content::Whole(blocks) => (blocks.len(), true),
-            Content::Coded => (stored.copies.made().iter().map(|copy| copy.blocks.len()).sum(), true),
+            Content::Coded => {
+                (stored.copies.made().iter().map(|copy| copy.blocks.len()).sum(), true)
+            }
             Content::Parts(parts) => {
                 (parts.parts.iter().map(|part| part.blocks.len()).sum(), false)
             }

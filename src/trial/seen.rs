@@ -11,6 +11,7 @@ use crate::cache;
 use crate::clock::Timestamp;
 use crate::context::{Detail, Outcome};
 use crate::error::ProxyError;
+use crate::key::Target;
 use crate::policy::{self, FreshnessLifetime, Overrides, StaleGrant};
 use crate::proxy::{Routed, Ruling, Trace};
 use crate::store::StoredResponse;
@@ -69,7 +70,10 @@ impl Seen {
         self.routed = trace.routed().cloned();
         let Some(routed) = &self.routed else { return };
         let policy = &routed.ruling.terms().cache.policy;
-        let variants = routed.keyed.with_key_str(|key| cache.memory().get(key));
+        let memory = cache.memory();
+        let under = |target: &Target| target.with_key_str(|key| memory.get(key));
+        let shared = || under(&memory.search(&routed.keyed)?.shared(&routed.keyed)?);
+        let variants = under(&routed.keyed).or_else(shared);
         if let Some(variants) = variants {
             let all = variants.as_slice();
             let heads = all.iter().map(|stored| &stored.head);

@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod exchange;
 mod failure;
+mod health;
 mod pool;
 mod queue;
 mod request;
@@ -28,6 +29,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 pub use body::OriginBody;
 pub use config::{Config, Identity, RetryReused, UnknownTransferCoding, Version};
@@ -60,6 +62,9 @@ pub struct OriginRequest {
     /// The client's `Upgrade`, sent on with `Connection: upgrade` (RFC 9110 §7.8). A 101 answer
     /// carries hyper's [`hyper::upgrade::OnUpgrade`] in its extensions.
     pub upgrade: Option<HeaderValue>,
+    /// Whether it is refused rather than sent while the origin is known to be out of reach or to
+    /// have more than it can take.
+    pub spares: bool,
     /// Whether the client takes trailers: sends `TE: trailers` (RFC 9110 §10.1.4).
     pub te_trailers: bool,
 }
@@ -125,7 +130,7 @@ impl Origins {
     ///
     /// # Errors
     /// Every [`ErrorKind`] with the origin at fault up to the response's head (`OriginBusy` where
-    /// no place is free); the kinds that the request's own body reports; `Internal` if there is no
+    /// no place is free, `OriginSpared` where it is not asked at all); the kinds that the request's own body reports; `Internal` if there is no
     /// such upstream.
     pub fn send(
         &self,
@@ -138,8 +143,17 @@ impl Origins {
             match upstream {
                 Some(upstream) => {
                     let config = Arc::clone(&upstream);
-                    let place = upstream.target.queue.enter().await?;
+                    let (spares, target) = (request.spares, Arc::clone(&upstream.target));
+                    if spares && !target.health.admits() {
+                        return Err(ErrorKind::OriginSpared.into());
+                    }
+                    let place = target.queue.enter(spares).await?;
+                    let began = Instant::now();
                     let sent = send::send(upstream, request).await;
+                    match &sent {
+                        Ok(_) => target.health.answered(),
+                        Err(error) => target.health.failed(error.kind, began.elapsed()),
+                    }
                     sent.map(|response| response.map(|body| body.holding(place)))
                         .map_err(|error| failure::name(error, &config.config))
                 }

@@ -107,7 +107,7 @@ fn plan(
     upstream: Arc<Upstream>,
     request: OriginRequest,
 ) -> Result<(Job, Request<UploadBody>), ProxyError> {
-    let OriginRequest { mut head, body, interim, upgrade, te_trailers } = request;
+    let OriginRequest { mut head, body, interim, upgrade, te_trailers, .. } = request;
     let expects_continue = head
         .headers
         .get(EXPECT)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::uri::Authority;
 
 use super::config::{Config, Identity};
+use super::health::Health;
 use super::queue::Queue;
 use super::resolve::Resolver;
 use super::tls::TlsSettings;
@@ -29,6 +30,8 @@ pub(super) struct Target {
     pub(super) authority: Option<Authority>,
     /// Places for requests.
     pub(super) queue: Queue,
+    /// Whether it can be reached.
+    pub(super) health: Health,
 }
 
 /// Why an upstream can't be used as configured.
@@ -139,7 +142,8 @@ impl Target {
         }
         let tls = config.tls.then(|| TlsSettings::new(config)).transpose()?;
         let queue = Queue::new(config.max_requests, config.queue_timeout);
-        Ok(Self { resolver: Resolver::new(config), tls, authority, queue })
+        let (resolver, health) = (Resolver::new(config), Health::new());
+        Ok(Self { resolver, tls, authority, queue, health })
     }
 }
 

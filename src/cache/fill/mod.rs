@@ -56,6 +56,11 @@ impl<H> Fill<H> {
         self.length
     }
 
+    /// How many bytes of the body have come.
+    pub fn filled(&self) -> u64 {
+        self.lock().len()
+    }
+
     /// A reader of the bytes `start..end` (`None`: to the end, trailers included), or `None`
     /// where the fill takes no new readers: it failed, or its first bytes are gone.
     pub fn reader(self: &Arc<Self>, start: u64, end: Option<u64>) -> Option<FillReader<H>> {

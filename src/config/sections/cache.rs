@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::compression;
-use crate::cache::Config;
+use crate::cache::{Config, Protect, Ranges};
 use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys, settings};
@@ -109,6 +109,8 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "hit_for_miss" = Default("\"10s\""), "How long a URL whose answer could not be shared is fetched by everybody at once, without waiting." => |draft, value| draft.rules.hit_for_miss = value.duration(Duration::ZERO..=HOUR)?;
     "collapse" = Default("true"), "Whether concurrent requests for one object share a fetch." => |draft, value| draft.rules.collapse = value.boolean()?;
     "wait" = Default("\"30s\""), "How long a request waits for another's response header section before it fetches by itself." => |draft, value| draft.rules.wait = value.duration(Duration::ZERO..=HOUR)?;
+    "ranges" = Default("\"pass\""), "What a request for a part asks of the origin where nothing stored has it: the part (`\"pass\"`), or the whole (`\"fill\"`), once for all who wait, from which parts are cut as it comes. Only what is to be stored is fetched for a part; and nobody waits for one that begins more than `window` behind what is there, or of a body that does not say its length: these are asked for beside it." => |draft, value| draft.rules.ranges = value.one_of(&[("pass", Ranges::Pass), ("fill", Ranges::Fill)])?;
+    "protect" = Default("\"client\""), "Who comes first while the origin is in trouble: the `\"client\"`, for whom it is asked all the same; or the `\"origin\"`, which is left alone for a while after it could not be reached, had no place free in time, or failed for the same URL. Clients then get what is stored, as far as a failure allows it, or a 503 with `Retry-After`." => |draft, value| draft.rules.protect = value.one_of(&[("client", Protect::Client), ("origin", Protect::Origin)])?;
     "fill_grace" = Default("\"30s\""), "How long a body that is to be stored is still fetched when all its readers have left." => |draft, value| draft.rules.fill_grace = value.duration(Duration::ZERO..=HOUR)?;
     "stall_timeout" = Default("\"30s\""), "How long the slowest reader of a shared body that is too large to store may stall before it is cut." => |draft, value| draft.rules.stall_timeout = value.duration(SECOND..=HOUR)?;
     "window" = Default("\"1MiB\""), "What such a body may buffer for its readers." => |draft, value| draft.rules.window = value.memory(64 * KIB..=1024 * MIB)?;
@@ -122,6 +124,7 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "x_accel_expires" = Default("false"), "Whether nginx's `X-Accel-Expires` replaces the lifetime (and nothing else)." => |draft, value| draft.rules.policy.x_accel_expires = value.boolean()?;
     "store_set_cookie" = Default("false"), "Contested: whether a response with `Set-Cookie` may be shared. If one carries a session, everybody gets it." => |draft, value| draft.rules.policy.store_set_cookie = value.boolean()?;
     "share_authorized" = Default("false"), "Danger: whether answers to requests with `Authorization` are shared with everybody, also with those who have none, without `public` from the origin. Only for an origin that answers all alike." => |draft, value| draft.rules.policy.share_authorized = value.boolean()?;
+    "no_vary_search" = Default("false"), "Whether a response answers every URL that differs from its own only in what its `No-Vary-Search` calls immaterial. The origin's word then counts for all visitors and for URLs that it was not asked for, as in a browser's cache it does for one." => |draft, value| draft.rules.policy.no_vary_search = value.boolean()?;
     "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| draft.rules.policy.accept_short_partial = value.boolean()?;
     "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
     "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;

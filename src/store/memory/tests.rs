@@ -17,7 +17,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 /// The key of the `number`th URL.
 fn key(number: u64) -> CacheKey {
     let url = format!("http://example.com/{number}");
-    crate::key::Target::parse(&url).expect("a URL").key()
+    Target::parse(&url).expect("a URL").key()
 }
 
 /// A response of `size` bytes; with a `variant`, one that varies. `None` if the budget is full.

@@ -100,7 +100,7 @@ fn request(method: &str, content: Option<&'static str>) -> OriginRequest {
         OriginRequestBody::Stream(Box::pin(content.map_err(|never| match never {})))
     });
     let head = head.body(()).expect("a valid request").into_parts().0;
-    OriginRequest { head, body, interim: None, upgrade: None, te_trailers: false }
+    OriginRequest { head, body, interim: None, upgrade: None, spares: false, te_trailers: false }
 }
 
 fn get() -> OriginRequest {

@@ -102,7 +102,7 @@ async fn an_upload_that_moves_does_not_use_up_the_first_byte_timeout() {
     let origins = origins(&config);
     let ticks = futures_util::stream::unfold(0, |count| async move {
         tokio::time::interval_at(
-            tokio::time::Instant::now() + Duration::from_millis(60),
+            Instant::now() + Duration::from_millis(60),
             Duration::from_secs(1),
         )
         .tick()
