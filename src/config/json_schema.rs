@@ -89,6 +89,7 @@ fn sections(book: &Book<'_>) -> Map<String, Json> {
         many("test", table(book, "test", &[test::TEST, test::STEP], test::Draft::default())),
         one("purge", table(book, "purge", &[admin::PURGE], proxy::Purge::default())),
         one("admin", table(book, "admin", &[admin::ADMIN], admin::default_admin())),
+        one("debug", table(book, "debug", &[admin::DEBUG], Vec::new())),
         one(
             "access_log",
             table(book, "access_log", &[logs::ACCESS_LOG], telemetry::Config::default()),

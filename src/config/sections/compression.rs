@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::config::fault::{Checked, Fault};
-use crate::config::raw::{Value, collect};
+use crate::config::fault::Checked;
+use crate::config::raw::Value;
 use crate::config::units::Refused;
 use crate::policy::{Coding, Levels, MediaTypes};
 
@@ -28,21 +28,26 @@ pub(super) fn codings(value: &Value<'_>) -> Checked<SmallVec<[Coding; 3]>> {
 
 /// `{ br = 5 }`; what is not named keeps its default.
 pub(super) fn levels(value: &Value<'_>) -> Checked<Levels> {
-    let table = value.table("write { br = 5, gzip = 6 }")?;
     let mut levels = Levels::default();
-    collect(table.iter().map(|(name, node)| {
-        let (level, range) = match name.get_ref().as_ref() {
-            "zstd" => (&mut levels.zstd, 1..=19),
-            "br" => (&mut levels.br, 0..=11),
-            "gzip" => (&mut levels.gzip, 1..=9),
-            _ => {
-                let fault = Fault::at(name.span(), "this is not a coding that Seawall can make");
-                return Err(fault.help("its codings are: zstd, br, gzip").into());
-            }
+    let given = value.entries("write { br = 5, gzip = 6 }", "^(zstd|br|gzip)$", |name, value| {
+        let (coding, range) = match name.text {
+            "zstd" => (Some(Coding::Zstd), 1..=19),
+            "br" => (Some(Coding::Br), 0..=11),
+            "gzip" => (Some(Coding::Gzip), 1..=9),
+            _ => (None, 0..=19),
         };
-        *level = Value::new(node, value.around()).integer(range)? as u8;
-        Ok(())
-    }))?;
+        let level = value.integer(range)? as u8;
+        let fault = || name.fault("this is not a coding that Seawall can make");
+        let coding = coding.ok_or_else(|| fault().help("its codings are: zstd, br, gzip"))?;
+        Ok((coding, level))
+    })?;
+    for (coding, level) in given {
+        match coding {
+            Coding::Zstd => levels.zstd = level,
+            Coding::Br => levels.br = level,
+            Coding::Gzip => levels.gzip = level,
+        }
+    }
     Ok(levels)
 }
 
