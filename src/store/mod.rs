@@ -4,6 +4,7 @@ mod config;
 pub mod evict;
 mod labels;
 pub mod memory;
+pub mod remote;
 pub mod response;
 pub mod stamps;
 

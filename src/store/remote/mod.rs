@@ -1,0 +1,4 @@
+//! The tier behind memory that all nodes share, in Redis.
+
+pub mod codec;
+pub mod layout;
