@@ -20,9 +20,11 @@ use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::limit::Limit;
+use crate::redis::SetupError as RedisError;
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
 use crate::store::Memory;
+use crate::store::remote::Tier;
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::OpenError;
 use crate::upstream::SetupError;
@@ -50,6 +52,9 @@ pub enum StartError {
     /// An upstream cannot be set up.
     #[error(transparent)]
     Upstream(#[from] SetupError),
+    /// The tier behind memory cannot be set up; that Redis is not there is no reason.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
@@ -99,8 +104,18 @@ impl App {
         let background = shutdown.background().clone();
         let waiting = Limit::new(settings.proxy.limits.waiting());
         let memory = Memory::new(&settings.store);
-        let cache =
-            Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting.clone()));
+        let tier = match &settings.redis {
+            Some(redis) => {
+                let config = settings.tier.clone();
+                Some(Tier::start(config, redis, memory.clone(), clock.clone())?)
+            }
+            None => None,
+        };
+        let cache = cache::Shared::new(memory, clock.clone(), background, waiting.clone());
+        let cache = Arc::new(match tier {
+            Some(tier) => cache.backed_by(tier),
+            None => cache,
+        });
         let (server_config, admin_config) = (settings.server.clone(), settings.admin.clone());
         let bound = Bound::bind(&server_config)?;
         let fixtures = Fixtures {

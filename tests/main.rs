@@ -62,6 +62,7 @@ mod tags;
 mod targeted;
 mod targets;
 mod tidy;
+mod tier;
 mod timeouts;
 mod tls;
 mod upgrade;

@@ -140,7 +140,7 @@ impl Conclusion<'_> {
                 match policy::judge_head(&stored.head, head.status, &head.headers) {
                     HeadVerdict::Same => done(self.freshen(&stored, &head)),
                     HeadVerdict::Changed => {
-                        self.shared.memory.remove(&self.job.target.key(), &stored);
+                        self.shared.remove(&self.job.target.key(), &stored);
                         done(self.replace(head, body))
                     }
                     HeadVerdict::Silent => done(self.replace(head, body)),
@@ -264,6 +264,9 @@ impl Conclusion<'_> {
             (Storability::Store, Some(updated))
                 if self.shared.memory.insert(&key, &updated, now) == Insertion::Stored =>
             {
+                if let Some(tier) = &self.shared.tier {
+                    tier.offer(&key, &updated, self.started.at);
+                }
                 match self.unshareable(&head) {
                     None => {
                         self.shared.forget_trouble(&key, self.plan.variant);
@@ -280,7 +283,7 @@ impl Conclusion<'_> {
             }
             (Storability::DoNotStore(reason), _) => {
                 if of_the_resource(reason) {
-                    self.shared.memory.remove(&key, stored);
+                    self.shared.remove(&key, stored);
                 }
                 self.release(&key, reason);
                 false

@@ -85,8 +85,18 @@ impl Conclusion<'_> {
         let graces = Some(Arc::clone(&shared.graces));
         let useless_at = stored_head.expires_from_store_at(&job.config.policy);
         let (variant, head, stamp) = (self.plan.variant, stored_head, stamp());
-        let deposit =
-            Deposit { shared, key, variant, head, stamp, replaces_since, useless_at, partial };
+        let began = Some(self.started.at);
+        let deposit = Deposit {
+            shared,
+            key,
+            variant,
+            head,
+            stamp,
+            began,
+            replaces_since,
+            useless_at,
+            partial,
+        };
         let leader = self.leader;
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
@@ -185,7 +195,7 @@ impl Conclusion<'_> {
         let groups =
             groups.iter().filter_map(|name| Label::group(&job.target, name.as_bytes()).ok());
         for scope in urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)) {
-            let sequence = self.shared.memory.purge(scope, Mode::Hard);
+            let sequence = self.shared.purge(scope, Mode::Hard);
             // What this response itself invalidates is older than it; no other purge is.
             if sequence == self.started.sequence + 1 {
                 self.started.sequence = sequence;

@@ -46,6 +46,8 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// When the fetch began, in the sequence of purges, and what the response can be purged by.
     pub(super) stamp: Stamp,
+    /// When the fetch began; `None` for what came from the tier behind memory, and is there.
+    pub(super) began: Option<Timestamp>,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
     /// When the response is of no use any more.
@@ -143,7 +145,7 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, stamp, useless_at, partial, .. } = self;
+        let Self { shared, key, head, stamp, began, useless_at, partial, .. } = self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
@@ -152,7 +154,11 @@ impl Deposit {
             content.and_then(|content| shared.seal(&key, head, content, stamp, useless_at));
         sealed.is_some_and(|sealed| {
             let now = shared.clock.now();
-            shared.memory.insert(&key, &sealed, now) != Insertion::Purged
+            let stands = shared.memory.insert(&key, &sealed, now) != Insertion::Purged;
+            if let (true, Some(began), Some(tier)) = (stands, began, &shared.tier) {
+                tier.offer(&key, &sealed, began);
+            }
+            stands
         })
     }
 }
@@ -216,6 +222,7 @@ mod tests {
             variant: 0,
             head,
             stamp: Stamp::new(0, None),
+            began: None,
             replaces_since: None,
             useless_at: now,
             partial: None,

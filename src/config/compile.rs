@@ -16,10 +16,10 @@ use super::fault::{Checked, Fault, Faulty};
 use super::overrides::CliOverrides;
 use super::raw::{Surroundings, Value};
 use super::schema::{Key, did_you_mean, fill};
-use super::sections::{admin, cache, home_of, logs, server};
+use super::sections::{admin, cache, home_of, logs, redis, server};
 use crate::{proxy, telemetry};
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "server",
     "listener",
     "limits",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 14] = [
     "rule",
     "test",
     "cache",
+    "redis",
     "purge",
     "admin",
     "access_log",
@@ -92,8 +93,11 @@ impl<'a> Compiler<'a> {
             name: server.name,
         };
         let telemetry = self.telemetry();
+        let redis::Draft { named, redis, mut tier } = self.redis();
+        let redis = named.then_some(redis);
+        tier.max_variants = cache.memory.max_variants;
         let (server, watch, store) = (server.config, server.watch, cache.memory);
-        Settings { server, upstreams, proxy, store, admin, telemetry, watch, tests }
+        Settings { server, upstreams, proxy, store, redis, tier, admin, telemetry, watch, tests }
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {
@@ -170,6 +174,13 @@ impl<'a> Compiler<'a> {
         let written = self.value("cache");
         self.faults.extend(cache::contradictions(written.as_ref(), &draft, any_trusted));
         draft
+    }
+
+    fn redis(&mut self) -> redis::Draft {
+        if let Some(value) = self.value("redis") {
+            self.note(redis::one_password(&value));
+        }
+        self.section("redis", &[redis::REDIS], redis::Draft::default())
     }
 
     fn one_token(&mut self, section: &str) {

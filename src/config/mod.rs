@@ -29,7 +29,7 @@ pub use sections::upstream::{Origin, origin};
 pub use units::{Refused, address, duration, network, size};
 
 use crate::trial::{Ask, Explanation, Reply};
-use crate::{admin, proxy, server, store, telemetry, trial, upstream};
+use crate::{admin, proxy, redis, server, store, telemetry, trial, upstream};
 
 /// Bound on the file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -45,6 +45,10 @@ pub struct Settings {
     pub proxy: proxy::Config,
     /// The memory tier.
     pub store: store::Config,
+    /// Where the tier behind memory is, if there is one.
+    pub redis: Option<redis::Config>,
+    /// That tier.
+    pub tier: store::remote::Config,
     /// The admin listener.
     pub admin: admin::Config,
     /// Logs.

@@ -91,7 +91,11 @@ mod tests {
     use super::*;
     use crate::policy::testing::{NOW, NOW_DATE, get, headers, secs};
 
-    fn head(request: &[(&str, &str)], fields: &[(&str, &str)], overrides: &Overrides) -> StoredHead {
+    fn head(
+        request: &[(&str, &str)],
+        fields: &[(&str, &str)],
+        overrides: &Overrides,
+    ) -> StoredHead {
         let times = ResponseTimes { request_at: NOW, response_at: NOW.plus(secs(1)) };
         let request = headers(request);
         StoredHead::new(&get(&request), StatusCode::OK, &headers(fields), times, overrides)
@@ -102,8 +106,7 @@ mod tests {
     #[test]
     fn a_head_is_restored_with_its_age_fields_and_variant() {
         let plain = Overrides::default();
-        let fields =
-            [FRESH, ("age", "7"), ("date", NOW_DATE), ("vary", "a, b"), ("etag", "\"x\"")];
+        let fields = [FRESH, ("age", "7"), ("date", NOW_DATE), ("vary", "a, b"), ("etag", "\"x\"")];
         let stored = head(&[("a", "1,  2"), ("cookie", "c=1")], &fields, &plain);
         let restored = StoredHead::restore(&stored.record().unwrap(), &plain).unwrap();
         assert_eq!(restored.header_map(), stored.header_map());

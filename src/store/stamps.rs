@@ -102,6 +102,12 @@ impl Stamp {
         }
     }
 
+    /// The latest purge when its fetch began.
+    #[must_use]
+    pub const fn fetched_at(&self) -> u64 {
+        self.fetched_at
+    }
+
     /// Its tags and groups, if it has any.
     #[must_use]
     pub const fn labels(&self) -> Option<&Arc<Labels>> {

@@ -39,6 +39,9 @@ const MOST_NAMES: usize = 32;
 /// Field lines that one entry may hold.
 const MOST_FIELDS: usize = 4096;
 
+/// Where an entry tells when its fetch began: the script that writes compares these bytes.
+pub const BEGAN: std::ops::Range<usize> = 4..12;
+
 /// Who wrote an entry, in the purge sequence of whose process, and when its fetch began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -121,7 +124,8 @@ impl Chunks {
     /// A chunk as it is written: its bytes under a checksum that only it has.
     #[must_use]
     pub fn seal(&self, index: u64, pieces: &[Bytes]) -> Vec<u8> {
-        let mut sealed = Vec::with_capacity(CHECKSUM + pieces.iter().map(Bytes::len).sum::<usize>());
+        let mut sealed =
+            Vec::with_capacity(CHECKSUM + pieces.iter().map(Bytes::len).sum::<usize>());
         sealed.put_u64(0);
         pieces.iter().for_each(|piece| sealed.extend_from_slice(piece));
         let sum = xxh3_64_with_seed(&sealed[CHECKSUM..], self.seed(index));
@@ -147,10 +151,10 @@ impl Entry {
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut out = begin(ENTRY);
-        put_long(&mut out, self.key.as_bytes());
+        out.put_i64(self.written.began.as_millis());
         out.put_u128(self.written.by);
         out.put_u64(self.written.sequence);
-        out.put_i64(self.written.began.as_millis());
+        put_long(&mut out, self.key.as_bytes());
         put_head(&mut out, &self.head);
         if out.len() > MOST_HEAD || self.head.fields.len() > MOST_FIELDS {
             return None;
@@ -263,10 +267,10 @@ fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn entry(rest: &mut &[u8]) -> Option<Entry> {
-    let key = std::str::from_utf8(long(rest)?).ok()?.into();
+    let began = Timestamp::from_millis(rest.try_get_i64().ok()?);
     let by = rest.try_get_u128().ok()?;
     let sequence = rest.try_get_u64().ok()?;
-    let began = Timestamp::from_millis(rest.try_get_i64().ok()?);
+    let key = std::str::from_utf8(long(rest)?).ok()?.into();
     let head = head(rest)?;
     let body = match rest.try_get_u8().ok()? {
         0 => {

@@ -79,9 +79,9 @@ mod tests {
     use crate::policy::Overrides;
 
     fn field(request: &[(&'static str, &str)]) -> Vec<u8> {
-        let fields = request.iter().map(|(name, value)| {
-            (HeaderName::from_static(name), value.parse().expect("a value"))
-        });
+        let fields = request
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value")));
         let names = ["a", "b"].map(HeaderName::from_static).to_vec();
         let request: HeaderMap = fields.collect();
         variant(&VaryKey::for_request(names, &request, &Overrides::default()))

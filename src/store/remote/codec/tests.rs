@@ -42,6 +42,14 @@ fn entries_are_read_as_they_were_written() {
 }
 
 #[test]
+fn when_a_fetch_began_stands_where_the_script_looks_for_it() {
+    let began = Timestamp::from_millis(1_893_456_000_123);
+    let written = Written { began, ..inline().written };
+    let bytes = Entry { written, ..inline() }.encode().expect("a small head");
+    assert_eq!(bytes[BEGAN], began.as_millis().to_be_bytes());
+}
+
+#[test]
 fn indexes_are_read_as_they_were_written() {
     let names = ["accept", "x-b"].map(HeaderName::from_static);
     let bytes = encode_index(names.iter());
