@@ -36,6 +36,9 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// Connections to the admin listener; the longest idle gives way.
 const ADMIN_CONNECTIONS: usize = 256;
 
+/// How long the end of a node may be held up by what waits to be written to Redis.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// A node, started by [`App::start`].
 #[derive(Debug)]
 pub struct App;
@@ -285,6 +288,9 @@ impl Running {
         let mut result = Ok(());
         for thread in self.threads {
             result = result.and(thread.join().unwrap_or(Err(RunError::Panicked)));
+        }
+        if let Some(tier) = self.cache.tier().filter(|_| !self.shutdown.is_killed()) {
+            tier.flush(FLUSH);
         }
         self.node.close_log();
         result

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Client, Cmd, FromRedisValue, cmd};
+use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd};
 use seawall::config::Settings;
 use seawall::redis::{Config, Health};
 use seawall::store::remote::{Looked, Tier, Wrote};
@@ -28,7 +28,7 @@ impl Redis {
         Self::with(&[]).await
     }
 
-    /// With options of its command line: `["--maxmemory", "2mb"]`.
+    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port.
     pub async fn with(options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -65,12 +65,13 @@ impl Redis {
     async fn run(&mut self) {
         // Between finding a port and using it, somebody else may take it.
         for _ in 0..5 {
+            let port = self.address.port().to_string();
             let process = Command::new("redis-server")
                 .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
                 .arg("--dir")
                 .arg(&self.directory)
-                .args(["--port", &self.address.port().to_string()])
-                .args(&self.options)
+                .args(["--port", &port])
+                .args(self.options.iter().map(|option| option.replace("PORT", &port)))
                 .stdout(Stdio::null())
                 .spawn();
             let mut process = process.unwrap_or_else(|error| {
@@ -128,7 +129,9 @@ impl Redis {
 
     async fn connection(&self) -> MultiplexedConnection {
         let client = Client::open(format!("redis://{}", self.address)).expect("a URL");
-        let connection = client.get_multiplexed_async_connection();
+        // `within` is what bounds an answer, however large.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
         within("a connection to redis", connection).await.expect("it listens")
     }
 }

@@ -160,6 +160,9 @@ async fn what_is_stale_within_its_window_is_served_and_refreshed() {
     assert!(stale.cache_status().contains("stale-while-revalidate"), "{stale:?}");
     other.wrote(Wrote::Stored, 1).await;
     assert_eq!(other.get("/").await.text(), "new");
+    assert_eq!(one.get("/").await.text(), "old", "memory has it still, within its window");
+    let refreshed = || one.looked(Looked::Hit) == 1 && one.flights() == 0;
+    eventually("a refresh from Redis", refreshed).await;
     assert_eq!((one.get("/").await.text(), origin.count()), ("new", 2));
 }
 
@@ -261,6 +264,19 @@ async fn an_older_fetch_does_not_replace_a_newer_one() {
     one.wrote(Wrote::Older, 1).await;
     let third = node(&redis, &origin).await;
     assert_eq!(third.get("/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_is_when_a_node_ends() {
+    let redis = Redis::start().await;
+    let origin = Origin::start(|request| ok(request.target.clone()).fresh(600)).await;
+    let mut one = node(&redis, &origin).await;
+    for number in 0..50 {
+        one.get(&format!("/{number}")).await;
+    }
+    one.purge("url", "http://example.test/0", "hard").await;
+    within("the end", one.shutdown()).await.expect("no panic");
+    assert_eq!(redis.keys().await.len(), 49);
 }
 
 /// RFC 9111 §4.2.3: a clock that is ahead would make a response fresh for ever.

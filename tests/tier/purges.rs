@@ -20,7 +20,7 @@ async fn numbering() -> Origin {
 fn tagged(settings: &mut seawall::config::Settings) {
     use seawall::config::{CliOverrides, parse};
     let file =
-        "[upstream.origin]\nurl = \"http://127.0.0.1\"\n[[rule]]\ntags.from = [\"Cache-Tag\"]\n";
+        "[upstream.origin]\nurl = \"http://127.0.0.1\"\n[[rule]]\ntags.listed = [\"Cache-Tag\"]\n";
     let read = parse(file, &CliOverrides::default()).unwrap_or_else(|faults| panic!("{faults}"));
     settings.proxy.rules = read.proxy.rules;
 }

@@ -71,3 +71,52 @@ async fn a_right_that_is_missing_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tls_is_spoken_with_those_who_are_trusted_only() {
+    let authority = Authority::new("redis-tls");
+    let pair = authority.certificate("redis", "localhost");
+    let path = |path: &std::path::Path| path.display().to_string();
+    let redis = Redis::with(&[
+        "--port",
+        "0",
+        "--tls-port",
+        "PORT",
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &path(&pair.certificate),
+        "--tls-key-file",
+        &path(&pair.key),
+        "--tls-ca-cert-file",
+        &path(&authority.file()),
+    ])
+    .await;
+    let origin = Origin::answering(ok(vec![b'x'; 300_000]).fresh(600)).await;
+    let start = |host: &'static str, ca: Option<std::path::PathBuf>| {
+        Proxy::with(&origin, |settings| {
+            redis.configure(settings);
+            let redis = settings.redis.as_mut().expect("configured");
+            (redis.tls, redis.host, redis.ca) = (true, host.to_owned(), ca);
+        })
+    };
+    let one = start("localhost", Some(authority.file())).await;
+    one.joined().await;
+    one.get("/").await;
+    one.wrote(Wrote::Stored, 1).await;
+    let other = start("localhost", Some(authority.file())).await;
+    other.joined().await;
+    let response = other.get("/").await;
+    assert!(from_tier(&response) && response.body.len() == 300_000);
+    let stranger = Authority::new("redis-stranger");
+    for (host, ca) in [
+        // Another name, another authority, the system's.
+        ("127.0.0.1", Some(authority.file())),
+        ("localhost", Some(stranger.file())),
+        ("localhost", None),
+    ] {
+        let proxy = start(host, ca).await;
+        eventually("the refusal", || proxy.tier().room().faults(Fault::Denied) > 0).await;
+        assert_eq!(proxy.tier().health(), Health::Down(Fault::Denied), "{host}");
+    }
+}

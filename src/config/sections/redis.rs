@@ -77,7 +77,7 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         draft.tier.write_at_once = value.size(0..=1024 * MIB)?;
         Ok(())
     };
-    "queue" = Default("\"32MiB\""), "What may wait to be written; the oldest is dropped when there is more. It stays in memory for as long." => |draft, value| {
+    "queue" = Default("\"32MiB\""), "What may wait to be written, up to a sixteenth of `[cache] memory`, where it stays for as long; the oldest is dropped when there is more." => |draft, value| {
         draft.tier.queue_bytes = value.size(64 * KIB..=1024 * MIB)?;
         Ok(())
     };

@@ -21,7 +21,7 @@ pub mod timeline;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use config::Config;
 pub use counters::{Counters, Looked, Wrote};
@@ -39,6 +39,9 @@ use queue::{Queue, Write};
 use seen::Seen;
 use timeline::Timeline;
 use writer::Writer;
+
+/// The share of memory that may wait to be written: one sixteenth.
+const QUEUE_DIVISOR: u64 = 16;
 
 /// The tier.
 #[derive(Debug)]
@@ -59,8 +62,9 @@ impl Tier {
     pub fn new(config: Config, room: Arc<Room>, memory: Memory, clock: Clock) -> Self {
         let (config, counters, id) =
             (Arc::new(config), Arc::new(Counters::default()), fastrand::u128(..));
-        let queue = Queue::new(config.queue_bytes, config.queue_items, Arc::clone(&counters));
-        let queue = Arc::new(queue);
+        // What waits stays in memory: a Redis that is away must not take its place from others.
+        let most_bytes = config.queue_bytes.min(memory.budget().limit() as u64 / QUEUE_DIVISOR);
+        let queue = Arc::new(Queue::new(most_bytes, config.queue_items, Arc::clone(&counters)));
         let writer = Writer {
             config: Arc::clone(&config),
             room: Arc::downgrade(&room),
@@ -148,12 +152,22 @@ impl Tier {
         }
     }
 
+    /// Waits, at most so long, until what waits to be written is in Redis: what a node has fetched
+    /// last, and above all its deletions, should outlive it. Blocks.
+    pub fn flush(&self, most: Duration) {
+        const STEP: Duration = Duration::from_millis(2);
+        let begun = Instant::now();
+        while !self.queue.is_idle() && self.health() == Health::Good && begun.elapsed() < most {
+            std::thread::sleep(STEP);
+        }
+    }
+
     fn place(&self, key: &str) -> Place {
         Place::new(&self.config.namespace, key)
     }
 }
 
 /// How long is left of a budget.
-fn left(begun: Instant, budget: std::time::Duration) -> std::time::Duration {
+fn left(begun: Instant, budget: Duration) -> Duration {
     budget.saturating_sub(begun.elapsed())
 }

@@ -44,6 +44,8 @@ struct Waiting {
     deletions: VecDeque<CacheKey>,
     writes: VecDeque<Write>,
     bytes: u64,
+    /// Something was taken and is not done yet.
+    at_work: bool,
 }
 
 impl Queue {
@@ -52,14 +54,11 @@ impl Queue {
         Self { waiting, arrived, counters, most_bytes, most_items }
     }
 
-    /// Adds a response. Where there is no room the oldest go, and are counted.
+    /// Adds a response. Where there is no room the oldest go, and are counted; one that is larger
+    /// than the bound waits alone.
     pub(super) fn write(&self, write: Write) {
         let weight = write.response.weight();
         let mut waiting = self.lock();
-        if weight > self.most_bytes {
-            self.counters.wrote(Wrote::Dropped);
-            return;
-        }
         while waiting.writes.len() >= self.most_items || waiting.bytes + weight > self.most_bytes {
             if waiting.pop().is_none() {
                 break;
@@ -97,6 +96,7 @@ impl Queue {
     /// one.
     pub(super) fn take(&self, most: usize, bytes: u64) -> Option<Work> {
         let mut waiting = self.lock();
+        waiting.at_work = true;
         if !waiting.deletions.is_empty() {
             let most = most.min(waiting.deletions.len());
             return Some(Work::Delete(waiting.deletions.drain(..most).collect()));
@@ -111,6 +111,17 @@ impl Queue {
             taken.extend(waiting.pop());
         }
         (!taken.is_empty()).then_some(Work::Write(taken))
+    }
+
+    /// What was taken last is done, in whatever way.
+    pub(super) fn done(&self) {
+        self.lock().at_work = false;
+    }
+
+    /// Whether there is nothing to do and nothing being done.
+    pub(super) fn is_idle(&self) -> bool {
+        let waiting = self.lock();
+        waiting.writes.is_empty() && waiting.deletions.is_empty() && !waiting.at_work
     }
 
     /// Responses and bytes that wait, and deletions.
@@ -186,11 +197,13 @@ mod tests {
         assert_eq!(queue.counters.writes(Wrote::Dropped), 2);
         queue.write(write(5, 90));
         assert_eq!(queue.waiting(), (2, 100, 0), "90 beside the youngest of the others");
-        queue.write(write(6, 101));
-        assert_eq!(queue.waiting(), (2, 100, 0), "what never fits pushes nobody out");
         assert_eq!(keys(queue.take(9, 99)), [key(4)]);
-        assert_eq!(keys(queue.take(9, 1)), [key(5)], "one, however large");
-        assert_eq!(queue.waiting(), (0, 0, 0));
+        queue.write(write(6, 101));
+        assert_eq!(queue.waiting(), (1, 101, 0), "alone, if larger than the bound");
+        assert_eq!(keys(queue.take(9, 1)), [key(6)], "one, however large");
+        assert!(!queue.is_idle(), "it is being written");
+        queue.done();
+        assert!(queue.is_idle());
     }
 
     #[test]

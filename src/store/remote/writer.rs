@@ -113,6 +113,7 @@ impl Writer {
             Some(Work::Delete(keys)) => self.delete(connection, keys).await,
             Some(Work::Write(writes)) => self.write(connection, &writes).await,
         }
+        self.queue.done();
     }
 
     async fn delete(&self, connection: &Connection, keys: Vec<CacheKey>) {

@@ -148,6 +148,29 @@ proptest! {
         let _ = decode_index(&finish([begin(INDEX), bytes].concat()));
     }
 
+    // Somebody who writes to Redis can compute checksums.
+    #[test]
+    fn any_alteration_of_an_entry_is_an_entry_or_an_error(
+        alterations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        chunked in any::<bool>(),
+    ) {
+        let chunks = BodyAt::Chunks(Chunks { id: 1, length: 99, size: CHUNK });
+        let entry = if chunked { sample(chunks) } else { inline() };
+        let mut bytes = entry.encode().unwrap();
+        bytes.truncate(bytes.len() - CHECKSUM);
+        for (index, byte) in alterations {
+            let at = 4 + index.index(bytes.len() - 4);
+            bytes[at] = byte;
+        }
+        let short = finish(bytes[..4 + cut.index(bytes.len() - 4)].to_vec());
+        for sealed in [finish(bytes), short] {
+            if let Ok(entry) = Entry::decode(&sealed) {
+                prop_assert_eq!(Entry::decode(&entry.encode().unwrap()).unwrap(), entry);
+            }
+        }
+    }
+
     #[test]
     fn any_entry_survives(
         key in ".{0,40}",
