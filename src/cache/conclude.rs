@@ -261,12 +261,7 @@ impl Conclusion<'_> {
         });
         let now = self.shared.clock.now();
         let kept = match (verdict, updated) {
-            (Storability::Store, Some(updated))
-                if self.shared.memory.insert(&key, &updated, now) == Insertion::Stored =>
-            {
-                if let Some(tier) = &self.shared.tier {
-                    tier.offer(&key, &updated, self.started.at);
-                }
+            (Storability::Store, Some(updated)) if self.keep_updated(&key, &updated, now) => {
                 match self.unshareable(&head) {
                     None => {
                         self.shared.forget_trouble(&key, self.plan.variant);
@@ -300,6 +295,19 @@ impl Conclusion<'_> {
             response.http.headers_mut().append(SET_COOKIE, cookie.clone());
         }
         Concluded { response: Ok(response), pump: None }
+    }
+
+    /// Stores what a validation has brought up to date; whether it is stored now.
+    fn keep_updated(&self, key: &CacheKey, updated: &Arc<StoredResponse>, now: Timestamp) -> bool {
+        let insertion = self.shared.memory.insert(key, updated, now);
+        // What has to be validated at each use gains nothing by being written each time.
+        if let Some(tier) = &self.shared.tier
+            && insertion != Insertion::Purged
+            && self.unshareable(&updated.head).is_none()
+        {
+            tier.offer(key, updated, self.started.at);
+        }
+        insertion == Insertion::Stored
     }
 
     /// The stamp of `stored` with the head that a validation has given it; `None` where a purge

@@ -94,7 +94,7 @@ impl<S: Origin> Cache<S> {
         };
         if self.shared.tier.is_some() {
             // Boxed, so that it costs nothing where there is no tier.
-            match Box::pin(self.from_tier(&mut job, plan, leader)).await {
+            match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
                 Tiered::Answered(concluded) => {
                     drop(place);
                     return deliver(*concluded, client).await;

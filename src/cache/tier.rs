@@ -44,12 +44,7 @@ struct Candidate {
 
 impl<S: Origin> Cache<S> {
     /// Looks for an answer in the tier; the flight's followers get it too.
-    pub(super) async fn from_tier(
-        &self,
-        job: &mut Job,
-        plan: Plan,
-        leader: FlightLeader,
-    ) -> Tiered {
+    pub(super) async fn ask_tier(&self, job: &mut Job, plan: Plan, leader: FlightLeader) -> Tiered {
         let ask = |plan, leader| Tiered::Ask(Box::new(plan), leader);
         // Who insists on the origin gets it.
         let tier = self.shared.tier.as_ref().filter(|_| plan.forwarded != Forwarded::Request);
@@ -80,13 +75,13 @@ impl<S: Origin> Cache<S> {
             }
             (_, body) => {
                 let Some(blocks) = self.shared.gather(body).await else { return ask(plan, leader) };
-                self.from_whole(job, plan, leader, head, stamp, blocks)
+                self.answer_whole(job, plan, leader, head, stamp, blocks)
             }
         }
     }
 
     /// A response that is there as a whole: into memory, and judged as if it had always been.
-    fn from_whole(
+    fn answer_whole(
         &self,
         job: &mut Job,
         plan: Plan,

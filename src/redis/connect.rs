@@ -64,6 +64,20 @@ pub struct Opened {
     driver: AbortHandle,
 }
 
+impl Opened {
+    /// The library's connection. Nothing bounds the time of what is asked on it; who expects large
+    /// answers, or many without asking, says so by [`Opened::allow`].
+    #[must_use]
+    pub fn raw(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Lets `bytes` more come.
+    pub fn allow(&self, bytes: usize) {
+        self.allowance.grant(bytes);
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         self.driver.abort();

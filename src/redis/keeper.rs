@@ -17,6 +17,9 @@ const PULSE: Duration = Duration::from_secs(1);
 /// How long it has to answer that.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often a new connection may try to answer in time.
+const PROBES: usize = 3;
+
 /// How long a Redis that can't be written to is kept before another is looked for under its name.
 const REPLICA_KEPT: Duration = Duration::from_secs(5);
 
@@ -68,15 +71,21 @@ impl Keeper {
         Ok(Lanes { generation, heads, chunks, writes })
     }
 
-    /// Whether it answers as soon as lookups need it.
+    /// Whether it answers as soon as lookups need it: once of a few times, for a machine that is
+    /// busy for a moment delays one answer, and a Redis that is far away all of them.
     async fn probe(&self, opened: &Opened) -> Result<(), Fault> {
-        let mut connection = opened.connection.clone();
         let ping = cmd("PING");
-        let asked = ping.exec_async(&mut connection);
-        match timeout(self.answers_within, asked).await {
-            Ok(answer) => answer.map_err(|error| Fault::of(&error)),
-            Err(_) => Err(Fault::Timeout),
+        for _ in 0..PROBES {
+            let (mut connection, begun) = (opened.connection.clone(), Instant::now());
+            match timeout(PATIENCE.max(self.answers_within), ping.exec_async(&mut connection)).await
+            {
+                Ok(Ok(())) if begun.elapsed() <= self.answers_within => return Ok(()),
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(Fault::of(&error)),
+                Err(_) => return Err(Fault::Timeout),
+            }
         }
+        Err(Fault::Timeout)
     }
 
     /// Ends when the connections are no longer to be used.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, Pipeline, Value};
 use tokio::time::timeout;
 
@@ -109,13 +109,6 @@ impl Connection {
             }
         }
         answer
-    }
-
-    /// The library's connection, for what is none of the above. Nothing bounds what is asked on it,
-    /// so it should be one that nobody else uses.
-    #[must_use]
-    pub fn raw(&self) -> MultiplexedConnection {
-        self.opened.connection.clone()
     }
 }
 

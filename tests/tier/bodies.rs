@@ -6,6 +6,8 @@ use seawall::store::remote::{Looked, Wrote};
 use super::{from_tier, node, two};
 use crate::support::*;
 
+const INLINE: usize = 32 * 1024;
+const CHUNK: usize = 128 * 1024;
 const MIB: usize = 1024 * 1024;
 
 /// A body in which every place is known.
@@ -20,8 +22,6 @@ fn large(length: usize) -> Answer {
 #[tokio::test]
 async fn bodies_around_every_boundary_are_the_same_on_another_node() {
     let redis = Redis::start().await;
-    const INLINE: usize = 32 * 1024;
-    const CHUNK: usize = 128 * 1024;
     let lengths = [0, 1, INLINE, INLINE + 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1, MIB];
     let origin =
         Origin::start(move |request| large(request.target[1..].parse().expect("a length"))).await;

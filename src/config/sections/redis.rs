@@ -30,7 +30,7 @@ pub(in crate::config) struct Draft {
 pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
     "url" = Example("\"redis://127.0.0.1:6379\""), "Where Redis or Valkey is: `redis://host:port/database`, or `rediss://` for TLS. Without it there is no tier behind memory." => |draft, value| {
         let Place { tls, host, port, database } = value.parsed(place)?;
-        draft.redis = Config { tls, host, port, database, ..draft.redis.clone() };
+        draft.redis = Config { host, port, database, tls, ..draft.redis.clone() };
         draft.named = true;
         Ok(())
     };

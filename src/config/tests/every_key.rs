@@ -287,7 +287,7 @@ fn every_key_changes_something_of_its_own() {
                 // Where a token comes from makes no difference to what it is.
                 let secret = ["token", "password"];
                 let same = |word: &&str| text.contains(word) && twin.contains(word);
-                assert!(secret.iter().any(|word| same(&word)), "{text} means {twin}");
+                assert!(secret.iter().any(same), "{text} means {twin}");
             }
             seen.push((text, settings));
         }

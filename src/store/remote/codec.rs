@@ -127,7 +127,9 @@ impl Chunks {
         let mut sealed =
             Vec::with_capacity(CHECKSUM + pieces.iter().map(Bytes::len).sum::<usize>());
         sealed.put_u64(0);
-        pieces.iter().for_each(|piece| sealed.extend_from_slice(piece));
+        for piece in pieces {
+            sealed.extend_from_slice(piece);
+        }
         let sum = xxh3_64_with_seed(&sealed[CHECKSUM..], self.seed(index));
         sealed[..CHECKSUM].copy_from_slice(&sum.to_be_bytes());
         sealed

@@ -101,11 +101,11 @@ impl Tier {
         query: &Query<'_>,
         begun: Instant,
     ) -> Result<Entry, Looked> {
-        let field = |names| variant(&VaryKey::for_request(names, query.request, query.overrides));
+        let name = |names| variant(&VaryKey::for_request(names, query.request, query.overrides));
         // Nearly all that varies does by this: it is asked for along with the rest.
         let usual = vec![ACCEPT_ENCODING];
         let mut command = cmd("HMGET");
-        command.arg(place.hash()).arg(layout::PLAIN).arg(layout::INDEX).arg(field(usual.clone()));
+        command.arg(place.hash()).arg(layout::PLAIN).arg(layout::INDEX).arg(name(usual.clone()));
         let most = 2 * MOST_ENTRY + MOST_INDEX;
         let [plain, index, encoded] = self.fields(connection, &command, most, begun).await?;
         if let Some(plain) = plain {
@@ -116,7 +116,7 @@ impl Tier {
             return Ok(Entry::decode(&encoded.ok_or(Looked::Miss)?)?);
         }
         let mut command = cmd("HMGET");
-        command.arg(place.hash()).arg(field(names));
+        command.arg(place.hash()).arg(name(names));
         let [entry] = self.fields(connection, &command, MOST_ENTRY, begun).await?;
         Ok(Entry::decode(&entry.ok_or(Looked::Miss)?)?)
     }
@@ -131,11 +131,11 @@ impl Tier {
         let patience = left(begun, self.config.lookup_budget);
         let answer = connection.ask(command, most, patience).await.map_err(|_| Looked::Failed)?;
         let fields = match answer {
-            Value::Array(values) => values.into_iter().map(bytes_of).collect::<Option<Vec<_>>>(),
-            _ => None,
+            Value::Array(values) => values.into_iter().map(field).collect::<Result<Vec<_>, _>>(),
+            _ => Err(NoField),
         };
-        let fields = fields.and_then(|fields| fields.try_into().ok());
-        fields.ok_or_else(|| {
+        let fields = fields.and_then(|fields| fields.try_into().map_err(|_| NoField));
+        fields.map_err(|NoField| {
             let _ = connection.garbage();
             Looked::Failed
         })
@@ -178,12 +178,15 @@ impl Tier {
     }
 }
 
-/// A field's value; `None` where it is neither there nor absent.
-fn bytes_of(value: Value) -> Option<Option<Vec<u8>>> {
+/// The answer is none to a question for a field.
+struct NoField;
+
+/// A field's value, if there is one.
+fn field(value: Value) -> Result<Option<Vec<u8>>, NoField> {
     match value {
-        Value::Nil => Some(None),
-        Value::BulkString(bytes) => Some(Some(bytes)),
-        _ => None,
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        _ => Err(NoField),
     }
 }
 

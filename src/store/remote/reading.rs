@@ -70,12 +70,9 @@ impl Reading {
     pub async fn begin(self) -> Result<Body, Incomplete> {
         let patience = self.budget.saturating_mul(FIRST_BUDGETS);
         let (all, first) = tokio::join!(self.are_there(patience), self.read(0, patience));
-        let first = match (all, first) {
-            (true, Ok(first)) => first,
-            _ => {
-                self.counters.looked(Looked::Incomplete);
-                return Err(Incomplete);
-            }
+        let (true, Ok(first)) = (all, first) else {
+            self.counters.looked(Looked::Incomplete);
+            return Err(Incomplete);
         };
         let rest = (AT_ONCE..self.chunks.count()).step_by(AT_ONCE as usize);
         let reading = Arc::new(self);
