@@ -32,8 +32,8 @@ pub struct Connection {
     pub(super) generation: u64,
 }
 
-/// Bytes that a reply's framing takes beside its values, for each of them.
-const FRAMING: usize = 64;
+/// Bytes that a reply may take beside its values: its framing, or the text of an error instead.
+const FRAMING: usize = 512;
 
 impl Connection {
     /// The answer to `command`, which may take `most` bytes and has to come within `patience`.
@@ -48,7 +48,7 @@ impl Connection {
     ) -> Result<Value, Fault> {
         let mut connection = self.opened.connection.clone();
         let asked = async move { command.query_async::<Value>(&mut connection).await };
-        self.settled(asked, most + FRAMING, patience).await
+        self.settled(asked, most + FRAMING, patience, size).await
     }
 
     /// The answers to a pipeline of `count` commands, which may take `most` bytes together and have
@@ -70,7 +70,9 @@ impl Connection {
                 answers.into_iter().map(Value::extract_error).collect();
             answers.map(Value::Array)
         };
-        match self.settled(asked, most + count * FRAMING, patience).await? {
+        // The library makes an array of the answers, which is not on the wire.
+        let used = |answers: &Value| size(answers) - size(&Value::Array(Vec::new()));
+        match self.settled(asked, most + count * FRAMING, patience, used).await? {
             Value::Array(answers) if answers.len() == count => Ok(answers),
             _ => Err(self.garbage()),
         }
@@ -88,6 +90,7 @@ impl Connection {
         asked: impl Future<Output = ::redis::RedisResult<Value>>,
         most: usize,
         patience: Duration,
+        used: impl Fn(&Value) -> usize,
     ) -> Result<Value, Fault> {
         self.opened.allowance.grant(most);
         let answer = match timeout(patience, asked).await {
@@ -97,26 +100,50 @@ impl Connection {
         };
         match &answer {
             Ok(value) => {
-                self.opened.allowance.settle(most, size(value));
+                self.opened.allowance.settle(most, used(value));
                 self.shared.succeeded(self.lane, self.generation);
             }
-            Err(fault) => {
-                // What was not answered in time may still come.
-                if *fault != Fault::Timeout {
-                    self.opened.allowance.settle(most, FRAMING);
-                }
-                self.shared.failed(self.lane, self.generation, *fault);
-            }
+            // What was not answered in time may still come, and the rest of a pipeline has: until
+            // there are new connections, so much more may come than should.
+            Err(fault) => self.shared.failed(self.lane, self.generation, *fault),
         }
         answer
     }
 }
 
-/// Bytes of a reply, at least.
+/// Bytes of a reply on the wire (RESP2): no more than came, or what may come would dwindle.
 fn size(value: &Value) -> usize {
     match value {
-        Value::BulkString(bytes) => bytes.len() + FRAMING,
-        Value::Array(values) => values.iter().map(size).sum(),
-        _ => FRAMING,
+        Value::Nil | Value::Okay => 5,
+        Value::SimpleString(text) => text.len() + 3,
+        Value::BulkString(bytes) => bytes.len() + 6 + digits(bytes.len()),
+        Value::Array(values) => values.iter().map(size).sum::<usize>() + 4,
+        _ => 4,
+    }
+}
+
+/// Digits of a number beyond the first.
+fn digits(number: usize) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_takes_what_it_takes_on_the_wire() {
+        let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+        for (value, wire) in [
+            (Value::Nil, "$-1\r\n"),
+            (Value::Okay, "+OK\r\n"),
+            (Value::SimpleString("PONG".to_owned()), "+PONG\r\n"),
+            (Value::Int(1), ":1\r\n"),
+            (bulk(b""), "$0\r\n\r\n"),
+            (bulk(b"0123456789"), "$10\r\n0123456789\r\n"),
+            (Value::Array(vec![Value::Nil, bulk(b"a")]), "*2\r\n$-1\r\n$1\r\na\r\n"),
+        ] {
+            assert_eq!(size(&value), wire.len(), "{wire:?}");
+        }
     }
 }

@@ -149,6 +149,45 @@ async fn a_large_body_that_is_stale_is_validated_and_not_fetched() {
     assert_eq!(origin.last().field("If-None-Match"), Some("\"a\""));
 }
 
+/// A 304 changes the head alone: the body is not sent to Redis again, and lives on.
+#[tokio::test]
+async fn the_chunks_of_a_confirmed_body_live_on() {
+    let redis = Redis::start().await;
+    let origin = Origin::start(|request| match request.field("If-None-Match") {
+        Some(_) => status(304).fresh(6000).with("ETag", "\"a\""),
+        None => ok(body(MIB)).fresh(60).with("ETag", "\"a\""),
+    })
+    .await;
+    let (one, other) = two(&redis, &origin).await;
+    one.get("/").await;
+    one.wrote(Wrote::Stored, 1).await;
+    let mut before = redis.keys().await;
+    one.advance(secs(61));
+    one.get("/").await;
+    one.wrote(Wrote::Stored, 2).await;
+    let mut after = redis.keys().await;
+    before.sort();
+    after.sort();
+    assert_eq!(before, after);
+    for key in &after {
+        let left: i64 = redis.ask(cmd("TTL").arg(key)).await;
+        assert!(left >= 6000, "{key}: {left}");
+    }
+    other.advance(secs(600));
+    let response = other.get("/").await;
+    assert!(from_tier(&response) && response.body == body(MIB));
+    // A chunk that is gone has all of it written anew.
+    for chunk in after.iter().filter(|key| key.ends_with(":3")) {
+        let _: i64 = redis.ask(cmd("DEL").arg(chunk)).await;
+    }
+    one.advance(secs(6001));
+    one.get("/").await;
+    one.wrote(Wrote::Stored, 3).await;
+    let third = node(&redis, &origin).await;
+    let response = third.get("/").await;
+    assert!(from_tier(&response) && response.body == body(MIB));
+}
+
 #[tokio::test]
 async fn charges_are_released_when_bodies_from_redis_are_gone() {
     let redis = Redis::start().await;

@@ -12,6 +12,7 @@
 pub mod codec;
 mod config;
 mod counters;
+mod known;
 pub mod layout;
 mod lookup;
 mod queue;
@@ -34,6 +35,7 @@ use crate::redis::{Health, Room, SetupError};
 use crate::rules::Labels;
 use crate::store::{Memory, Mode, Scope, Stamp, StoredResponse};
 use codec::Written;
+use known::Known;
 use layout::Place;
 use queue::{Queue, Write};
 use seen::Seen;
@@ -73,6 +75,7 @@ impl Tier {
             clock,
             queue: Arc::clone(&queue),
             counters: Arc::clone(&counters),
+            known: Known::default(),
         };
         room.spawn(writer.run());
         let (timeline, seen) = (Timeline::default(), Seen::new());

@@ -13,13 +13,14 @@ use tokio::time::sleep;
 use super::Config;
 use super::codec::{BEGAN, BodyAt, CHUNK, Chunks, Entry, MOST_INLINE, Written, encode_index};
 use super::counters::{Counters, Wrote};
+use super::known::Known;
 use super::layout::{self, Place, variant};
 use super::queue::{Queue, Work, Write};
 use super::timeline::SKEW;
 use crate::body::Blocks;
 use crate::clock::Clock;
 use crate::key::CacheKey;
-use crate::redis::{Connection, Lane, Room};
+use crate::redis::{Connection, Fault, Lane, Room};
 use crate::store::{Content, Memory, Standing, StoredResponse};
 
 /// Puts an entry into its key's hash. KEYS: the hash. ARGV: the entry's field, the entry, how long
@@ -72,6 +73,7 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
     pub(super) counters: Arc<Counters>,
+    pub(super) known: Known,
 }
 
 /// A response as it goes to Redis.
@@ -92,7 +94,7 @@ pub(super) fn whole_length(response: &StoredResponse) -> Option<u64> {
 
 impl Writer {
     /// Runs until the room is gone.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         loop {
             self.queue.ready().await;
             let connection = {
@@ -107,7 +109,7 @@ impl Writer {
         }
     }
 
-    async fn work(&self, connection: &Connection) {
+    async fn work(&mut self, connection: &Connection) {
         match self.queue.take(MOST_AT_ONCE, MOST_BYTES_AT_ONCE) {
             None => {}
             Some(Work::Delete(keys)) => self.delete(connection, keys).await,
@@ -128,7 +130,7 @@ impl Writer {
         }
     }
 
-    async fn write(&self, connection: &Connection, writes: &[Write]) {
+    async fn write(&mut self, connection: &Connection, writes: &[Write]) {
         let prepared: Vec<_> = writes.iter().filter_map(|write| self.prepare(write)).collect();
         let mut commands = pipe();
         let mut count = 0;
@@ -137,7 +139,7 @@ impl Writer {
             let body = if blocks.len() <= MOST_INLINE as u64 {
                 BodyAt::Inline(blocks.as_slices().concat().into())
             } else {
-                let Ok(chunks) = self.write_chunks(connection, prepared, blocks).await else {
+                let Ok(chunks) = self.chunks(connection, prepared, blocks).await else {
                     self.counters.wrote(Wrote::Failed);
                     continue;
                 };
@@ -208,13 +210,31 @@ impl Writer {
         true
     }
 
+    /// Where a body's chunks are: written now, or before, and then they live on.
+    async fn chunks(
+        &mut self,
+        connection: &Connection,
+        prepared: &Prepared<'_>,
+        blocks: &Arc<Blocks>,
+    ) -> Result<Chunks, Fault> {
+        if let Some(chunks) = self.known.get(blocks) {
+            if live_on(connection, prepared, &chunks).await? {
+                return Ok(chunks);
+            }
+            self.known.forget(blocks);
+        }
+        let chunks = self.write_chunks(connection, prepared, blocks).await?;
+        self.known.note(blocks, chunks);
+        Ok(chunks)
+    }
+
     /// Writes a body's chunks under a new id.
     async fn write_chunks(
         &self,
         connection: &Connection,
         prepared: &Prepared<'_>,
         blocks: &Arc<Blocks>,
-    ) -> Result<Chunks, crate::redis::Fault> {
+    ) -> Result<Chunks, Fault> {
         let chunks = Chunks { id: fastrand::u128(..), length: blocks.len(), size: CHUNK };
         let size = u64::from(CHUNK);
         for first in (0..chunks.count()).step_by(CHUNKS_AT_ONCE as usize) {
@@ -234,6 +254,22 @@ impl Writer {
         }
         Ok(chunks)
     }
+}
+
+/// Has a body's chunks live as long as what is about to refer to them; `false` if one is gone.
+async fn live_on(
+    connection: &Connection,
+    prepared: &Prepared<'_>,
+    chunks: &Chunks,
+) -> Result<bool, Fault> {
+    let mut commands = pipe();
+    for index in 0..chunks.count() {
+        let chunk = prepared.place.chunk(chunks, index);
+        commands.cmd("PEXPIRE").arg(chunk).arg(prepared.lives);
+    }
+    let count = usize::try_from(chunks.count()).unwrap_or(usize::MAX);
+    let answers = connection.ask_all(&commands, count, 0, PATIENCE).await?;
+    Ok(answers.iter().all(|answer| *answer == Value::Int(1)))
 }
 
 /// Longest time that anything lives in Redis, in milliseconds: ten years.
