@@ -166,7 +166,7 @@ async fn what_waits_to_be_written_is_not_after_a_purge() {
     redis.kill();
     one.parted().await;
     one.get("/a").await;
-    assert_eq!(one.tier().waiting().0, 1);
+    eventually("it to wait", || one.tier().waiting().0 == 1).await;
     one.purge("prefix", "http://example.test/", "hard").await;
     redis.resume().await;
     one.wrote(Wrote::Outdated, 1).await;

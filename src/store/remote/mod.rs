@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub use config::Config;
 pub use counters::{Counters, Looked, Wrote};
 pub use lookup::{Found, FoundBody, Lookup, Query};
-pub use reading::Reading;
+pub use reading::{Incomplete, Reading};
 
 use crate::clock::{Clock, Timestamp};
 use crate::key::CacheKey;
