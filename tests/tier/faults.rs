@@ -162,7 +162,10 @@ async fn values_of_somebody_else_are_misses() {
     assert_eq!(proxy.looked(Looked::Corrupt), 1);
     // No hash at all.
     let _: ::redis::Value = redis.ask(cmd("SET").arg(&key).arg("a string")).await;
-    assert_eq!(node(&redis, &origin).await.get("/").await.text(), "right");
+    let proxy = node(&redis, &origin).await;
+    assert_eq!(proxy.get("/").await.text(), "right");
+    proxy.wrote(Wrote::Stored, 1).await;
+    assert!(from_tier(&node(&redis, &origin).await.get("/").await), "in the place of the string");
 }
 
 /// Half a gigabyte under a name of ours: it is not read.

@@ -8,7 +8,7 @@ use crate::support::*;
 
 /// The rights that docs/fleet.md names.
 const RIGHTS: &str = "~seawall:* resetchannels -@all +ping +hmget +getrange +exists +set +eval \
-                      +unlink +hget +hset +hlen +pttl +pexpire";
+                      +unlink +hget +hset +hlen +pttl +pexpire +type";
 
 #[tokio::test]
 async fn a_user_with_the_documented_rights_can_do_everything() {

@@ -20,8 +20,8 @@ enum Way {
     Open,
     /// Nothing comes through; connections stand.
     Stalled,
-    /// Answers are other bytes.
-    Garbage,
+    /// Answers are these bytes instead.
+    Instead(&'static [u8]),
 }
 
 /// A way that the test can close.
@@ -71,10 +71,11 @@ async fn carry(
         if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
             return;
         }
-        if answers && *way.borrow() == Way::Garbage {
-            buffer[..read].fill(b'?');
-        }
-        if to.write_all(&buffer[..read]).await.is_err() {
+        let bytes = match *way.borrow() {
+            Way::Instead(others) if answers => others,
+            _ => &buffer[..read],
+        };
+        if to.write_all(bytes).await.is_err() {
             return;
         }
     }
@@ -129,15 +130,40 @@ async fn garbage_is_found_out_and_left_alone() {
     let redis = Redis::start().await;
     let between = Between::to(&redis).await;
     let origin = Origin::start(|request| ok(request.target.clone()).fresh(600)).await;
-    let proxy = behind(&between, &origin, Duration::from_secs(5)).await;
-    between.set(Way::Garbage);
-    assert_eq!(proxy.get("/a").await.text(), "/a");
+    let hostile: [&[u8]; 12] = [
+        b"????",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        // More than there is memory for, and numbers that are none.
+        b"*9223372036854775807\r\n",
+        b"*1000000000\r\n",
+        b"%4611686018427387903\r\n",
+        b"$9223372036854775807\r\n",
+        b"$-9223372036854775808\r\n",
+        b":99999999999999999999\r\n",
+        // Answers, and none to what was asked.
+        b"+OK\r\n",
+        b"*3\r\n:1\r\n:2\r\n:3\r\n",
+        b"*1\r\n$-1\r\n",
+        b"-ERR no such thing\r\n-ERR no such thing\r\n",
+    ];
+    for (index, bytes) in hostile.into_iter().enumerate() {
+        let proxy = behind(&between, &origin, millis(200)).await;
+        between.set(Way::Instead(bytes));
+        for way in ["a", "b"] {
+            let target = format!("/{index}{way}");
+            assert_eq!(proxy.get(&target).await.text(), target);
+        }
+        between.set(Way::Open);
+        eventually("all to be written", || {
+            proxy.tier().health() == Health::Good && proxy.tier().waiting().0 == 0
+        })
+        .await;
+    }
+    // Nested deeper than anything that is meant.
+    let proxy = behind(&between, &origin, millis(200)).await;
+    between.set(Way::Instead(Box::leak(b"*1\r\n".repeat(100_000).into_boxed_slice())));
+    assert_eq!(proxy.get("/deep").await.text(), "/deep");
     proxy.parted().await;
-    assert_eq!(proxy.get("/b").await.text(), "/b");
-    between.set(Way::Open);
-    proxy.joined().await;
-    eventually("what waited to be written", || proxy.tier().waiting().0 == 0).await;
-    assert_eq!(proxy.get("/c").await.text(), "/c");
 }
 
 /// The answer has begun when Redis stops: it ends as cut, and never as whole.

@@ -29,10 +29,11 @@ use crate::store::{Content, Memory, Standing, StoredResponse};
 ///
 /// Without an index it is the only response; with another index than before, the variants of before
 /// are told apart by other fields, and go. What was fetched later stays, unless by a clock that is
-/// ahead.
+/// ahead. What is no hash is nobody's who knows of us.
 const PUT: &str = "\
 local key, field, entry, index = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
-local left = redis.call('PTTL', key)
+local left, kind = redis.call('PTTL', key), redis.call('TYPE', key).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', key) end
 local known = redis.call('HGET', key, 'v') or ''
 if known ~= index or (index ~= '' and redis.call('HLEN', key) > tonumber(ARGV[5])) then
   redis.call('UNLINK', key)
