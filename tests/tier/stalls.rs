@@ -20,6 +20,8 @@ enum Way {
     Open,
     /// Nothing comes through; connections stand.
     Stalled,
+    /// Large answers do not come through, small ones on other connections do.
+    LargeStalled,
     /// Answers are these bytes instead.
     Instead(&'static [u8]),
 }
@@ -69,6 +71,10 @@ async fn carry(
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
+            return;
+        }
+        let is_large = answers && read == buffer.len();
+        if way.wait_for(|way| !is_large || *way != Way::LargeStalled).await.is_err() {
             return;
         }
         let bytes = match *way.borrow() {
@@ -164,6 +170,33 @@ async fn garbage_is_found_out_and_left_alone() {
     between.set(Way::Instead(Box::leak(b"*1\r\n".repeat(100_000).into_boxed_slice())));
     assert_eq!(proxy.get("/deep").await.text(), "/deep");
     proxy.parted().await;
+}
+
+#[tokio::test]
+async fn a_long_body_on_its_way_does_not_delay_a_lookup() {
+    let redis = Redis::start().await;
+    let between = Between::to(&redis).await;
+    let body = vec![b'x'; 900_000];
+    let large = body.clone();
+    let origin = Origin::start(move |request| match request.target.as_str() {
+        "/large" => ok(&large).fresh(600),
+        _ => ok("small").fresh(600),
+    })
+    .await;
+    let one = Proxy::with(&origin, |settings| redis.configure(settings)).await;
+    one.joined().await;
+    one.get("/large").await;
+    one.get("/small").await;
+    one.wrote(Wrote::Stored, 2).await;
+    let other = behind(&between, &origin, Duration::from_secs(2)).await;
+    between.set(Way::LargeStalled);
+    let held = other.start_all(1, &get("/large")).await;
+    eventually("the body to be asked for", || other.flights() == 1).await;
+    assert!(from_tier(&other.get("/small").await));
+    assert_eq!(other.flights(), 1, "the body is still on its way");
+    between.set(Way::Open);
+    let response = all(held).await.remove(0);
+    assert!(from_tier(&response) && response.body == body);
 }
 
 /// The answer has begun when Redis stops: it ends as cut, and never as whole.
