@@ -74,7 +74,8 @@ impl<S: Origin> Cache<S> {
                 Tiered::Answered(Box::new(answered))
             }
             (_, body) => {
-                let Some(blocks) = self.shared.gather(body).await else { return ask(plan, leader) };
+                let gathered = self.shared.gather(body, config.max_object_size).await;
+                let Some(blocks) = gathered else { return ask(plan, leader) };
                 self.answer_whole(job, plan, leader, head, stamp, blocks)
             }
         }
@@ -186,24 +187,23 @@ impl Shared {
         Some(Candidate { head: head.hiding(tags.hidden()), stamp, validity, body })
     }
 
-    /// All of a body, in memory that is charged for; `None` where there is not enough, or it does
-    /// not come.
-    async fn gather(&self, body: FoundBody) -> Option<Arc<Blocks>> {
-        let (pieces, length) = match body {
-            FoundBody::Inline(body) => {
-                let length = body.len() as u64;
-                (Some(body).filter(|body| !body.is_empty()).into_iter().collect(), length)
-            }
-            FoundBody::Chunks(reading) => {
-                let length = reading.length();
-                // Charged before it is read.
-                let charge = self.memory.charge(usize::try_from(length).ok()?)?;
-                let pieces = whole(reading).await?;
-                return Some(Arc::new(Blocks::new(pieces, Some(charge))));
-            }
+    /// All of a body, in memory that is charged for; `None` where it is more than is stored, there
+    /// is not enough, or it does not come.
+    async fn gather(&self, body: FoundBody, most: u64) -> Option<Arc<Blocks>> {
+        let length = match &body {
+            FoundBody::Inline(body) => body.len() as u64,
+            FoundBody::Chunks(reading) => reading.length(),
         };
+        if length > most {
+            return None;
+        }
+        // Charged before it is read.
         let charge = self.memory.charge(usize::try_from(length).ok()?)?;
-        let pieces: Vec<Bytes> = pieces;
+        let pieces = match body {
+            FoundBody::Inline(body) if body.is_empty() => Vec::new(),
+            FoundBody::Inline(body) => vec![body],
+            FoundBody::Chunks(reading) => whole(reading).await?,
+        };
         Some(Arc::new(Blocks::new(pieces, Some(charge))))
     }
 
