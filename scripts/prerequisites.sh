@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What building and testing need beside cargo: a C compiler (allocator and crypto are C), and the
-# clients that the tests speak to Seawall with.
+# What building and testing need beside cargo: a C compiler (allocator and crypto are C), the
+# clients that the tests speak to Seawall with, and the Redis that it speaks to.
 set -euo pipefail
 
 declare -A package_of=(
@@ -9,6 +9,7 @@ declare -A package_of=(
     [curl]=curl
     [nghttp]=nghttp2-client
     [h2load]=nghttp2-client
+    [redis-server]=redis-server
 )
 
 missing=()
@@ -41,9 +42,9 @@ else
     cat >&2 <<TEXT
 These are missing, by their Debian names: ${missing[*]}
   Debian, Ubuntu   sudo apt-get install ${missing[*]} libc6-dev
-  Fedora           sudo dnf install gcc make curl nghttp2
-  Arch             sudo pacman -S gcc make curl nghttp2
-  macOS            xcode-select --install; brew install curl nghttp2
+  Fedora           sudo dnf install gcc make curl nghttp2 redis
+  Arch             sudo pacman -S gcc make curl nghttp2 redis
+  macOS            xcode-select --install; brew install curl nghttp2 redis
 TEXT
     exit 1
 fi

@@ -21,9 +21,11 @@ use crate::cache;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::limit::Limit;
+use crate::redis::SetupError as RedisError;
 use crate::server::{self, BindError, Bound, Listener, RunError};
 use crate::shutdown::Shutdown;
 use crate::store::Memory;
+use crate::store::remote::Tier;
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::OpenError;
 use crate::upstream::SetupError;
@@ -34,6 +36,9 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Connections to the admin listener; the longest idle gives way.
 const ADMIN_CONNECTIONS: usize = 256;
+
+/// How long the end of a node may be held up by what waits to be written to Redis.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A node, started by [`App::start`].
 #[derive(Debug)]
@@ -51,6 +56,9 @@ pub enum StartError {
     /// An upstream cannot be set up.
     #[error(transparent)]
     Upstream(#[from] SetupError),
+    /// The tier behind memory cannot be set up; that Redis is not there is no reason.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
@@ -100,8 +108,18 @@ impl App {
         let background = shutdown.background().clone();
         let waiting = Limit::new(settings.proxy.limits.waiting());
         let memory = Memory::new(&settings.store);
-        let cache =
-            Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting.clone()));
+        let tier = match &settings.redis {
+            Some(redis) => {
+                let config = settings.tier.clone();
+                Some(Tier::start(config, redis, memory.clone(), clock.clone())?)
+            }
+            None => None,
+        };
+        let cache = cache::Shared::new(memory, clock.clone(), background, waiting.clone());
+        let cache = Arc::new(match tier {
+            Some(tier) => cache.backed_by(tier),
+            None => cache,
+        });
         let (server_config, admin_config) = (settings.server.clone(), settings.admin.clone());
         let bound = Bound::bind(&server_config)?;
         let fixtures = Fixtures {
@@ -271,6 +289,9 @@ impl Running {
         let mut result = Ok(());
         for thread in self.threads {
             result = result.and(thread.join().unwrap_or(Err(RunError::Panicked)));
+        }
+        if let Some(tier) = self.cache.tier().filter(|_| !self.shutdown.is_killed()) {
+            tier.flush(FLUSH);
         }
         self.node.close_log();
         result

@@ -273,6 +273,10 @@ error_kinds! {
     ReaderStalled => "reader-stalled", Client, 408, None,
         "the client read too slowly what was too large to store; it was cut",
         "raise `stall_timeout`";
+    /// A body that came from Redis lost a part of itself on the way.
+    TierCut => "tier-cut", Proxy, 502, Some("http_response_incomplete"),
+        "a part of a body in Redis was evicted, expired, flushed or out of reach after the first bytes had been sent",
+        "look at Redis' `maxmemory` and its log; the next request fetches it anew";
     /// The fetch that this request waited for ended without an answer.
     FetchAbandoned => "fetch-abandoned", Proxy, 502, Some("proxy_internal_error"),
         "the fetch that this request waited for ended without an answer",

@@ -70,6 +70,7 @@ mod targeted;
 mod targets;
 mod terms;
 mod tidy;
+mod tier;
 mod timeouts;
 mod tls;
 mod upgrade;

@@ -28,7 +28,9 @@ use crate::body::Body;
 use crate::cache;
 use crate::context::{Request, RequestBody};
 use crate::error::ProxyError;
+use crate::redis::Health;
 use crate::shutdown::Shutdown;
+use crate::store::remote::Tier;
 use crate::telemetry::Metrics;
 
 /// Bytes of a request's body: a purge of thousands of tags.
@@ -163,10 +165,19 @@ impl State {
 
     fn ready(&self) -> Answer {
         if self.shutdown.is_draining() {
-            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else {
-            Answer::text(StatusCode::OK, "ready\n")
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
+        // Without Redis the site goes on from memory and origin: this node is worth asking.
+        Answer::text(
+            StatusCode::OK,
+            match self.cache.tier().map(Tier::health) {
+                None | Some(Health::Good) => "ready\n".to_owned(),
+                Some(Health::Unwritable(fault)) => {
+                    format!("degraded: nothing is written to redis: {}\n", fault.word())
+                }
+                Some(Health::Down(fault)) => format!("degraded: without redis: {}\n", fault.word()),
+            },
+        )
     }
 
     fn stats(&self) -> serde_json::Value {
@@ -205,7 +216,7 @@ impl State {
         };
         match purge::parse(&text) {
             Ok((scopes, mode)) => {
-                let sequence = self.cache.memory().purge_each(scopes, mode);
+                let sequence = self.cache.purge_each(scopes, mode);
                 Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
             }
             Err(fault) => Answer::bad(&fault),

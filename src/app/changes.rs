@@ -28,6 +28,7 @@ pub(super) fn hold_back(next: &mut Settings, now: &Settings) -> Vec<String> {
     check("[[listener]] address", moved);
     check("[cache] memory", next.store.memory != now.store.memory);
     check("[cache] max_variants", next.store.max_variants != now.store.max_variants);
+    check("[redis]", (&next.redis, &next.tier) != (&now.redis, &now.tier));
     check("[admin] address", next.admin.address != now.admin.address);
     check("[log] format", next.telemetry.format != now.telemetry.format);
     let listeners =
@@ -35,6 +36,7 @@ pub(super) fn hold_back(next: &mut Settings, now: &Settings) -> Vec<String> {
     let limits = next.server.limits.clone();
     next.server = server::Config { listeners, limits, ..now.server.clone() };
     next.store.clone_from(&now.store);
+    (next.redis, next.tier) = (now.redis.clone(), now.tier.clone());
     next.telemetry.format = now.telemetry.format;
     if next.admin.address != now.admin.address {
         // The token is for the address: one that is no longer needed on another may be needed here.

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use super::node::{State, lock};
 use crate::cache;
+use crate::redis::{Fault, Health};
 use crate::shutdown::Shutdown;
 use crate::store;
+use crate::store::remote::{Looked, Tier, Wrote};
 use crate::telemetry::Metrics;
 use crate::upstream::{Origins, UpstreamStats};
 
@@ -16,6 +18,9 @@ pub(super) fn register(
     state: &Arc<Mutex<State>>,
 ) {
     memory(metrics, cache);
+    if cache.tier().is_some() {
+        tier(metrics, cache);
+    }
     work(metrics, cache, shutdown);
     upstreams(metrics, state);
     config(metrics, state);
@@ -43,6 +48,51 @@ fn memory(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
         shared.memory().turned_away()
     });
+}
+
+/// Reads a value of the tier behind memory, which is there.
+fn of_tier<T: Default>(
+    cache: &Arc<cache::Shared>,
+    read: impl Fn(&Tier) -> T + Send + Sync + 'static,
+) -> impl Fn() -> T + Send + Sync + 'static {
+    let cache = Arc::clone(cache);
+    move || cache.tier().map(&read).unwrap_or_default()
+}
+
+fn tier(metrics: &Metrics, cache: &Arc<cache::Shared>) {
+    for &outcome in Looked::ALL {
+        let labels = vec![("result", outcome.word().to_owned())];
+        let read = of_tier(cache, move |tier| tier.counters().lookups(outcome));
+        metrics.counter_with("seawall_redis_lookups", "Lookups in Redis", labels, read);
+    }
+    for &outcome in Wrote::ALL {
+        let labels = vec![("result", outcome.word().to_owned())];
+        let read = of_tier(cache, move |tier| tier.counters().writes(outcome));
+        let help = "Responses to be written to Redis, and deletions, by what became of them";
+        metrics.counter_with("seawall_redis_writes", help, labels, read);
+    }
+    for &fault in Fault::ALL {
+        let labels = vec![("why", fault.word().to_owned())];
+        let read = of_tier(cache, move |tier| tier.room().faults(fault));
+        metrics.counter_with("seawall_redis_faults", "Failures of Redis", labels, read);
+    }
+    let micros = of_tier(cache, |tier| tier.counters().lookup_micros());
+    let help = "Microseconds that all lookups in Redis took together";
+    metrics.counter("seawall_redis_lookup_microseconds", help, micros);
+    let gauge =
+        |name, help, read: fn(&Tier) -> f64| metrics.gauge(name, help, of_tier(cache, read));
+    let help = "Whether Redis is asked and written to (1), asked only (0.5), or left alone (0)";
+    gauge("seawall_redis_up", help, |tier| match tier.health() {
+        Health::Good => 1.0,
+        Health::Unwritable(_) => 0.5,
+        Health::Down(_) => 0.0,
+    });
+    let help = "Responses that wait to be written to Redis";
+    gauge("seawall_redis_queue_items", help, |tier| tier.waiting().0 as f64);
+    let help = "Bytes that wait to be written to Redis";
+    gauge("seawall_redis_queue_bytes", help, |tier| tier.waiting().1 as f64);
+    let help = "Deletions that wait to be done in Redis";
+    gauge("seawall_redis_queue_deletions", help, |tier| tier.waiting().2 as f64);
 }
 
 fn work(metrics: &Metrics, cache: &Arc<cache::Shared>, shutdown: &Shutdown) {

@@ -160,7 +160,7 @@ impl Conclusion<'_> {
                 match policy::judge_head(&stored.head, head.status, &head.headers) {
                     HeadVerdict::Same => self.freshen(&stored, &head),
                     HeadVerdict::Changed => {
-                        self.shared.memory.remove(&self.job.target.key(), &stored);
+                        self.shared.remove(&self.job.target.key(), &stored);
                         self.replace(head, body)
                     }
                     HeadVerdict::Silent => self.replace(head, body),
@@ -306,9 +306,7 @@ impl Conclusion<'_> {
         });
         let now = self.shared.clock.now();
         let kept = match (verdict, updated) {
-            (Storability::Store, Some(updated))
-                if self.shared.memory.insert(&key, &updated, now) == Insertion::Stored =>
-            {
+            (Storability::Store, Some(updated)) if self.keep_updated(&key, &updated, now) => {
                 match self.unshareable(&head) {
                     None => {
                         self.shared.forget_trouble(&key, self.plan.variant);
@@ -325,7 +323,7 @@ impl Conclusion<'_> {
             }
             (Storability::DoNotStore(reason), _) => {
                 if of_the_resource(reason) {
-                    self.shared.memory.remove(&key, stored);
+                    self.shared.remove(&key, stored);
                 }
                 self.release(&key, reason);
                 false
@@ -342,6 +340,26 @@ impl Conclusion<'_> {
             response.http.headers_mut().append(SET_COOKIE, cookie.clone());
         }
         done(Concluded { response: Ok(response), pump: None })
+    }
+
+    /// Whether other nodes may have the answer: not where only this node's settings let one to
+    /// `Authorization` be shared.
+    pub(super) fn is_for_all(&self) -> bool {
+        !self.job.headers().contains_key(AUTHORIZATION)
+    }
+
+    /// Stores what a validation has brought up to date; whether it is stored now.
+    fn keep_updated(&self, key: &CacheKey, updated: &Arc<StoredResponse>, now: Timestamp) -> bool {
+        let insertion = self.shared.memory.insert(key, updated, now);
+        // What has to be validated at each use gains nothing by being written each time.
+        if let Some(tier) = &self.shared.tier
+            && insertion != Insertion::Purged
+            && self.is_for_all()
+            && self.unshareable(&updated.head).is_none()
+        {
+            tier.offer(key, updated, self.started.at);
+        }
+        insertion == Insertion::Stored
     }
 
     /// The stamp of `stored` with the head that a validation has given it; `None` where a purge

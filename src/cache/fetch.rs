@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::conclude::{Concluded, Started, conclude};
 use super::lookup::{self, Ask, Plan};
+use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
 use crate::context::{Forwarded, Interims, Response};
 use crate::error::{ErrorKind, ProxyError};
@@ -80,11 +81,27 @@ impl<S: Origin> Cache<S> {
         }
     }
 
-    async fn leading(mut self, mut job: Job, mut plan: Plan, leader: FlightLeader, wanted: Wanted) {
+    async fn leading(
+        mut self,
+        mut job: Job,
+        mut plan: Plan,
+        mut leader: FlightLeader,
+        wanted: Wanted,
+    ) {
         let (mut client, interims, place) = match wanted {
             Wanted::Client { sender, interims } => (Some(sender), interims, None),
             Wanted::Refresh(place) => (None, None, Some(place)),
         };
+        if self.shared.tier.is_some() {
+            // Boxed, so that it costs nothing where there is no tier.
+            match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
+                Tiered::Answered(concluded) => {
+                    drop(place);
+                    return deliver(*concluded, client).await;
+                }
+                Tiered::Ask(same, again) => (plan, leader) = (*same, again),
+            }
+        }
         let started = self.shared.start(&job, &mut plan);
         let (grace, graces) = (job.config.fill_grace, Arc::clone(&self.shared.graces));
         let fetch = Fetch { interims, ..job.fetch(&plan) };
@@ -99,17 +116,25 @@ impl<S: Origin> Cache<S> {
         };
         let concluded = conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await;
         drop(place);
-        let Concluded { response, pump } = concluded;
-        let refreshes = client.is_none();
-        match client {
-            // Not sent means that the client is gone; the response ends here.
-            Some(client) => drop(client.send(response)),
-            None => drop(response),
-        }
-        if let Some(pump) = pump {
-            let pump = if refreshes { pump.unread() } else { pump };
-            pump.run().await;
-        }
+        deliver(concluded, client).await;
+    }
+}
+
+/// Hands the answer to the client, if there is one, and fills what is left to fill.
+async fn deliver(
+    concluded: Concluded,
+    client: Option<oneshot::Sender<Result<Response, ProxyError>>>,
+) {
+    let Concluded { response, pump } = concluded;
+    let refreshes = client.is_none();
+    match client {
+        // Not sent means that the client is gone; the response ends here.
+        Some(client) => drop(client.send(response)),
+        None => drop(response),
+    }
+    if let Some(pump) = pump {
+        let pump = if refreshes { pump.unread() } else { pump };
+        pump.run().await;
     }
 }
 

@@ -116,12 +116,14 @@ impl Conclusion<'_> {
         let useless_at = stored_head.expires_from_store_at(&job.config.policy);
         let (variant, copy) = (self.plan.variant, job.wanted_copy(&stored_head));
         let (head, stamp) = (stored_head, stamp());
+        let began = self.is_for_all().then_some(self.started.at);
         let deposit = Deposit {
             shared,
             key,
             variant,
             head,
             stamp,
+            began,
             replaces_since,
             instead_of,
             useless_at,
@@ -256,7 +258,7 @@ impl Conclusion<'_> {
         let groups =
             groups.iter().filter_map(|name| Label::group(&job.target, name.as_bytes()).ok());
         for scope in urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)) {
-            let sequence = self.shared.memory.purge(scope, Mode::Hard);
+            let sequence = self.shared.purge(scope, Mode::Hard);
             // What this response itself invalidates is older than it; no other purge is.
             if sequence == self.started.sequence + 1 {
                 self.started.sequence = sequence;

@@ -199,7 +199,13 @@ fn find(
 }
 
 /// Decides among what is stored under the request's key.
-fn among(shared: &Shared, job: &Job, key: &str, variants: &Variants, now: Timestamp) -> Decision {
+pub(super) fn among(
+    shared: &Shared,
+    job: &Job,
+    key: &str,
+    variants: &Variants,
+    now: Timestamp,
+) -> Decision {
     let responses = variants.as_slice();
     let heads = responses.iter().map(|response| &response.head);
     let Some(chosen) = policy::select(heads, job.headers(), &job.config.policy) else {

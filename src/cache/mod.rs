@@ -21,6 +21,7 @@ mod pump;
 mod ranges;
 mod respond;
 mod setback;
+mod tier;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -57,7 +58,8 @@ use crate::policy::{
     on_failure,
 };
 use crate::rules::RequestEdits;
-use crate::store::{Memory, Stamp, Standing, StoredResponse};
+use crate::store::remote::Tier;
+use crate::store::{Memory, Mode, Scope, Stamp, Standing, StoredResponse};
 
 /// A request for the cache, with what its route says.
 #[derive(Debug)]
@@ -119,6 +121,8 @@ pub struct Cache<S> {
 #[derive(Debug)]
 pub struct Shared {
     memory: Memory,
+    /// What all nodes share, behind memory. Nothing that memory answers looks at it.
+    tier: Option<Tier>,
     flights: Flights<FlightKey, Arc<Fill<Filling>>, Failed>,
     /// Keys whose answers could not be shared: nobody waits for the next (hit-for-miss).
     marks: Marks,
@@ -199,6 +203,7 @@ impl Shared {
     pub fn new(memory: Memory, clock: Clock, background: TaskTracker, waiting: Limit) -> Self {
         Self {
             memory,
+            tier: None,
             flights: Flights::new(),
             marks: Marks::new(),
             setbacks: Setbacks::new(),
@@ -208,6 +213,40 @@ impl Shared {
             compressors: Arc::new(Semaphore::new(compress::compressors())),
             decoders: Arc::new(Semaphore::new(compress::decoders())),
             graces: Arc::new(Semaphore::new(MOST_GRACES)),
+        }
+    }
+
+    /// The same, with a tier behind memory.
+    #[must_use]
+    pub fn backed_by(self, tier: Tier) -> Self {
+        Self { tier: Some(tier), ..self }
+    }
+
+    /// The tier behind memory, if there is one.
+    #[must_use]
+    pub fn tier(&self) -> Option<&Tier> {
+        self.tier.as_ref()
+    }
+
+    /// Purges, here and in the tier behind, and returns the purge's sequence number.
+    pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
+        let Some(tier) = &self.tier else { return self.memory.purge(scope, mode) };
+        let sequence = self.memory.purge(scope.clone(), mode);
+        tier.purged(&scope, mode, sequence, self.clock.now());
+        sequence
+    }
+
+    /// Purges all of them, and returns the last one's sequence number.
+    pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
+        let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
+        last.unwrap_or_else(|| self.memory.sequence())
+    }
+
+    /// Drops one response of `key` from memory, and all of them from the tier behind.
+    fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
+        self.memory.remove(key, old);
+        if let Some(tier) = &self.tier {
+            tier.forget(key);
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Deposit {
     pub(super) head: StoredHead,
     /// When the fetch began, in the sequence of purges, and what the response can be purged by.
     pub(super) stamp: Stamp,
+    /// When the fetch began; `None` for what came from the tier behind memory, and is there.
+    pub(super) began: Option<Timestamp>,
     /// Where others share the fetch, and something was stored before: when it began.
     pub(super) replaces_since: Option<Timestamp>,
     /// What is stored under another key, which this takes the place of.
@@ -148,7 +150,8 @@ impl Deposit {
     /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
     /// forbids it.
     fn store(self, blocks: Arc<Blocks>) -> bool {
-        let Self { shared, key, head, stamp, instead_of, useless_at, partial, copy, .. } = self;
+        let Self { shared, key, head, stamp, began, useless_at, partial, instead_of, copy, .. } =
+            self;
         let content = match partial {
             None => Some(Content::Whole(blocks)),
             Some(partial) => partial.combine(&head, blocks),
@@ -159,7 +162,12 @@ impl Deposit {
             let now = shared.clock.now();
             let insertion = shared.memory.insert(&key, &sealed, now);
             if let Some((key, stored)) = instead_of {
-                shared.memory.remove(&key, &stored);
+                shared.remove(&key, &stored);
+            }
+            if insertion != Insertion::Purged
+                && let (Some(began), Some(tier)) = (began, &shared.tier)
+            {
+                tier.offer(&key, &sealed, began);
             }
             if insertion == Insertion::Stored
                 && let Some(copy) = copy
@@ -244,6 +252,7 @@ mod tests {
             variant: 0,
             head,
             stamp: Stamp::new(0, None),
+            began: None,
             replaces_since: None,
             instead_of: None,
             useless_at: now,

@@ -15,11 +15,11 @@ use super::fault::{Checked, Fault, Faulty};
 use super::overrides::CliOverrides;
 use super::raw::{Surroundings, Value};
 use super::schema::{Key, did_you_mean, fill};
-use super::sections::{admin, cache, home_of, logs, server};
+use super::sections::{admin, cache, home_of, logs, redis, server};
 use super::{Settings, Written};
 use crate::{proxy, telemetry};
 
-pub(super) const SECTIONS: [&str; 15] = [
+pub(super) const SECTIONS: [&str; 16] = [
     "server",
     "listener",
     "limits",
@@ -30,6 +30,7 @@ pub(super) const SECTIONS: [&str; 15] = [
     "rule",
     "test",
     "cache",
+    "redis",
     "purge",
     "admin",
     "debug",
@@ -95,8 +96,23 @@ impl<'a> Compiler<'a> {
         };
         let telemetry = self.telemetry();
         let written = Written::new(self.text);
+        let redis::Draft { named, redis, mut tier } = self.redis();
+        let redis = named.then_some(redis);
+        tier.max_variants = cache.memory.max_variants;
         let (server, watch, store) = (server.config, server.watch, cache.memory);
-        Settings { server, upstreams, proxy, store, admin, telemetry, watch, tests, written }
+        Settings {
+            server,
+            upstreams,
+            proxy,
+            store,
+            redis,
+            tier,
+            admin,
+            telemetry,
+            watch,
+            tests,
+            written,
+        }
     }
 
     fn value(&self, name: &str) -> Option<Value<'a>> {
@@ -173,6 +189,13 @@ impl<'a> Compiler<'a> {
         let written = self.value("cache");
         self.faults.extend(cache::contradictions(written.as_ref(), &draft, any_trusted));
         draft
+    }
+
+    fn redis(&mut self) -> redis::Draft {
+        if let Some(value) = self.value("redis") {
+            self.note(redis::one_password(&value));
+        }
+        self.section("redis", &[redis::REDIS], redis::Draft::default())
     }
 
     fn one_token(&mut self, section: &str) {

@@ -4,7 +4,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::raw::Value;
 use super::schema::{Key, fill};
-use super::sections::{self, admin, cache, listener, logs, route, rule, server, test, upstream};
+use super::sections::{
+    self, admin, cache, listener, logs, redis, route, rule, server, test, upstream,
+};
 use super::sketch::{self, Book};
 use super::units;
 use crate::{proxy, telemetry};
@@ -87,6 +89,7 @@ fn sections(book: &Book<'_>) -> Map<String, Json> {
         one("cache", table(book, "cache", &[cache::MEMORY, cache::RULES], cache::Draft::default())),
         many("rule", table(book, "rule", &[rule::RULE], rule::Draft::default())),
         many("test", table(book, "test", &[test::TEST, test::STEP], test::Draft::default())),
+        one("redis", table(book, "redis", &[redis::REDIS], redis::Draft::default())),
         one("purge", table(book, "purge", &[admin::PURGE], proxy::Purge::default())),
         one("admin", table(book, "admin", &[admin::ADMIN], admin::default_admin())),
         one("debug", table(book, "debug", &[admin::DEBUG], Vec::new())),

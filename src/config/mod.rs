@@ -35,7 +35,7 @@ pub use units::{Refused, address, duration, network, size};
 pub use written::Written;
 
 use crate::trial::{Ask, Explanation, Reply};
-use crate::{admin, proxy, server, store, telemetry, trial, upstream};
+use crate::{admin, proxy, redis, server, store, telemetry, trial, upstream};
 
 /// Bound on the file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -51,6 +51,10 @@ pub struct Settings {
     pub proxy: proxy::Config,
     /// The memory tier.
     pub store: store::Config,
+    /// Where the tier behind memory is, if there is one.
+    pub redis: Option<redis::Config>,
+    /// That tier.
+    pub tier: store::remote::Config,
     /// The admin listener.
     pub admin: admin::Config,
     /// Logs.

@@ -194,6 +194,12 @@ impl fmt::Display for Target {
 pub struct CacheKey(Arc<str>);
 
 impl CacheKey {
+    /// From a text that is a key's already: what names one, as a purge does.
+    #[must_use]
+    pub fn from_text(key: &str) -> Self {
+        Self(Arc::from(key))
+    }
+
     /// The key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {

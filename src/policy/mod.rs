@@ -27,6 +27,7 @@ pub mod precondition;
 pub mod range;
 mod reading;
 mod reason;
+mod record;
 mod request;
 #[cfg(test)]
 mod restriction;
@@ -57,6 +58,7 @@ pub use overrides::{Heuristic, Overrides, RequestDirectivesPolicy};
 pub use precondition::{Precondition, not_modified_headers};
 pub use range::{ByteRange, ContentRange, PartialAnswer, RangeAnswer};
 pub use reason::Reason;
+pub use record::HeadRecord;
 pub use request::{MaxStale, RequestDirectives, RequestFacts};
 pub use reuse::{Failure, Reuse, StaleGrant, Validity, on_failure, reuse};
 pub use search::{NO_VARY_SEARCH, SearchVariation};

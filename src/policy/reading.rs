@@ -48,6 +48,16 @@ impl Reading {
         Self { concerned, settings: settings(overrides) }
     }
 
+    /// Of what was stored elsewhere, under `settings` as [`Reading::settings`] tells them.
+    pub(super) fn recorded(stored: &StoredHead, request: &RequestFacts<'_>, settings: u8) -> Self {
+        Self { settings, ..Self::new(stored, request, &Overrides::default()) }
+    }
+
+    /// What the settings were, for a record.
+    pub(super) const fn settings(self) -> u8 {
+        self.settings
+    }
+
     /// Whether it would be read in the same way today.
     pub(super) fn is_todays(self, overrides: &Overrides) -> bool {
         (self.settings ^ settings(overrides)) & self.concerned == 0

@@ -232,6 +232,10 @@ reasons! {
     Collapsed => "collapsed",
         "answered by a fetch that another request had begun",
         "`collapse = false`";
+    /// Answered from the tier behind memory.
+    TierHit => "tier-hit",
+        "answered from Redis, where an earlier fetch or another node had put it",
+        "nothing to do: from now on memory has it, where it is worth its room";
     /// The wait for another request's fetch reached its bound.
     WaitBound => "wait-bound",
         "the wait for another request's fetch reached `wait`; this one went alone",

@@ -120,6 +120,14 @@ impl StoredHead {
         self.reading.is_todays(overrides)
     }
 
+    pub(super) const fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    pub(super) const fn set_reading(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
     /// The status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

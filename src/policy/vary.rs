@@ -67,14 +67,15 @@ impl VaryKey {
         self.fields.iter().map(|field| (&field.name, field.value.as_deref()))
     }
 
-    /// Reads all lines of `Vary`, and from the request what they name.
+    /// What a request has in the fields with these names, for a lookup elsewhere.
     #[must_use]
-    pub fn parse(response: &HeaderMap, request: &HeaderMap, overrides: &Overrides) -> VaryOutcome {
-        let Some(mut names) = nominated(response) else { return VaryOutcome::Star };
-        if names.is_empty() {
-            return VaryOutcome::None;
-        }
+    pub fn for_request(
+        mut names: Vec<HeaderName>,
+        request: &HeaderMap,
+        overrides: &Overrides,
+    ) -> Self {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
         let how = Comparison {
             normalize_language: overrides.normalize_accept_language,
             encoding_classes: overrides.encoding_classes,
@@ -83,7 +84,17 @@ impl VaryKey {
             let value = normal_value(request, &name, how);
             Nominated { value: value.map(|value| value.as_slice().into()), name }
         });
-        VaryOutcome::Key(Self { fields: nominated.collect(), how, never: false })
+        Self { fields: nominated.collect(), how, never: false }
+    }
+
+    /// Reads all lines of `Vary`, and from the request what they name.
+    #[must_use]
+    pub fn parse(response: &HeaderMap, request: &HeaderMap, overrides: &Overrides) -> VaryOutcome {
+        let Some(names) = nominated(response) else { return VaryOutcome::Star };
+        if names.is_empty() {
+            return VaryOutcome::None;
+        }
+        VaryOutcome::Key(Self::for_request(names.into_vec(), request, overrides))
     }
 
     /// A key that answers no request.

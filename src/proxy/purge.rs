@@ -101,7 +101,7 @@ where
             Ok(None) => vec![Scope::Url(normal.target.key().as_str().to_owned())],
             Err(refused) => return now(Err(refused)),
         };
-        now(Ok(purged(self.cache.memory().purge_each(scopes, mode))))
+        now(Ok(purged(self.cache.purge_each(scopes, mode))))
     }
 }
 

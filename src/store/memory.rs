@@ -302,13 +302,6 @@ impl Memory {
         sequence
     }
 
-    /// Purges all of them, and returns the last one's sequence number.
-    #[must_use]
-    pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
-        let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
-        last.unwrap_or_else(|| self.sequence())
-    }
-
     /// Purges of a kind since the start, those by unsafe requests among them.
     #[must_use]
     pub fn purges(&self, kind: Kind) -> u64 {

@@ -5,6 +5,7 @@ mod copies;
 pub mod evict;
 mod labels;
 pub mod memory;
+pub mod remote;
 pub mod response;
 mod searches;
 pub mod stamps;

@@ -113,6 +113,12 @@ impl Stamp {
         Self { fetched_at: self.fetched_at, labels, checked_to, standing }
     }
 
+    /// The latest purge when its fetch began.
+    #[must_use]
+    pub const fn fetched_at(&self) -> u64 {
+        self.fetched_at
+    }
+
     /// Its tags and groups, if it has any.
     #[must_use]
     pub const fn labels(&self) -> Option<&Arc<Labels>> {

@@ -3,12 +3,15 @@
 use http::StatusCode;
 
 use crate::context::{Detail, Forwarded, Outcome};
+use crate::policy::Reason;
 
 /// What the cache did with a request: the same word in metrics and in the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheWord {
-    /// Answered from a fresh stored response.
+    /// Answered from a fresh response in memory.
     Hit,
+    /// Answered from the tier behind memory.
+    Tier,
     /// Answered from a stale stored response.
     Stale,
     /// Answered by the origin.
@@ -25,10 +28,13 @@ pub enum CacheWord {
     Local,
 }
 
+const TIER_HIT: Option<Detail> = Some(Detail::Reason(Reason::TierHit));
+
 impl CacheWord {
     /// All words, for tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hit,
+        Self::Tier,
         Self::Stale,
         Self::Miss,
         Self::Revalidated,
@@ -47,6 +53,7 @@ impl CacheWord {
         }
         match (outcome.hit, outcome.forwarded) {
             (true, _) if stale => Self::Stale,
+            (true, _) if outcome.detail == TIER_HIT => Self::Tier,
             (true, _) => Self::Hit,
             (false, None) => Self::Local,
             (false, Some(Forwarded::Bypass | Forwarded::Method)) => Self::Bypass,
@@ -67,6 +74,7 @@ impl CacheWord {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Tier => "tier",
             Self::Stale => "stale",
             Self::Miss => "miss",
             Self::Revalidated => "revalidated",
@@ -91,6 +99,7 @@ mod tests {
         for (outcome, word) in [
             (Outcome { hit: true, ttl: Some(5), ..base }, CacheWord::Hit),
             (Outcome { hit: true, ttl: Some(-5), ..base }, CacheWord::Stale),
+            (Outcome { hit: true, detail: TIER_HIT, ..base }, CacheWord::Tier),
             (Outcome { forwarded: Some(Forwarded::UriMiss), ..base }, CacheWord::Miss),
             (Outcome { forwarded: Some(Forwarded::Method), ..base }, CacheWord::Bypass),
             (

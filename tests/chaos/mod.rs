@@ -27,6 +27,7 @@ use rand::{RngExt, SeedableRng};
 use seawall::config::Settings;
 use seawall::policy::RequestDirectivesPolicy;
 use seawall::server::{Listener, Tls};
+use seawall::store::remote::Looked;
 use seawall::upstream;
 use tokio::task::JoinSet;
 
@@ -91,6 +92,19 @@ async fn nothing_is_wrong_cut_stale_shared_or_left_behind() {
     if !alone("chaos::nothing_is_wrong_cut_stale_shared_or_left_behind") {
         return;
     }
+    run(None).await;
+}
+
+/// The same with Redis behind memory, of which many a response comes: there is room in memory for
+/// few.
+#[tokio::test]
+async fn nothing_is_wrong_either_with_redis_behind_memory() {
+    if alone("chaos::nothing_is_wrong_either_with_redis_behind_memory") {
+        run(Some(Redis::start().await)).await;
+    }
+}
+
+async fn run(redis: Option<Redis>) {
     let options = Options::read();
     println!("chaos: {options:?}");
     let mut listeners = Vec::new();
@@ -101,7 +115,18 @@ async fn nothing_is_wrong_cut_stale_shared_or_left_behind() {
     let authority = Arc::new(Authority::new("chaos"));
     // The clock is its; the proxy never meets it.
     let clockwork = Origin::answering(ok("")).await;
-    let proxy = Proxy::with(&clockwork, |settings| tune(settings, &origins, &authority)).await;
+    let proxy = Proxy::with(&clockwork, |settings| {
+        tune(settings, &origins, &authority);
+        if let Some(redis) = &redis {
+            redis.configure(settings);
+            // Most of what is asked for again is to come from there.
+            settings.store.memory = 1024 * 1024;
+        }
+    });
+    let proxy = proxy.await;
+    if redis.is_some() {
+        proxy.joined().await;
+    }
     let before = Leftovers::settled(&proxy).await;
     let mut serial = 0;
     let mut memory = Vec::new();
@@ -133,6 +158,11 @@ async fn nothing_is_wrong_cut_stale_shared_or_left_behind() {
         );
     }
     leftovers::assert_level(&memory);
+    if redis.is_some() {
+        let count = |outcome: &Looked| format!("{} {}", proxy.looked(*outcome), outcome.word());
+        let counts: Vec<_> = Looked::ALL.iter().map(count).collect();
+        println!("chaos: lookups in redis: {}", counts.join(", "));
+    }
 }
 
 fn tune(settings: &mut Settings, origins: &[SocketAddr], authority: &Authority) {

@@ -12,6 +12,7 @@ mod http2;
 mod message;
 mod origin;
 mod proxy;
+mod redis;
 mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
@@ -22,6 +23,7 @@ pub use http2::{H2Client, h2_origin};
 pub use message::{Fault as Unreadable, Framing, Io, Wire as Reader, find, framing};
 pub use origin::{Origin, Seen};
 pub use proxy::{Proxy, SettingsExt, all, alone, rss};
+pub use redis::Redis;
 pub use tls::Authority;
 
 use std::future::Future;

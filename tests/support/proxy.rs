@@ -269,6 +269,8 @@ fn settings(origin: &Origin) -> Settings {
             name: "seawall".to_owned(),
         },
         store: store::Config { memory: 64 * 1024 * 1024, ..store::Config::default() },
+        redis: None,
+        tier: store::remote::Config::default(),
         admin: admin::Config { address: Some(any_port), explicit: true, token: None },
         tests: Vec::new(),
         telemetry: telemetry::Config {

@@ -29,18 +29,19 @@ pub(super) fn codings(value: &Value<'_>) -> Checked<SmallVec<[Coding; 3]>> {
 /// `{ br = 5 }`; what is not named keeps its default.
 pub(super) fn levels(value: &Value<'_>) -> Checked<Levels> {
     let mut levels = Levels::default();
-    let given = value.entries("write { br = 5, gzip = 6 }", "^(zstd|br|gzip)$", |name, value| {
-        let (coding, range) = match name.text {
-            "zstd" => (Some(Coding::Zstd), 1..=19),
-            "br" => (Some(Coding::Br), 0..=11),
-            "gzip" => (Some(Coding::Gzip), 1..=9),
-            _ => (None, 0..=19),
-        };
-        let level = value.integer(range)? as u8;
-        let fault = || name.fault("this is not a coding that Seawall can make");
-        let coding = coding.ok_or_else(|| fault().help("its codings are: zstd, br, gzip"))?;
-        Ok((coding, level))
-    })?;
+    let given =
+        value.entries("write { br = 5, gzip = 6 }", "^(zstd|br|gzip)$", |name, value| {
+            let (coding, range) = match name.text {
+                "zstd" => (Some(Coding::Zstd), 1..=19),
+                "br" => (Some(Coding::Br), 0..=11),
+                "gzip" => (Some(Coding::Gzip), 1..=9),
+                _ => (None, 0..=19),
+            };
+            let level = value.integer(range)? as u8;
+            let fault = || name.fault("this is not a coding that Seawall can make");
+            let coding = coding.ok_or_else(|| fault().help("its codings are: zstd, br, gzip"))?;
+            Ok((coding, level))
+        })?;
     for (coding, level) in given {
         match coding {
             Coding::Zstd => levels.zstd = level,

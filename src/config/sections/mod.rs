@@ -5,6 +5,7 @@ pub(super) mod cache;
 mod compression;
 pub(super) mod listener;
 pub(super) mod logs;
+pub(super) mod redis;
 pub(super) mod route;
 pub(super) mod rule;
 pub(super) mod server;
@@ -58,6 +59,11 @@ pub(super) fn all() -> Vec<Section> {
             describe(cache::MEMORY).chain(describe(cache::RULES)).collect(),
         ),
     ];
+    sections.push(section(
+        "redis",
+        "A tier behind memory that all nodes share. What it guarantees is in docs/fleet.md.",
+        describe(redis::REDIS).collect(),
+    ));
     sections.extend(about_rules());
     sections.extend(about_tests());
     sections.extend([

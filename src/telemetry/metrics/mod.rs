@@ -132,7 +132,8 @@ impl CoreMetrics {
                 self.miss_duration.record(recorded.duration);
                 self.miss_first_byte.record(recorded.first_byte);
             }
-            CacheWord::Bypass | CacheWord::Error | CacheWord::Local => {}
+            // The time of a lookup is told by the tier.
+            CacheWord::Tier | CacheWord::Bypass | CacheWord::Error | CacheWord::Local => {}
         }
     }
 

@@ -1,0 +1,115 @@
+//! The task that connects, finds out that connections are gone, and connects again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::redis::cmd;
+use tokio::time::{sleep, timeout};
+
+use super::connect::{Connector, Opened};
+use super::fault::Fault;
+use super::lane::Lane;
+use super::shared::{Health, Lanes, Shared};
+
+/// How often an idle Redis is asked whether it is there.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// How long it has to answer that.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a new connection may try to answer in time.
+const PROBES: usize = 3;
+
+/// How long a Redis that can't be written to is kept before another is looked for under its name.
+const REPLICA_KEPT: Duration = Duration::from_secs(5);
+
+pub(super) struct Keeper {
+    pub(super) connector: Connector,
+    pub(super) shared: Arc<Shared>,
+    pub(super) answers_within: Duration,
+}
+
+impl Keeper {
+    /// Runs for as long as the room's thread.
+    pub(super) async fn run(self) {
+        let mut generation = 0;
+        let mut told = None;
+        loop {
+            if let Err(pause) = self.shared.allows_connecting(Instant::now()) {
+                sleep(pause).await;
+                continue;
+            }
+            generation += 1;
+            match self.connect(generation).await {
+                Ok(lanes) => {
+                    self.shared.publish(lanes, Instant::now());
+                    tracing::info!("redis is there");
+                    self.watch(&mut generation).await;
+                    if let Health::Down(fault) = self.shared.health() {
+                        tracing::warn!(why = fault.word(), "redis is not asked for now");
+                        told = Some(fault);
+                    }
+                }
+                Err(fault) => {
+                    self.shared.not_connected(fault, Instant::now());
+                    if told != Some(fault) {
+                        tracing::warn!(why = fault.word(), "redis is out of reach");
+                        told = Some(fault);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, generation: u64) -> Result<Lanes, Fault> {
+        let (heads, chunks, writes) = (
+            Arc::new(self.connector.open().await?),
+            Arc::new(self.connector.open().await?),
+            Arc::new(self.connector.open().await?),
+        );
+        self.probe(&heads).await?;
+        Ok(Lanes { generation, heads, chunks, writes })
+    }
+
+    /// Whether it answers as soon as lookups need it: once of a few times, for a machine that is
+    /// busy for a moment delays one answer, and a Redis that is far away all of them.
+    async fn probe(&self, opened: &Opened) -> Result<(), Fault> {
+        let ping = cmd("PING");
+        for _ in 0..PROBES {
+            let (mut connection, begun) = (opened.connection.clone(), Instant::now());
+            match timeout(PATIENCE.max(self.answers_within), ping.exec_async(&mut connection)).await
+            {
+                Ok(Ok(())) if begun.elapsed() <= self.answers_within => return Ok(()),
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(Fault::of(&error)),
+                Err(_) => return Err(Fault::Timeout),
+            }
+        }
+        Err(Fault::Timeout)
+    }
+
+    /// Ends when the connections are no longer to be used.
+    async fn watch(&self, generation: &mut u64) {
+        let mut connected_at = Instant::now();
+        loop {
+            tokio::select! {
+                () = self.shared.broken.notified() => {}
+                () = sleep(PULSE) => {}
+            }
+            let Some(heads) = self.shared.connection(Lane::Heads) else { return };
+            // What comes of it is noted, and noticed above.
+            let _ = heads.ask(&cmd("PING"), 0, PATIENCE).await;
+            let read_only = self.shared.health() == Health::Unwritable(Fault::ReadOnly);
+            if read_only && connected_at.elapsed() > REPLICA_KEPT {
+                connected_at = Instant::now();
+                *generation += 1;
+                if let Ok(lanes) = self.connect(*generation).await {
+                    self.shared.publish(lanes, Instant::now());
+                }
+            }
+            if !self.shared.is_connected() {
+                return;
+            }
+        }
+    }
+}

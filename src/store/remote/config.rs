@@ -1,0 +1,37 @@
+//! What the tier behind memory is told.
+
+use std::time::Duration;
+
+/// Settings of the tier in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What all names in Redis begin with. Nodes with the same one share what they store.
+    pub namespace: String,
+    /// How long a lookup may take before it counts as a miss.
+    pub lookup_budget: Duration,
+    /// Bodies above this many bytes stay in memory only.
+    pub max_object_size: u64,
+    /// Bodies up to this many bytes are written when they are first fetched, larger ones when they
+    /// are fetched again.
+    pub write_at_once: u64,
+    /// Bytes that may wait to be written.
+    pub queue_bytes: u64,
+    /// Responses that may wait to be written, and deletions that may.
+    pub queue_items: usize,
+    /// Variants of one URL.
+    pub max_variants: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: "seawall".to_owned(),
+            lookup_budget: Duration::from_millis(10),
+            max_object_size: 16 * 1024 * 1024,
+            write_at_once: 1024 * 1024,
+            queue_bytes: 32 * 1024 * 1024,
+            queue_items: 10_000,
+            max_variants: 64,
+        }
+    }
+}

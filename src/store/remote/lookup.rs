@@ -1,0 +1,200 @@
+//! Looking a request up: one round trip, or two where variants are told apart by something else
+//! than `Accept-Encoding`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::redis::{Cmd, Value, cmd};
+use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, StatusCode};
+
+use super::codec::{BodyAt, Chunks, Corrupt, Entry, MOST_HEAD, MOST_INLINE, Written, decode_index};
+use super::counters::Looked;
+use super::layout::{self, Place, variant};
+use super::reading::Reading;
+use super::timeline::SKEW;
+use super::{Tier, left};
+use crate::clock::Timestamp;
+use crate::policy::{Overrides, StoredHead, VaryKey};
+use crate::redis::{Connection, Lane};
+
+/// Bytes that one entry takes at most.
+const MOST_ENTRY: usize = MOST_HEAD + MOST_INLINE + 1024;
+
+/// Bytes that an index takes at most.
+const MOST_INDEX: usize = 16 * 1024;
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// The cache key's text.
+    pub key: &'a str,
+    /// The request's fields, for `Vary`.
+    pub request: &'a HeaderMap,
+    /// The request's settings, for the normal form of those fields.
+    pub overrides: &'a Overrides,
+    /// The settings by which a response is read.
+    pub reading: &'a (dyn Fn(StatusCode, &HeaderMap) -> Overrides + Send + Sync),
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// What a lookup came to.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A response for this request, whether or not it is fresh.
+    Found(Box<Found>),
+    /// There is none, or none that can be used.
+    Miss,
+    /// Redis could not be asked, or did not answer within the budget.
+    Unavailable,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The head, read by today's settings.
+    pub head: StoredHead,
+    /// Who fetched it, and when.
+    pub written: Written,
+    /// The body.
+    pub body: FoundBody,
+}
+
+/// The body of what was found.
+#[derive(Debug)]
+pub enum FoundBody {
+    /// All of it.
+    Inline(Bytes),
+    /// To be read.
+    Chunks(Reading),
+}
+
+impl Tier {
+    /// Looks for a response. Takes no longer than the budget.
+    pub async fn look_up(&self, query: &Query<'_>) -> Lookup {
+        let Some(connection) = self.room.connection(Lane::Heads) else {
+            self.counters.looked(Looked::Skipped);
+            return Lookup::Unavailable;
+        };
+        let begun = Instant::now();
+        let place = self.place(query.key);
+        let entry = self.entry(&connection, &place, query, begun).await;
+        self.counters.took(begun.elapsed());
+        let found = entry.and_then(|entry| self.judge(entry, place, query));
+        match found {
+            Ok(found) => Lookup::Found(Box::new(found)),
+            Err(outcome) => {
+                self.counters.looked(outcome);
+                let unavailable = matches!(outcome, Looked::Failed | Looked::Skipped);
+                if unavailable { Lookup::Unavailable } else { Lookup::Miss }
+            }
+        }
+    }
+
+    /// The entry for a request's variant.
+    async fn entry(
+        &self,
+        connection: &Connection,
+        place: &Place,
+        query: &Query<'_>,
+        begun: Instant,
+    ) -> Result<Entry, Looked> {
+        let name = |names| variant(&VaryKey::for_request(names, query.request, query.overrides));
+        // Nearly all that varies does by this: it is asked for along with the rest.
+        let usual = vec![ACCEPT_ENCODING];
+        let mut command = cmd("HMGET");
+        command.arg(place.hash()).arg(layout::PLAIN).arg(layout::INDEX).arg(name(usual.clone()));
+        let most = 2 * MOST_ENTRY + MOST_INDEX;
+        let [plain, index, encoded] = self.fields(connection, &command, most, begun).await?;
+        if let Some(plain) = plain {
+            return Ok(Entry::decode(&plain)?);
+        }
+        let names = decode_index(&index.ok_or(Looked::Miss)?)?;
+        if names == usual {
+            return Ok(Entry::decode(&encoded.ok_or(Looked::Miss)?)?);
+        }
+        let mut command = cmd("HMGET");
+        command.arg(place.hash()).arg(name(names));
+        let [entry] = self.fields(connection, &command, MOST_ENTRY, begun).await?;
+        Ok(Entry::decode(&entry.ok_or(Looked::Miss)?)?)
+    }
+
+    async fn fields<const N: usize>(
+        &self,
+        connection: &Connection,
+        command: &Cmd,
+        most: usize,
+        begun: Instant,
+    ) -> Result<[Option<Vec<u8>>; N], Looked> {
+        let patience = left(begun, self.config.lookup_budget);
+        let answer = connection.ask(command, most, patience).await.map_err(|_| Looked::Failed)?;
+        let fields = match answer {
+            Value::Array(values) => values.into_iter().map(field).collect::<Result<Vec<_>, _>>(),
+            _ => Err(NoField),
+        };
+        let fields = fields.and_then(|fields| fields.try_into().map_err(|_| NoField));
+        fields.map_err(|NoField| {
+            let _ = connection.garbage();
+            Looked::Failed
+        })
+    }
+
+    /// What an entry is worth today.
+    fn judge(&self, entry: Entry, place: Place, query: &Query<'_>) -> Result<Found, Looked> {
+        let Entry { key, written, head, body } = entry;
+        if *key != *query.key {
+            return Err(Looked::Corrupt);
+        }
+        // A clock that is ahead would have it live for ever.
+        let latest = query.now.plus(SKEW);
+        if head.response_at > latest || written.began > latest {
+            return Err(Looked::Unusable);
+        }
+        let overrides = (query.reading)(head.status, &head.fields);
+        let head = StoredHead::restore(&head, &overrides).ok_or(Looked::Unusable)?;
+        if head.vary().is_some_and(|vary| !vary.matches(query.request)) {
+            return Err(Looked::Corrupt);
+        }
+        let length = match &body {
+            BodyAt::Inline(body) => body.len() as u64,
+            BodyAt::Chunks(Chunks { length, .. }) => *length,
+        };
+        if head.content_length().is_some_and(|announced| announced != length)
+            || length > self.config.max_object_size
+        {
+            return Err(Looked::Unusable);
+        }
+        let body = match body {
+            BodyAt::Inline(body) => FoundBody::Inline(body),
+            BodyAt::Chunks(chunks) => {
+                let (room, counters) = (Arc::clone(&self.room), Arc::clone(&self.counters));
+                let budget = self.config.lookup_budget;
+                FoundBody::Chunks(Reading::new(room, counters, place, chunks, budget))
+            }
+        };
+        Ok(Found { head, written, body })
+    }
+}
+
+/// The answer is none to a question for a field.
+struct NoField;
+
+/// A field's value, if there is one.
+fn field(value: Value) -> Result<Option<Vec<u8>>, NoField> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        _ => Err(NoField),
+    }
+}
+
+impl From<Corrupt> for Looked {
+    fn from(corrupt: Corrupt) -> Self {
+        match corrupt {
+            Corrupt::Version => Self::Version,
+            Corrupt::Torn | Corrupt::Senseless => Self::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The tier behind memory that all nodes share, in Redis.
+//!
+//! Looked up before an origin is asked, within a budget; written behind the answer, from a bounded
+//! queue. It is garbage collection that Redis does with its expiry: whether a response may be used
+//! is decided by `policy`, from what the entry says, as it is for memory.
+//!
+//! A purge on this node holds for what comes from Redis: an entry says which process fetched it, at
+//! which place in that process' sequence of purges, and when. What this process wrote is held
+//! against the purges exactly, what others wrote by the [`timeline`]. A purge of a URL is a deletion
+//! in Redis besides, so that it outlives the process.
+
+pub mod codec;
+mod config;
+mod counters;
+mod known;
+pub mod layout;
+mod lookup;
+mod queue;
+mod reading;
+mod seen;
+pub mod timeline;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use config::Config;
+pub use counters::{Counters, Looked, Wrote};
+pub use lookup::{Found, FoundBody, Lookup, Query};
+pub use reading::{Incomplete, Reading};
+
+use crate::clock::{Clock, Timestamp};
+use crate::key::CacheKey;
+use crate::redis::{Health, Room, SetupError};
+use crate::rules::Labels;
+use crate::store::{Memory, Mode, Scope, Stamp, StoredResponse};
+use codec::Written;
+use known::Known;
+use layout::Place;
+use queue::{Queue, Write};
+use seen::Seen;
+use timeline::Timeline;
+use writer::Writer;
+
+/// The share of memory that may wait to be written: one sixteenth.
+const QUEUE_DIVISOR: u64 = 16;
+
+/// The tier.
+#[derive(Debug)]
+pub struct Tier {
+    config: Arc<Config>,
+    room: Arc<Room>,
+    /// This process, among all that ever wrote.
+    id: u128,
+    timeline: Timeline,
+    queue: Arc<Queue>,
+    seen: Seen,
+    counters: Arc<Counters>,
+}
+
+impl Tier {
+    /// The tier over `room`. What is to be written is held against the purges that `memory` knows.
+    #[must_use]
+    pub fn new(config: Config, room: Arc<Room>, memory: Memory, clock: Clock) -> Self {
+        let (config, counters, id) =
+            (Arc::new(config), Arc::new(Counters::default()), fastrand::u128(..));
+        // What waits stays in memory: a Redis that is away must not take its place from others.
+        let most_bytes = config.queue_bytes.min(memory.budget().limit() as u64 / QUEUE_DIVISOR);
+        let queue = Arc::new(Queue::new(most_bytes, config.queue_items, Arc::clone(&counters)));
+        let writer = Writer {
+            config: Arc::clone(&config),
+            room: Arc::downgrade(&room),
+            id,
+            memory,
+            clock,
+            queue: Arc::clone(&queue),
+            counters: Arc::clone(&counters),
+            known: Known::default(),
+        };
+        room.spawn(writer.run());
+        let (timeline, seen) = (Timeline::default(), Seen::new());
+        Self { config, room, id, timeline, queue, seen, counters }
+    }
+
+    /// A tier over a way to Redis of its own.
+    ///
+    /// # Errors
+    /// What can't be set up; that Redis is not there is none of it.
+    pub fn start(
+        config: Config,
+        redis: &crate::redis::Config,
+        memory: Memory,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        Ok(Self::new(config, Arc::new(Room::start(redis)?), memory, clock))
+    }
+
+    /// The way to Redis.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// How it stands with Redis.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.room.health()
+    }
+
+    /// What became of lookups and writes.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Responses and bytes that wait to be written, and deletions that wait.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, u64, usize) {
+        self.queue.waiting()
+    }
+
+    /// The stamp by which a response from here is held against this node's purges.
+    #[must_use]
+    pub fn stamp(&self, written: &Written, labels: Option<Arc<Labels>>) -> Stamp {
+        let sequence = if written.by == self.id {
+            written.sequence
+        } else {
+            self.timeline.sequence_at(written.began)
+        };
+        Stamp::new(sequence, labels)
+    }
+
+    /// Has a response written whose fetch began at `began`, if it is worth it. Never waits.
+    pub fn offer(&self, key: &CacheKey, response: &Arc<StoredResponse>, began: Timestamp) {
+        // A purge of a URL is one deletion, which does not find what is keyed by more than that.
+        let length = writer::whole_length(response).filter(|_| !key.has_parts());
+        let Some(length) = length else { return };
+        if length > self.config.max_object_size {
+            self.counters.wrote(Wrote::TooLarge);
+        } else if length > self.config.write_at_once && !self.seen.again(key.as_str()) {
+            self.counters.wrote(Wrote::NotYet);
+        } else {
+            self.queue.write(Write { key: key.clone(), response: Arc::clone(response), began });
+        }
+    }
+
+    /// What is stored under `key` is not to be had any more.
+    pub fn forget(&self, key: &CacheKey) {
+        self.queue.delete([key.clone()]);
+    }
+
+    /// A purge has just been recorded as `sequence`, and `now` was read after that.
+    pub fn purged(&self, scope: &Scope, mode: Mode, sequence: u64, now: Timestamp) {
+        self.timeline.note(sequence, now);
+        if let (Scope::Url(url), Mode::Hard) = (scope, mode) {
+            self.queue.delete([CacheKey::from_text(url)]);
+        }
+    }
+
+    /// Waits, at most so long, until what waits to be written is in Redis: what a node has fetched
+    /// last, and above all its deletions, should outlive it. Blocks.
+    pub fn flush(&self, most: Duration) {
+        const STEP: Duration = Duration::from_millis(2);
+        let begun = Instant::now();
+        while !self.queue.is_idle() && self.health() == Health::Good && begun.elapsed() < most {
+            std::thread::sleep(STEP);
+        }
+    }
+
+    fn place(&self, key: &str) -> Place {
+        Place::new(&self.config.namespace, key)
+    }
+}
+
+/// How long is left of a budget.
+fn left(begun: Instant, budget: Duration) -> Duration {
+    budget.saturating_sub(begun.elapsed())
+}

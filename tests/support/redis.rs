@@ -1,0 +1,180 @@
+//! A real Redis on a port of its own, and what can be done to it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd};
+use seawall::config::Settings;
+use seawall::redis::{Config, Health};
+use seawall::store::remote::{Looked, Tier, Wrote};
+
+use super::{Proxy, eventually, within};
+
+/// A running redis-server with an empty database in memory; killed when this is dropped.
+pub struct Redis {
+    process: Option<Child>,
+    pub address: SocketAddr,
+    directory: PathBuf,
+    options: Vec<String>,
+}
+
+impl Redis {
+    /// With default settings.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port.
+    pub async fn with(options: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("seawall-redis-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("a folder for temporary files");
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let address = free_port();
+        let mut redis = Self { process: None, address, directory, options };
+        redis.run().await;
+        redis
+    }
+
+    /// A place where there is none: nobody listens there until [`Redis::resume`].
+    pub fn absent() -> Self {
+        let directory = std::env::temp_dir();
+        Self { process: None, address: free_port(), directory, options: Vec::new() }
+    }
+
+    /// Starts it (again), empty, on the same port.
+    pub async fn resume(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        self.run().await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it ran");
+            process.wait().expect("it has ended");
+        }
+    }
+
+    async fn run(&mut self) {
+        // Between finding a port and using it, somebody else may take it.
+        for _ in 0..5 {
+            let port = self.address.port().to_string();
+            let process = Command::new("redis-server")
+                .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+                .arg("--dir")
+                .arg(&self.directory)
+                .args(["--port", &port])
+                .args(self.options.iter().map(|option| option.replace("PORT", &port)))
+                .stdout(Stdio::null())
+                .spawn();
+            let mut process = process.unwrap_or_else(|error| {
+                panic!(
+                    "these tests need redis-server, which `make prerequisites` installs: {error}"
+                )
+            });
+            let mut ended = false;
+            let address = self.address;
+            eventually("redis-server", || {
+                ended = process.try_wait().expect("a child").is_some();
+                ended || std::net::TcpStream::connect(address).is_ok()
+            })
+            .await;
+            if !ended {
+                self.process = Some(process);
+                return;
+            }
+            self.address = free_port();
+        }
+        panic!("redis-server does not start with {:?}", self.options);
+    }
+
+    /// A proxy's settings for this server, with more patience than a busy machine needs.
+    pub fn configure(&self, settings: &mut Settings) {
+        settings.redis = Some(Config {
+            port: self.address.port(),
+            answers_within: Duration::from_secs(5),
+            ..Config::default()
+        });
+        settings.tier.lookup_budget = Duration::from_secs(5);
+    }
+
+    /// What it answers to a command.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        let mut connection = self.connection().await;
+        let answer = command.query_async(&mut connection);
+        within("redis' answer", answer).await.expect("an answer")
+    }
+
+    /// Does what a line says: `"CONFIG SET maxmemory 1"`.
+    pub async fn run_line(&self, line: &str) {
+        let mut words = line.split(' ');
+        let mut command = cmd(words.next().expect("a command"));
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        let _: ::redis::Value = self.ask(&command).await;
+    }
+
+    /// The names of all keys.
+    pub async fn keys(&self) -> Vec<String> {
+        self.ask(cmd("KEYS").arg("*")).await
+    }
+
+    async fn connection(&self) -> MultiplexedConnection {
+        let client = Client::open(format!("redis://{}", self.address)).expect("a URL");
+        // `within` is what bounds an answer, however large.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        within("a connection to redis", connection).await.expect("it listens")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        if self.directory != std::env::temp_dir() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+impl Proxy {
+    /// The tier behind memory.
+    pub fn tier(&self) -> &Tier {
+        self.cache().tier().expect("the settings ask for it")
+    }
+
+    /// Waits until Redis is asked and written to.
+    pub async fn joined(&self) {
+        eventually("redis to be there", || self.tier().health() == Health::Good).await;
+    }
+
+    /// Waits until Redis is left alone.
+    pub async fn parted(&self) {
+        let down = || matches!(self.tier().health(), Health::Down(_));
+        eventually("redis to be left alone", down).await;
+    }
+
+    /// Waits until so many responses came to this.
+    pub async fn wrote(&self, outcome: Wrote, count: u64) {
+        let what = format!("{count} writes to be {}", outcome.word());
+        eventually(&what, || self.tier().counters().writes(outcome) >= count).await;
+    }
+
+    /// Lookups that came to this.
+    pub fn looked(&self, outcome: Looked) -> u64 {
+        self.tier().counters().lookups(outcome)
+    }
+}
