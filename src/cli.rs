@@ -1,9 +1,12 @@
 //! The command line: types only. What they mean is said by the modules that they are handed to.
 
+mod bench;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use bench::{Bench, Http, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use seawall::config::{self, CliOverrides, Sources};
@@ -17,8 +20,9 @@ Examples:
   seawall check --config seawall.toml              all that is wrong with a file, at once
   seawall explain -c seawall.toml URL              why a request is handled as it is
   seawall purge --prefix https://example.com/news  have everything below it refreshed
+  seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
+Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time";
 
 /// A caching reverse proxy that keeps the waves off your origin.
 #[derive(Debug, Parser)]
@@ -36,6 +40,7 @@ pub(crate) enum Command {
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),
+    Bench(Box<Bench>),
 }
 
 const SERVE_EXAMPLES: &str = "\
