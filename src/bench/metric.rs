@@ -310,7 +310,7 @@ mod tests {
             assert_eq!(checked.met, met, "{text}: {checked}");
         }
         let text = |text| Budget::read(text, NotOver, true).unwrap().check(&summary).to_string();
-        assert_eq!(text("max=50ms"), "max is 100.0 ms, over 50.0 ms");
+        assert_eq!(text("max=50ms"), "max is 100 ms, over 50.0 ms");
         assert_eq!(text("stale.max=1s"), "stale.max was not measured, and should be 1.00 s");
     }
 

@@ -19,7 +19,8 @@ use super::verdict::Verdict;
 use super::{Ended, Fault, conclude, measure};
 use crate::cli::{Bench, Cli, Command};
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// An origin, and Seawall in front of it.
 struct Stage {

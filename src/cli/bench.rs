@@ -287,7 +287,7 @@ mod tests {
         for (line, said) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("ftp://a", "only http and https"),
-            ("http://", "host"),
+            ("http://", "not a URL"),
             ("http://a b", "unexpected argument"),
             ("http://a:99999", "not a port"),
             ("http://a/?x=1", "query"),

@@ -133,9 +133,9 @@ fn path(text: &str) -> Option<PathAndQuery> {
 }
 
 /// A path below `base`, another one for each name; none for `.` and `..`, of which caches make
-/// something else.
+/// something else, and for names with a NUL, which they refuse.
 fn path_of_name(base: &str, name: &[u8]) -> Option<PathAndQuery> {
-    if matches!(name, b"." | b"..") {
+    if matches!(name, b"." | b"..") || name.contains(&0) {
         return None;
     }
     let mut path = String::with_capacity(base.len() + 1 + name.len());
