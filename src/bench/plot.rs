@@ -55,10 +55,11 @@ pub(super) fn latencies(summary: &Summary) -> Drawn {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
+            .margin_right(32)
             .x_label_area_size(36)
             .y_label_area_size(64)
             .build_cartesian_2d(0.0..4.0, (least * 0.8..most * 1.3).log_scale())?;
-        draw(&mut chart, lines, &|nines| share_name(*nines), &|millis| format!("{millis} ms"))?;
+        draw(&mut chart, lines, 5, &|nines| share_name(*nines), &|millis| format!("{millis} ms"))?;
         area.present()?;
     }
     Ok(svg)
@@ -96,7 +97,9 @@ fn over_time(
     let width = timeline.width().as_secs_f64();
     let mut lines = [Vec::new(), Vec::new()];
     let mut names = [""; 2];
-    for (number, slot) in timeline.slots().iter().enumerate() {
+    // The last slot was not run through: what is in it would look like a fall.
+    let is_whole = |number: usize| number == 0 || (number + 1) as f64 * width <= summary.seconds;
+    for (number, slot) in timeline.slots().iter().enumerate().filter(|(it, _)| is_whole(*it)) {
         for (index, (name, value)) in of(width, slot).into_iter().enumerate() {
             if let Some(value) = value {
                 names[index] = name;
@@ -112,11 +115,12 @@ fn over_time(
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
+            .margin_right(32)
             .x_label_area_size(36)
             .y_label_area_size(64)
             .build_cartesian_2d(0.0..end, range)?;
         let value = |value: &f64| format!("{value}{unit}");
-        draw(&mut chart, lines, &|seconds| format!("{seconds} s"), &value)?;
+        draw(&mut chart, lines, 9, &|seconds| format!("{seconds} s"), &value)?;
         area.present()?;
     }
     Ok(svg)
@@ -125,6 +129,7 @@ fn over_time(
 fn draw<'a, X, Y>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
     lines: Vec<Line>,
+    x_labels: usize,
     x_label: &dyn Fn(&f64) -> String,
     y_label: &dyn Fn(&f64) -> String,
 ) -> Result<(), Box<dyn Error>>
@@ -138,7 +143,7 @@ where
         .bold_line_style(INK.mix(0.1))
         .light_line_style(INK.mix(0.0))
         .label_style(("sans-serif", 13).into_font().color(&INK))
-        .x_labels(9)
+        .x_labels(x_labels)
         .x_label_formatter(x_label)
         .y_label_formatter(y_label)
         .draw()?;

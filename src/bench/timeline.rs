@@ -110,7 +110,9 @@ impl Timeline {
         self.width = self.width.saturating_mul(2);
         let halves = self.slots.chunks(2).map(|pair| {
             let mut sum = Slot::default();
-            pair.iter().for_each(|slot| sum.add(*slot));
+            for slot in pair {
+                sum.add(*slot);
+            }
             sum
         });
         self.slots = halves.collect();

@@ -143,11 +143,11 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "The origin", value_parser = config::duration)]
     pub(crate) origin_latency: Duration,
 
-    /// Fail where a figure is under its bound, as hit_ratio=80%; may be repeated.
+    /// Fail where a figure is under its bound (see below); may be repeated.
     #[arg(long, value_name = "FIGURE=VALUE", help_heading = "The report")]
     pub(crate) fail_under: Vec<String>,
 
-    /// Fail where a figure is over its bound, as p99=50ms; may be repeated.
+    /// Fail where a figure is over its bound (see below); may be repeated.
     #[arg(long, value_name = "FIGURE=VALUE", help_heading = "The report")]
     pub(crate) fail_over: Vec<String>,
 

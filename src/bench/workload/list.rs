@@ -99,8 +99,7 @@ mod tests {
 
     fn read(text: &str) -> Result<List, WorkloadError> {
         let file = file("list", text);
-        let list = List::read(file.path(), "", Sizes::Fixed(5), 1);
-        list
+        List::read(file.path(), "", Sizes::Fixed(5), 1)
     }
 
     #[test]

@@ -121,8 +121,8 @@ mod tests {
         let trace = Trace::open(file.path(), "", notes.clone()).unwrap();
         let paths: Vec<_> = trace.map(|ask| ask.path.to_string()).collect();
         assert_eq!(paths, ["/a", "/d"]);
-        let noted = notes.read();
-        assert_eq!((noted.broken, noted.first_broken, noted.failed), (2, 5, None));
+        let found = notes.read();
+        assert_eq!((found.broken, found.first_broken, found.failed), (2, 5, None));
     }
 
     #[test]
