@@ -1,9 +1,12 @@
 //! The command line: types only. What they mean is said by the modules that they are handed to.
 
+mod bench;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use bench::{Bench, Http, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -19,8 +22,9 @@ Examples:
   seawall explain -c seawall.toml URL              why a request is handled as it is
   seawall config show -c seawall.toml              every key, its value and where it comes from
   seawall purge --prefix https://example.com/news  have everything below it refreshed
+  seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
+Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time";
 
 /// A caching reverse proxy that keeps the waves off your origin.
 #[derive(Debug, Parser)]
@@ -59,6 +63,7 @@ pub(crate) enum Command {
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),
+    Bench(Box<Bench>),
 }
 
 const SERVE_EXAMPLES: &str = "\

@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli` ← `ask` ← `demo`, `explain`, `purge`, `reload` ← `main` |
+//! | 7 | `cli` ← `ask` ← `bench`, `demo`, `explain`, `purge`, `reload` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← [`config`] |
 //! | 4 | [`proxy`], [`admin`] ← [`trial`] |

@@ -1,6 +1,7 @@
 //! The `seawall` program: command line → settings → run → exit code.
 
 mod ask;
+mod bench;
 mod cli;
 mod demo;
 mod explain;
@@ -25,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Exit {
     /// All is well.
     Good = 0,
-    /// A check found faults.
+    /// A check found faults, or a run missed its budget.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,
@@ -90,6 +91,15 @@ fn run(command: Command, environment: &[String]) -> Exit {
             Ok(reload::Outcome::Refused(report)) => {
                 complain(report);
                 Exit::Failed
+            }
+            Err(error) => failed(error),
+        },
+        Command::Bench(bench) => match bench::run(&bench) {
+            Ok(bench::Ended::Good) => Exit::Good,
+            Ok(bench::Ended::Missed) => Exit::Failed,
+            Err(error) if error.is_usage() => {
+                complain(format_args!("seawall: {error}"));
+                Exit::Usage
             }
             Err(error) => failed(error),
         },

@@ -16,6 +16,7 @@
 
 mod access;
 mod authorization;
+mod bench;
 mod chaos;
 mod cli;
 mod clients;

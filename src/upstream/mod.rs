@@ -41,6 +41,14 @@ use crate::error::{ErrorKind, ProxyError};
 use pool::Upstream;
 use shared::Target;
 
+/// What speaks TLS to an upstream with these settings, for who needs no more of this room than that.
+///
+/// # Errors
+/// As [`Shared::new`], for this upstream.
+pub fn tls_connector(config: &Config) -> Result<tokio_rustls::TlsConnector, SetupError> {
+    tls::TlsSettings::new(config).map(|settings| settings.usual)
+}
+
 /// All upstreams as one core sees them. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Origins {
