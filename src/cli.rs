@@ -1,5 +1,7 @@
 //! The command line: types only. What they mean is said by the modules that they are handed to.
 
+pub(crate) mod replay;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ Examples:
   seawall serve --origin http://127.0.0.1:9000     protect an origin, without any file
   seawall check --config seawall.toml              all that is wrong with a file, at once
   seawall explain -c seawall.toml URL              why a request is handled as it is
+  seawall replay --log access.log                  what hit rate it will give
   seawall purge --prefix https://example.com/news  have everything below it refreshed
 
 Exit codes: 0 good; 1 a check found faults; 64 usage or configuration; 70 failed at run time";
@@ -33,6 +36,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Check(Check),
     Explain(Explain),
+    Replay(Box<replay::Replay>),
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod purge;
 mod reload;
+mod replay;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -66,6 +67,7 @@ fn run(command: Command) -> Exit {
         }
         Command::Check(check) => self::check(&check.sources()),
         Command::Explain(explain) => self::explain(explain),
+        Command::Replay(replay) => self::replay(*replay),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);
@@ -145,6 +147,27 @@ fn explain(explain: cli::Explain) -> Exit {
             say(explain::render(&explained, file, json));
             Exit::Good
         }
+    }
+}
+
+fn replay(replay: cli::replay::Replay) -> Exit {
+    match replay::run(replay) {
+        Ok(done) => {
+            say(done.said);
+            for missed in &done.missed {
+                complain(missed);
+            }
+            if done.missed.is_empty() { Exit::Good } else { Exit::Failed }
+        }
+        Err(replay::ReplayError::Settings(faults)) => {
+            report(&faults);
+            Exit::Usage
+        }
+        Err(error) if error.is_usage() => {
+            complain(format_args!("seawall: {error}"));
+            Exit::Usage
+        }
+        Err(error) => failed(error),
     }
 }
 

@@ -11,6 +11,7 @@ mod reference;
 mod schema;
 mod sections;
 mod units;
+mod variation;
 mod written;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use overrides::{CliOverrides, Toggled};
 use raw::Surroundings;
 pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
+pub use variation::{Change, ChangeError};
 pub use units::{Refused, address, duration, network, size};
 
 use crate::trial::{Ask, Explanation, Reply};
@@ -113,6 +115,25 @@ pub fn load(sources: &Sources) -> Result<Settings, Faults> {
         Some(Err(fault)) => return Err(Faults::new(file, String::new(), vec![fault])),
     };
     understand(file, text, &sources.overrides)
+}
+
+/// The same with `changes` to the file, in their order; faults are shown in the file as changed.
+///
+/// # Errors
+/// As [`load`]; a change that can't be made is one too.
+pub fn load_changed(sources: &Sources, changes: &[Change]) -> Result<Settings, Faults> {
+    if changes.is_empty() {
+        return load(sources);
+    }
+    let file = sources.file.as_deref();
+    let text = file.map_or_else(|| Ok(String::new()), read);
+    let changed = text.and_then(|text| {
+        variation::change(&text, changes).map_err(|error| Fault::anywhere(None, error.to_string()))
+    });
+    match changed {
+        Ok(text) => understand(file, text, &sources.overrides),
+        Err(fault) => Err(Faults::new(file, String::new(), vec![fault])),
+    }
 }
 
 /// Checks a configuration that is in no file; relative paths in it start at the working directory.

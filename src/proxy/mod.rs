@@ -35,6 +35,7 @@ pub use live::{Generation, InForce, Live};
 pub use observe::{Observed, Observer};
 pub use origin::{OriginService, Wire};
 pub use purge::PurgeAccess;
+pub use route::Routes;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, stack};
 pub use status::add as add_cache_status;

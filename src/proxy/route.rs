@@ -18,7 +18,7 @@ use crate::rules;
 
 /// All routes, as requests are matched against them.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<Compiled>);
+pub struct Routes(Vec<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
@@ -29,12 +29,18 @@ struct Compiled {
 impl Routes {
     /// In the order of the configuration: the first match wins.
     #[must_use]
-    pub(super) fn new(routes: &[Arc<Route>], rules: &Arc<Rules>) -> Self {
+    pub fn new(routes: &[Arc<Route>], rules: &Arc<Rules>) -> Self {
         let compile = |route: &Arc<Route>| Compiled {
             route: Arc::clone(route),
             ruled: Ruled::new(rules, route),
         };
         Self(routes.iter().map(compile).collect())
+    }
+
+    /// What is said of a request; `None` where there is no route for it.
+    #[must_use]
+    pub fn ruling(&self, request: &rules::Request<'_>) -> Option<Arc<Ruling>> {
+        Some(self.find(request.target)?.ruled.ruling(request))
     }
 
     fn find(&self, target: &Target) -> Option<&Compiled> {
@@ -94,25 +100,24 @@ where
 
     fn call(&mut self, normal: Normal) -> Self::Future {
         let Normal { request, target, trusted } = normal;
-        let Some(found) = self.routes.find(&target) else {
-            return now(Err(ErrorKind::NoRoute.into()));
-        };
-        let ruling = found.ruled.ruling(&rules::Request {
+        let Some(ruling) = self.routes.ruling(&rules::Request {
             method: &request.head.method,
             target: &target,
             headers: &request.head.headers,
             client: request.client,
-        });
+        }) else {
+            return now(Err(ErrorKind::NoRoute.into()));
+        };
         let terms = ruling.terms();
         let traced = request.head.extensions.get::<Trace>().cloned();
         let traced = traced.map(|trace| (trace, target.clone()));
         let asked = terms.answer.is_some().then(|| target.clone());
-        let target = target.with_query(|query| terms.query.apply(query));
+        let target = ruling.keyed(target);
         if let Some((trace, asked)) = traced {
             let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
             trace.tell(Traced { asked, keyed, ruling });
         }
-        let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
+        let (config, upstream) = (Arc::clone(&terms.cache), ruling.route().upstream);
         let by_response = ruling.by_response();
         let edits = terms.request.clone();
         let job = Job { request, target, config, by_response, edits, upstream, trusted };

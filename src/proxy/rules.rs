@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Access, Route};
 use crate::cache;
+use crate::key::Target;
 use crate::rules::{
     Answer, Matched, QueryRules, Request, RequestEdits, ResponseCondition, RuleSet,
 };
@@ -151,6 +152,12 @@ impl Ruling {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// What of a target counts: what is keyed, and asked of the origin.
+    #[must_use]
+    pub fn keyed(&self, target: Target) -> Target {
+        target.with_query(|query| self.terms.query.apply(query))
     }
 
     /// The route that it is over.
