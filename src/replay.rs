@@ -118,7 +118,9 @@ fn forecast(
     let (trace, reading) = read(logs, details)?;
     let reading_seconds = since.elapsed().as_secs_f64();
     let clockwork = Clockwork {
-        warm_up: settings.warm_up.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+        warm_up: settings
+            .warm_up
+            .map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
         latency: settings.latency.map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX)),
     };
     let is_read = !telling.json || telling.html.is_some();
@@ -149,8 +151,7 @@ fn forecast(
 fn tell(report: &Report, telling: &Telling) -> Result<Done, ReplayError> {
     if let Some(file) = &telling.html {
         let page = html::render(report)?;
-        fs::write(file, page)
-            .map_err(|cause| ReplayError::Write { file: file.clone(), cause })?;
+        fs::write(file, page).map_err(|cause| ReplayError::Write { file: file.clone(), cause })?;
     }
     let said = if telling.json {
         serde_json::to_string_pretty(report).unwrap_or_default()

@@ -150,7 +150,7 @@ pub(crate) struct Telling {
     #[arg(long, value_name = "DEMANDS", value_parser = budget)]
     pub(crate) budget: Option<Budget>,
 
-    /// Play other policies too: LRU, FIFO, moka, S3-FIFO, SIEVE, W-TinyLFU, GDSF (so it is where a
+    /// Play other policies too: LRU, FIFO, moka, S3-FIFO, SIEVE, GDSF (so it is where a
     /// person reads).
     #[arg(long)]
     pub(crate) compare: bool,

@@ -27,8 +27,8 @@ pub use overrides::{CliOverrides, Toggled};
 use raw::Surroundings;
 pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
-pub use variation::{Change, ChangeError};
 pub use units::{Refused, address, duration, network, size};
+pub use variation::{Change, ChangeError};
 
 use crate::trial::{Ask, Explanation, Reply};
 use crate::{admin, proxy, server, store, telemetry, trial, upstream};

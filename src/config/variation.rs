@@ -149,7 +149,10 @@ mod tests {
         let all = Change::sweep("cache.a=1m|1h; cache.b=1|2|3").unwrap();
         assert_eq!(all.len(), 6);
         assert!(all.iter().all(|changes| changes.len() == 2));
-        assert_eq!(all[1].iter().map(Change::text).collect::<Vec<_>>(), ["cache.a=1h", "cache.b=1"]);
+        assert_eq!(
+            all[1].iter().map(Change::text).collect::<Vec<_>>(),
+            ["cache.a=1h", "cache.b=1"]
+        );
         assert!(Change::sweep("cache.a").is_err());
     }
 }

@@ -116,8 +116,8 @@ pub(super) fn media_type(path: &str) -> &'static str {
         "mp4" | "webm" | "mov" | "m4v" | "ts" | "m3u8" => "video/mp4",
         "mp3" | "ogg" | "wav" | "m4a" => "audio/mpeg",
         "pdf" => "application/pdf",
-        "zip" | "gz" | "tgz" | "bz2" | "xz" | "zst" | "7z" | "rar" | "jar" | "exe" | "dmg" | "iso"
-        | "deb" | "rpm" | "bin" => "application/octet-stream",
+        "zip" | "gz" | "tgz" | "bz2" | "xz" | "zst" | "7z" | "rar" | "jar" | "exe" | "dmg"
+        | "iso" | "deb" | "rpm" | "bin" => "application/octet-stream",
         _ => "text/html",
     }
 }

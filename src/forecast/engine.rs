@@ -6,12 +6,14 @@ use http::header::ETAG;
 
 use super::keeper::{Item, Keeper, Policy};
 use super::outcome::{Loss, Outcome};
-use super::plan::{Kind, Lookup, Plan, Prospect, Ruled, Store, Treatment, Weigh};
+use super::plan::{Kind, Lookup, Plan, Prospect, Ruled, Step, Store, Treatment, Weigh};
 use super::tally::{Detail, Event, Totals};
 use super::trace::{REFERENCE, Request, Trace};
 use crate::cache::ByResponse;
 use crate::clock::Timestamp;
-use crate::policy::{self, Failure, Overrides, Reason, Reuse, Validity, on_failure, reuse};
+use crate::policy::{
+    self, Failure, Overrides, Reason, Reuse, StaleGrant, Validity, on_failure, reuse,
+};
 use crate::store::evict;
 
 /// Nothing is stored.
@@ -88,34 +90,27 @@ enum Past {
 /// Plays `trace` as `plan` says. With `detail`, what is found out is noted there too.
 #[must_use]
 pub fn run(trace: &Trace, plan: &Plan, setup: &Setup, detail: Option<&mut Detail>) -> Totals {
-    let every = u64::from(setup.sample.every);
-    let capacity = plan.weigh.capacity(setup.memory) / every;
-    let config = evict::Config { capacity, ..plan.seed.clone() };
-    let empty = Held { stored_at: 0, ready_at: 0, kind: NOTHING, past: Past::Unknown };
     let start = trace.requests.first().map_or(0, |request| request.at);
-    let mut engine = Engine {
-        trace,
-        plan,
-        keeper: setup.policy.keeper(&config, plan.keys()),
-        held: vec![empty; plan.keys()],
-        gone: Vec::new(),
-        clockwork: setup.clockwork,
-        totals: Totals::default(),
-        detail,
-    };
     let counts_from = start.saturating_add(setup.clockwork.warm_up);
+    let mut engine = Engine::new(trace, plan, setup, detail);
     for (request, step) in trace.requests.iter().zip(&plan.steps) {
-        if !setup.sample.holds(step.key) {
-            continue;
-        }
-        let Some(kind) = plan.kinds.get(step.kind as usize) else { continue };
-        let event = engine.play(request, step.key, step.kind, kind);
-        if request.at >= counts_from {
-            engine.note(request, kind, &event);
+        if setup.sample.holds(step.key) {
+            let event = engine.play(request, *step);
+            if request.at >= counts_from {
+                engine.note(request, *step, &event);
+            }
         }
     }
     engine.totals.finish();
     engine.totals
+}
+
+/// What comes of each request.
+#[cfg(test)]
+pub(super) fn outcomes(trace: &Trace, plan: &Plan, setup: &Setup) -> Vec<Outcome> {
+    let mut engine = Engine::new(trace, plan, setup, None);
+    let steps = trace.requests.iter().zip(&plan.steps);
+    steps.map(|(request, step)| engine.play(request, *step).outcome).collect()
 }
 
 struct Engine<'a> {
@@ -130,7 +125,32 @@ struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    fn play(&mut self, request: &Request, key: u32, number: u32, kind: &'a Kind) -> Event {
+    fn new(
+        trace: &'a Trace,
+        plan: &'a Plan,
+        setup: &Setup,
+        detail: Option<&'a mut Detail>,
+    ) -> Self {
+        let capacity = plan.weigh.capacity(setup.memory) / u64::from(setup.sample.every);
+        let config = evict::Config { capacity, ..plan.seed.clone() };
+        let empty = Held { stored_at: 0, ready_at: 0, kind: NOTHING, past: Past::Unknown };
+        Self {
+            trace,
+            plan,
+            keeper: setup.policy.keeper(&config, plan.keys()),
+            held: vec![empty; plan.keys()],
+            gone: Vec::new(),
+            clockwork: setup.clockwork,
+            totals: Totals::default(),
+            detail,
+        }
+    }
+
+    fn play(&mut self, request: &Request, step: Step) -> Event {
+        let Step { key, kind: number } = step;
+        let Some(kind) = self.plan.kinds.get(number as usize) else {
+            return Event::of(Outcome::Refused, None, 0);
+        };
         match &kind.treatment {
             Treatment::Refused(word) => Event::of(Outcome::Refused, Some(Loss::Refused(word)), 0),
             Treatment::Answered(reason) => {
@@ -183,12 +203,14 @@ impl<'a> Engine<'a> {
             Reuse::Stale(grant) => {
                 let loss = Some(Loss::Policy(grant.reason()));
                 // One request refreshes it in the background.
-                let bytes = if grant == policy::StaleGrant::WhileRevalidate {
-                    Some(self.refresh(asked, prospect))
-                } else {
-                    None
+                let is_refreshed = grant == StaleGrant::WhileRevalidate;
+                let spared = spared(asked, prospect, overrides, now);
+                let origin = match (is_refreshed, spared) {
+                    (false, _) => None,
+                    (true, Some(_)) => Some(0),
+                    (true, None) => Some(self.refresh(asked, prospect)),
                 };
-                Event { origin: bytes, ..Event::of(Outcome::Stale, loss, 0) }
+                Event { origin, ..Event::of(Outcome::Stale, loss, 0) }
             }
             Reuse::Validate(_) if now > head.expires_from_store_at(overrides) => {
                 self.fetch(asked, Some(Reason::Miss))
@@ -227,17 +249,11 @@ impl<'a> Engine<'a> {
         reason: Reason,
         now: Timestamp,
     ) -> Event {
-        let lookup = asked.lookup;
-        if lookup.status.is_server_error() {
-            let directives = lookup.directives.effective(overrides.request_directives, false);
-            let failure = Failure::Status(lookup.status);
-            let grant = on_failure(&prospect.head, &directives, overrides, failure, now);
-            if let Some(grant) = grant {
-                let loss = Some(Loss::Policy(grant.reason()));
-                return Event { origin: Some(0), ..Event::of(Outcome::Stale, loss, 0) };
-            }
+        if let Some(grant) = spared(asked, prospect, overrides, now) {
+            let loss = Some(Loss::Policy(grant.reason()));
+            return Event { origin: Some(0), ..Event::of(Outcome::Stale, loss, 0) };
         }
-        if is_unchanged(prospect, lookup) {
+        if is_unchanged(prospect, asked.lookup) {
             self.keep(asked);
             let loss = Some(Loss::Policy(reason));
             return Event { origin: Some(0), ..Event::of(Outcome::Revalidated, loss, 0) };
@@ -334,7 +350,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn note(&mut self, request: &Request, kind: &Kind, event: &Event) {
+    fn note(&mut self, request: &Request, step: Step, event: &Event) {
+        let Some(kind) = self.plan.kinds.get(step.kind as usize) else { return };
         let took = request.took().or(self.clockwork.latency);
         self.totals.note(request, event, took, kind.is_assumed);
         if let Some(detail) = self.detail.as_deref_mut() {
@@ -350,6 +367,21 @@ struct Asking<'a> {
     number: u32,
     kind: &'a Kind,
     lookup: &'a Lookup,
+}
+
+/// What allows what is stored to be served, and to stay, where the origin fails.
+fn spared(
+    asked: &Asking<'_>,
+    stored: &Prospect,
+    overrides: &Overrides,
+    now: Timestamp,
+) -> Option<StaleGrant> {
+    let lookup = asked.lookup;
+    if !lookup.status.is_server_error() {
+        return None;
+    }
+    let directives = lookup.directives.effective(overrides.request_directives, false);
+    on_failure(&stored.head, &directives, overrides, Failure::Status(lookup.status), now)
 }
 
 /// Whether the origin would say 304: what it would send has the entity tag or date of what is

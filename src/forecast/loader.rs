@@ -317,10 +317,7 @@ fn is_absolute(target: &[u8]) -> bool {
 }
 
 /// Writes fields so that no two lists of them read the same.
-fn write<'a>(
-    text: &mut Vec<u8>,
-    fields: impl Iterator<Item = &'a (HeaderName, HeaderValue)>,
-) {
+fn write<'a>(text: &mut Vec<u8>, fields: impl Iterator<Item = &'a (HeaderName, HeaderValue)>) {
     for (name, value) in fields {
         text.push(b'\n');
         text.extend_from_slice(name.as_str().as_bytes());

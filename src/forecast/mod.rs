@@ -19,6 +19,8 @@ mod plan;
 pub mod report;
 mod source;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use assume::{Assumption, AssumptionError};

@@ -21,6 +21,9 @@ use super::{Point, knee};
 /// played.
 const MOST_COMPARED: usize = 2_000_000;
 
+/// Less memory than this the policy itself would need.
+const LEAST_MEMORY: u64 = 128 * 1024;
+
 /// What is to be found out.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -353,7 +356,8 @@ impl Report {
     fn compare(&mut self, trace: &Trace, plan: &Plan, setup: &Setup, wanted: &Wanted) {
         let sample = Sample::of(trace.requests.len(), MOST_COMPARED);
         let sizes = if wanted.curve { self.sizes(trace, plan) } else { Vec::new() };
-        let sizes: Vec<_> = sizes.into_iter().chain(wanted.memory.iter().skip(1).copied()).collect();
+        let sizes: Vec<_> =
+            sizes.into_iter().chain(wanted.memory.iter().skip(1).copied()).collect();
         let peers = if wanted.peers { &Policy::OTHERS[..] } else { &[] };
         let curve = sizes.iter().map(|memory| Setup { memory: *memory, sample, ..setup.clone() });
         let others = peers.iter().map(|policy| Setup { policy: *policy, sample, ..setup.clone() });
@@ -402,7 +406,11 @@ impl Report {
             Weigh::Full => most.saturating_add(most / 6).saturating_add(64 * 1024),
             Weigh::Body => most,
         };
-        (0..12).rev().map(|halvings| (most >> halvings).max(1)).collect()
+        let least = match plan.weigh {
+            Weigh::Full => LEAST_MEMORY.min(most),
+            Weigh::Body => 1,
+        };
+        (0..12).rev().map(|halvings| most >> halvings).filter(|size| *size >= least).collect()
     }
 
     /// The figure that a budget names.
@@ -430,9 +438,14 @@ impl Report {
 impl Variant {
     /// Plays a changed configuration.
     #[must_use]
-    pub fn new(change: String, trace: &Trace, plan: &Plan, memory: u64, clockwork: Clockwork) -> Self {
-        let setup =
-            Setup { memory, policy: Policy::Seawall, sample: Sample::ALL, clockwork };
+    pub fn new(
+        change: String,
+        trace: &Trace,
+        plan: &Plan,
+        memory: u64,
+        clockwork: Clockwork,
+    ) -> Self {
+        let setup = Setup { memory, policy: Policy::Seawall, sample: Sample::ALL, clockwork };
         let totals = run(trace, plan, &setup, None);
         Self {
             change,

@@ -69,9 +69,9 @@ impl Source {
         input.by_ref().take(4).read_to_end(&mut magic)?;
         let input = Cursor::new(magic.clone()).chain(input);
         let mut text: Box<dyn Read + Send> = match magic.as_slice() {
-            [0x1f, 0x8b, ..] => {
-                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, input)))
-            }
+            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(
+                BufReader::with_capacity(BUFFER, input),
+            )),
             [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(input)?),
             _ => Box::new(input),
         };

@@ -72,7 +72,11 @@ fn summary(report: &Report, f: &mut String) -> fmt::Result {
     }
     if report.assumed_ratio > 0.0 {
         let share = percent(report.assumed_ratio);
-        writeln!(f, "{:<16} {share:>10}  of requests rest on what is assumed of lifetimes: neither", "assumed")?;
+        writeln!(
+            f,
+            "{:<16} {share:>10}  of requests rest on what is assumed of lifetimes: neither",
+            "assumed"
+        )?;
         writeln!(f, "{:>28} the log nor the configuration tells; see --assume", "")?;
     }
     writeln!(f)
@@ -188,14 +192,16 @@ fn what_if(report: &Report, f: &mut String) -> fmt::Result {
     if report.what_if.is_empty() {
         return Ok(());
     }
-    writeln!(f, "{:>8} {:>7} {:>8} {:>7} {:>12} {:>10}  what if", "hit", "", "bytes", "", "to origin", "peak/s")?;
+    writeln!(
+        f,
+        "{:>8} {:>7} {:>8} {:>7} {:>12} {:>10}  what if",
+        "hit", "", "bytes", "", "to origin", "peak/s"
+    )?;
     let mut row = |hit: f64, bytes: f64, origin: u64, peak: u64, name: &str| {
-        let (by_hit, by_bytes) = (points(hit - report.hit_ratio), points(bytes - report.byte_hit_ratio));
+        let (by_hit, by_bytes) =
+            (points(hit - report.hit_ratio), points(bytes - report.byte_hit_ratio));
         let (hit, bytes, origin) = (percent(hit), percent(bytes), count(origin));
-        writeln!(
-            f,
-            "{hit:>8} {by_hit:>7} {bytes:>8} {by_bytes:>7} {origin:>12} {peak:>10}  {name}"
-        )
+        writeln!(f, "{hit:>8} {by_hit:>7} {bytes:>8} {by_bytes:>7} {origin:>12} {peak:>10}  {name}")
     };
     let origin = &report.origin;
     row(report.hit_ratio, report.byte_hit_ratio, origin.requests, origin.rps_peak, "as it is")?;
@@ -215,11 +221,21 @@ fn log(report: &Report, f: &mut String) -> fmt::Result {
     let log = &report.log;
     for (kind, row) in &log.broken {
         let lines = if row.lines == 1 { "line is" } else { "lines are" };
-        writeln!(f, "{} {lines} {} ({kind}); the first is line {}: {}", count(row.lines), row.meaning, row.first, harmless(&row.text, 80))?;
+        writeln!(
+            f,
+            "{} {lines} {} ({kind}); the first is line {}: {}",
+            count(row.lines),
+            row.meaning,
+            row.first,
+            harmless(&row.text, 80)
+        )?;
     }
     if log.sizes_unknown > 0 {
         let urls = count(log.sizes_unknown);
-        writeln!(f, "{urls} URLs never had a whole body in the log: taken to be of the median size")?;
+        writeln!(
+            f,
+            "{urls} URLs never had a whole body in the log: taken to be of the median size"
+        )?;
     }
     if log.is_cut {
         writeln!(f, "there is more in the log: --max-requests is reached")?;

@@ -57,9 +57,15 @@ mod tests {
 
     #[test]
     fn figures_are_read_easily() {
-        assert_eq!((count(0), count(999), count(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!(
+            (count(0), count(999), count(1_234_567)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
         assert_eq!((percent(0.8434), points(-0.013)), ("84.3 %".into(), "-1.3".into()));
         assert_eq!(duration(93_784.0), "1day 2h");
-        assert_eq!((harmless("a\x1b[31mb", 20), harmless("abcdef", 3)), ("a\u{fffd}[31mb".into(), "ab…".into()));
+        assert_eq!(
+            (harmless("a\x1b[31mb", 20), harmless("abcdef", 3)),
+            ("a\u{fffd}[31mb".into(), "ab…".into())
+        );
     }
 }

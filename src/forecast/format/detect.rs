@@ -41,7 +41,10 @@ mod tests {
             _ => None,
         };
         assert_eq!(layout(common), Some(Layout::common()));
-        assert_eq!(layout(&format!("{combined}\ngarbage\n{combined} extra")), Some(Layout::combined()));
+        assert_eq!(
+            layout(&format!("{combined}\ngarbage\n{combined} extra")),
+            Some(Layout::combined())
+        );
         assert_eq!(layout(&format!("a.test {combined}")), Some(Layout::vhost()));
         assert!(matches!(detect(b"timestamp,key,size\n1,a,2\n"), Some(Format::Csv)));
         let json = b"{\"ts\":1700000000,\"uri\":\"/\",\"status\":200}";

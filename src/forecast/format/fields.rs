@@ -96,12 +96,22 @@ fn known_member(path: &str) -> Option<Slot> {
     Some(match path {
         "time" | "ts" | "timestamp" | "@timestamp" | "StartUTC" | "start_time" => Slot::Time,
         "method" | "verb" | "request.method" | "RequestMethod" | "http_method" => Slot::Method,
-        "target" | "url" | "path" | "request.uri" | "request.url" | "RequestPath"
-        | "httpRequest.requestUrl" | "request_url" => Slot::Target,
+        "target"
+        | "url"
+        | "path"
+        | "request.uri"
+        | "request.url"
+        | "RequestPath"
+        | "httpRequest.requestUrl"
+        | "request_url" => Slot::Target,
         "DownstreamStatus" | "status_code" | "response_status" | "response.status"
         | "http_status" | "httpRequest.status" | "code" => Slot::Status,
         "httpRequest.requestMethod" => Slot::Method,
-        "bytes" | "size" | "DownstreamContentSize" | "response_size" | "response.bytes"
+        "bytes"
+        | "size"
+        | "DownstreamContentSize"
+        | "response_size"
+        | "response.bytes"
         | "httpRequest.responseSize" => Slot::Bytes,
         "request.host" | "RequestHost" | "vhost" | "host_header" => Slot::Host,
         "RequestScheme" | "request.scheme" => Slot::Scheme,
@@ -109,12 +119,15 @@ fn known_member(path: &str) -> Option<Slot> {
         "Duration" => Slot::Took(Unit::Nanos),
         "duration" | "latency" => Slot::Took(Unit::Seconds),
         "duration_ms" | "latency_ms" => Slot::Took(Unit::Millis),
-        "client" | "client_ip" | "remote_ip" | "request.client_ip" | "request.remote_ip"
-        | "ClientHost" | "httpRequest.remoteIp" => Slot::Client,
+        "client"
+        | "client_ip"
+        | "remote_ip"
+        | "request.client_ip"
+        | "request.remote_ip"
+        | "ClientHost"
+        | "httpRequest.remoteIp" => Slot::Client,
         "user_id" | "ClientUsername" => Slot::User,
-        "user_agent" | "httpRequest.userAgent" => {
-            Slot::RequestField(http::header::USER_AGENT)
-        }
+        "user_agent" | "httpRequest.userAgent" => Slot::RequestField(http::header::USER_AGENT),
         "referer" | "httpRequest.referer" => Slot::RequestField(http::header::REFERER),
         _ => match headers_of(path) {
             Some(slot) => slot,

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
+use super::Broken;
 use super::entry::Entry;
 use super::fields::{field_name, variable};
 use super::slot::{Draft, Slot, Unit};
-use super::Broken;
 
 /// A format string, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,9 @@ pub enum LayoutError {
     #[error("`{0}` is not a directive of a LogFormat")]
     Directive(String),
     /// A time in a form that is not read.
-    #[error("`%{{{0}}}t`: a time is read as %t, %{{sec}}t, %{{msec}}t, %{{usec}}t or in the ISO form")]
+    #[error(
+        "`%{{{0}}}t`: a time is read as %t, %{{sec}}t, %{{msec}}t, %{{usec}}t or in the ISO form"
+    )]
     Time(String),
     /// What is needed is not in it.
     #[error("the format does not say {0} of a request")]
@@ -86,12 +88,12 @@ impl Layout {
     /// [`LayoutError`], where it is none or says too little.
     pub fn parse(text: &str) -> Result<Self, LayoutError> {
         let text = unquoted(text.trim());
-        let layout = match (text.contains('$'), text.contains('%')) {
+        let pieces = match (text.contains('$'), text.contains('%')) {
             (true, _) => nginx(&text),
             (false, true) => apache(&text)?,
             (false, false) => return Err(LayoutError::Unknown(text.into_owned())),
         };
-        layout.checked()
+        Self(pieces.joined()).checked()
     }
 
     fn checked(self) -> Result<Self, LayoutError> {
@@ -148,7 +150,8 @@ impl Layout {
                         Some(Piece::Field(_)) => memchr(b'/', rest),
                         None => Some(memchr(b' ', rest).unwrap_or(rest.len())),
                     };
-                    let (field, after) = rest.split_at_checked(end.ok_or(Broken::Form)?).ok_or(Broken::Form)?;
+                    let (field, after) =
+                        rest.split_at_checked(end.ok_or(Broken::Form)?).ok_or(Broken::Form)?;
                     draft.fill(slot, unescaped(field))?;
                     rest = after;
                 }
@@ -194,7 +197,9 @@ fn unescaped(field: &[u8]) -> Cow<'_, [u8]> {
         }
         let hex = |byte: &u8| char::from(*byte).to_digit(16);
         match rest {
-            [b'x', high, low, after @ ..] if let (Some(high), Some(low)) = (hex(high), hex(low)) => {
+            [b'x', high, low, after @ ..]
+                if let (Some(high), Some(low)) = (hex(high), hex(low)) =>
+            {
                 text.push((high * 16 + low) as u8);
                 rest = after;
             }
@@ -238,10 +243,35 @@ impl Pieces {
     fn field(&mut self, slot: Slot) {
         self.0.push(Piece::Field(slot));
     }
+
+    /// A path with its query right behind it, as `%U%q` and `$uri$is_args$args` have them, is one
+    /// field.
+    fn joined(self) -> Vec<Piece> {
+        let (path, query) = (Piece::Field(Slot::Path), Piece::Field(Slot::Query));
+        let mark = Piece::Field(Slot::Ignored);
+        let mut joined = Vec::new();
+        let mut rest = self.0.as_slice();
+        while let Some((first, after)) = rest.split_first() {
+            let (piece, left) = match after {
+                [second, left @ ..] if *first == path && *second == query => {
+                    (Piece::Field(Slot::Target), left)
+                }
+                [second, third, left @ ..]
+                    if *first == path && *second == mark && *third == query =>
+                {
+                    (Piece::Field(Slot::Target), left)
+                }
+                left => (first.clone(), left),
+            };
+            joined.push(piece);
+            rest = left;
+        }
+        joined
+    }
 }
 
 /// nginx: `$name` and `${name}`.
-fn nginx(text: &str) -> Layout {
+fn nginx(text: &str) -> Pieces {
     let mut pieces = Pieces::default();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -260,11 +290,11 @@ fn nginx(text: &str) -> Layout {
         pieces.field(variable(name).unwrap_or(Slot::Ignored));
     }
     pieces.text(rest.as_bytes());
-    Layout(pieces.0)
+    pieces
 }
 
 /// Apache and varnishncsa: `%h`, `%>s`, `%{Name}i`, `%!200,304{Referer}i`.
-fn apache(text: &str) -> Result<Layout, LayoutError> {
+fn apache(text: &str) -> Result<Pieces, LayoutError> {
     let mut pieces = Pieces::default();
     let mut rest = text;
     while let Some(at) = rest.find('%') {
@@ -290,7 +320,7 @@ fn apache(text: &str) -> Result<Layout, LayoutError> {
         directive(letter, argument, &mut pieces)?;
     }
     pieces.text(rest.as_bytes());
-    Ok(Layout(pieces.0))
+    Ok(pieces)
 }
 
 fn directive(

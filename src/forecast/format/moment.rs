@@ -97,9 +97,8 @@ fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 18 {
         return None;
     }
-    text.iter().try_fold(0, |sum, byte| {
-        byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
-    })
+    text.iter()
+        .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
 }
 
 /// Bytes, where `-` stands for none.
@@ -157,8 +156,18 @@ mod tests {
     #[test]
     fn what_is_no_moment() {
         for text in [
-            "", "-", "[", "yesterday", "40/Oct/2000:13:55:36 -0700", "10/Foo/2000:13:55:36 -0700",
-            "10/Oct/2000:25:55:36 -0700", "10/Oct/2000:13:55:36 x0700", "NaN", "inf", "-5", "1e99",
+            "",
+            "-",
+            "[",
+            "yesterday",
+            "40/Oct/2000:13:55:36 -0700",
+            "10/Foo/2000:13:55:36 -0700",
+            "10/Oct/2000:25:55:36 -0700",
+            "10/Oct/2000:13:55:36 x0700",
+            "NaN",
+            "inf",
+            "-5",
+            "1e99",
             "2000-13-10T20:55:36Z",
         ] {
             assert_eq!(any(text.as_bytes()), None, "{text}");
@@ -167,7 +176,10 @@ mod tests {
 
     #[test]
     fn sizes_and_durations() {
-        assert_eq!((size(b"-"), size(b"512"), size(b"5e3"), size(b"")), (Some(0), Some(512), None, None));
+        assert_eq!(
+            (size(b"-"), size(b"512"), size(b"5e3"), size(b"")),
+            (Some(0), Some(512), None, None)
+        );
         assert_eq!(duration(b"0.005", 1000.0), Some(5));
         assert_eq!(duration(b"0.2, 0.003", 1000.0), Some(3));
         assert_eq!(duration(b"1500", 0.001), Some(1));

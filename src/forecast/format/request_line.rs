@@ -6,9 +6,7 @@ use super::Broken;
 
 /// Method and target. The version may be absent, as for HTTP/0.9; what stands between the method
 /// and the version is the target, with the spaces that a client may have left in it.
-pub(super) fn split<'a>(
-    line: &Cow<'a, [u8]>,
-) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), Broken> {
+pub(super) fn split<'a>(line: &Cow<'a, [u8]>) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), Broken> {
     let (method, target) = match line {
         Cow::Borrowed(line) => {
             let (method, target) = parts(line).ok_or(Broken::Request)?;

@@ -10,7 +10,6 @@ mod sieve;
 #[cfg(test)]
 mod tests;
 mod unbounded;
-mod w_tinylfu;
 
 use crate::clock::Timestamp;
 use crate::store::evict;
@@ -58,8 +57,6 @@ pub enum Policy {
     S3Fifo,
     /// SIEVE (Zhang et al., NSDI 2024).
     Sieve,
-    /// W-TinyLFU with a window of 1 % (Einziger, Friedman, Manes, 2017).
-    WTinyLfu,
     /// Greedy-Dual-Size-Frequency (Cherkasova, 1998).
     Gdsf,
     /// All the memory that there is: what nobody can do better than.
@@ -68,16 +65,8 @@ pub enum Policy {
 
 impl Policy {
     /// Those that are compared with Seawall.
-    pub const OTHERS: [Self; 8] = [
-        Self::Lru,
-        Self::Fifo,
-        Self::Moka,
-        Self::S3Fifo,
-        Self::Sieve,
-        Self::WTinyLfu,
-        Self::Gdsf,
-        Self::Unbounded,
-    ];
+    pub const OTHERS: [Self; 7] =
+        [Self::Lru, Self::Fifo, Self::Moka, Self::S3Fifo, Self::Sieve, Self::Gdsf, Self::Unbounded];
 
     /// Its name.
     #[must_use]
@@ -89,7 +78,6 @@ impl Policy {
             Self::Moka => "moka",
             Self::S3Fifo => "S3-FIFO",
             Self::Sieve => "SIEVE",
-            Self::WTinyLfu => "W-TinyLFU 1%",
             Self::Gdsf => "GDSF",
             Self::Unbounded => "unbounded memory",
         }
@@ -105,7 +93,6 @@ impl Policy {
             Self::Moka => Box::new(moka::Moka::new(capacity)),
             Self::S3Fifo => Box::new(s3_fifo::S3Fifo::new(capacity, keys)),
             Self::Sieve => Box::new(sieve::Sieve::new(capacity, keys)),
-            Self::WTinyLfu => Box::new(w_tinylfu::WTinyLfu::new(capacity, keys)),
             Self::Gdsf => Box::new(gdsf::Gdsf::new(capacity, keys)),
             Self::Unbounded => Box::new(unbounded::Unbounded::new(keys)),
         }

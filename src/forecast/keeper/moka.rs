@@ -40,6 +40,7 @@ impl Moka {
 impl Keeper for Moka {
     fn touch(&mut self, key: u32) {
         self.cache.get(&key);
+        self.cache.run_pending_tasks();
     }
 
     fn put(&mut self, item: Item, gone: &mut Vec<u32>) -> bool {

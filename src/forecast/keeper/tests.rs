@@ -6,14 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL: [Policy; 9] = [
+const ALL: [Policy; 8] = [
     Policy::Seawall,
     Policy::Lru,
     Policy::Fifo,
     Policy::Moka,
     Policy::S3Fifo,
     Policy::Sieve,
-    Policy::WTinyLfu,
     Policy::Gdsf,
     Policy::Unbounded,
 ];

@@ -110,8 +110,7 @@ impl Question<'_> {
         let (Some(asker), Some(response)) = (asker, response) else {
             return certain(Treatment::Refused("internal"));
         };
-        let facts =
-            RequestFacts { method: &asker.method, headers: &asker.headers, trusted: false };
+        let facts = RequestFacts { method: &asker.method, headers: &asker.headers, trusted: false };
         let (mut headers, status) = (response.headers.clone(), response.status);
         let config = match self.ruled {
             Ruled::Refused(word) => return certain(Treatment::Refused(word)),

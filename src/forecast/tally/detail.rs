@@ -108,7 +108,8 @@ impl Detail {
         let seconds = trace.span() / 1000;
         let fits = |width: &&i64| seconds / **width < MOST_BUCKETS;
         let width = WIDTHS.iter().find(fits).copied().unwrap_or(seconds / MOST_BUCKETS + 1) * 1000;
-        let start = trace.requests.first().map_or(0, |request| request.at).div_euclid(width) * width;
+        let start =
+            trace.requests.first().map_or(0, |request| request.at).div_euclid(width) * width;
         let (mut hosts, mut types, mut paths) =
             (Groups::default(), Groups::default(), Groups::default());
         for (asked, known) in trace.asked.iter().enumerate() {

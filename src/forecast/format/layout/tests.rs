@@ -51,13 +51,14 @@ fn format_strings_of_nginx() {
     assert!(read.request.is_empty(), "a dash is no cookie");
     assert_eq!(read.response[0].1, "max-age=60");
     assert!(Layout::parse(layout).unwrap().tells_lifetimes());
-    let split = entry("$msec $uri$is_args $args $status", "1700000000.000 /a? b=c 200");
+    let split = entry("$msec $uri$is_args$args $status", "1700000000.000 /a?b=c 200");
     assert_eq!(&*split.target, b"/a?b=c");
 }
 
 #[test]
 fn format_strings_of_apache_and_varnish() {
-    let apache = r#""%{%Y-%m-%dT%H:%M:%S%z}t %a \"%m %U%q %H\" %>s %O %{us}T \"%{Cache-Control}o\"""#;
+    let apache =
+        r#""%{%Y-%m-%dT%H:%M:%S%z}t %a \"%m %U%q %H\" %>s %O %{us}T \"%{Cache-Control}o\"""#;
     let read = entry(
         apache,
         r#"2023-11-14T22:13:20+0000 192.0.2.7 "GET /a?b HTTP/1.1" 200 700 1500 "no-store""#,
