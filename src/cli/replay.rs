@@ -1,4 +1,5 @@
 //! `seawall replay`.
+#![expect(clippy::doc_markdown, reason = "what is shown by --help is no Markdown")]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -127,10 +127,10 @@ pub fn load_changed(sources: &Sources, changes: &[Change]) -> Result<Settings, F
     }
     let file = sources.file.as_deref();
     let text = file.map_or_else(|| Ok(String::new()), read);
-    let changed = text.and_then(|text| {
+    let edited = text.and_then(|text| {
         variation::change(&text, changes).map_err(|error| Fault::anywhere(None, error.to_string()))
     });
-    match changed {
+    match edited {
         Ok(text) => understand(file, text, &sources.overrides),
         Err(fault) => Err(Faults::new(file, String::new(), vec![fault])),
     }

@@ -61,7 +61,7 @@ impl Sample {
     }
 
     fn holds(self, key: u32) -> bool {
-        self.every == 1 || (super::keeper::hash(key) >> 32) % u64::from(self.every) == 0
+        self.every == 1 || (super::keeper::hash(key) >> 32).is_multiple_of(u64::from(self.every))
     }
 }
 
@@ -197,8 +197,8 @@ impl<'a> Engine<'a> {
         // What came at the reference time is as old then as what came when it did is now.
         let age = u64::try_from(request.at.saturating_sub(held.stored_at)).unwrap_or(0);
         let now = REFERENCE.plus(Duration::from_millis(age));
-        let (head, facts) = (&prospect.head, lookup.facts());
-        match reuse(head, &facts, &lookup.directives, overrides, Validity::Valid, now) {
+        let (stored, facts) = (&prospect.head, lookup.facts());
+        match reuse(stored, &facts, &lookup.directives, overrides, Validity::Valid, now) {
             Reuse::Fresh => Event::of(Outcome::Fresh, None, 0),
             Reuse::Stale(grant) => {
                 let loss = Some(Loss::Policy(grant.reason()));
@@ -212,7 +212,7 @@ impl<'a> Engine<'a> {
                 };
                 Event { origin, ..Event::of(Outcome::Stale, loss, 0) }
             }
-            Reuse::Validate(_) if now > head.expires_from_store_at(overrides) => {
+            Reuse::Validate(_) if now > stored.expires_from_store_at(overrides) => {
                 self.fetch(asked, Some(Reason::Miss))
             }
             Reuse::Validate(reason) => self.validate(asked, prospect, overrides, reason, now),

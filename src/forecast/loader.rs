@@ -143,11 +143,11 @@ impl Loader {
     fn add(&mut self, entry: &Entry<'_>) -> Result<(), Broken> {
         let status = StatusCode::from_u16(entry.status).map_err(|_| Broken::Status)?;
         let asker = self.asker(entry)?;
-        let asked = self.asked(entry);
+        let url = self.asked(entry);
         let response = self.response(status, &entry.response, entry.at);
         let bytes = entry.bytes.unwrap_or(0);
         let method = self.trace.askers.get(asker as usize).map(|asker| &asker.method);
-        if let Some(known) = self.trace.asked.get_mut(asked as usize) {
+        if let Some(known) = self.trace.asked.get_mut(url as usize) {
             known.validates |= status == StatusCode::NOT_MODIFIED;
             if method == Some(&Method::GET) && is_whole(status) {
                 known.size = known.size.max(Some(bytes));
@@ -156,7 +156,7 @@ impl Loader {
         }
         let millis = entry.millis.unwrap_or(UNKNOWN);
         let at = entry.at.as_millis();
-        self.trace.requests.push(Request { at, bytes, asked, asker, response, millis });
+        self.trace.requests.push(Request { at, bytes, asked: url, asker, response, millis });
         Ok(())
     }
 

@@ -66,7 +66,9 @@ impl Site {
         keyed.enabled = true;
         if !bounded {
             unbounded(&mut keyed);
-            routes.iter_mut().for_each(|route| unbounded(&mut Arc::make_mut(route).cache));
+            for route in &mut routes {
+                unbounded(&mut Arc::make_mut(route).cache);
+            }
         }
         let exponent = settings.store.optimise.size_exponent();
         Self {
@@ -189,8 +191,8 @@ impl<'a> Planner<'a> {
     fn step(&mut self, request: &super::Request) -> Step {
         let (site, trace) = (self.site, self.trace);
         let Placed { key, ruling } =
-            self.places.place(request.asked, request.asker, |asked, asker, keys| {
-                place::find(&site.routes, trace, asked, asker, keys)
+            self.places.place(request.asked, request.asker, |url, asker, keys| {
+                place::find(&site.routes, trace, url, asker, keys)
             });
         let class = trace.askers.get(request.asker as usize).map_or(0, |asker| asker.class);
         let extra = self.extra(request.asked);
@@ -242,7 +244,8 @@ impl<'a> Planner<'a> {
             let text = String::from_utf8_lossy(self.trace.text(asked));
             let path = path_of(&text);
             let mut all = self.site.assumptions.iter();
-            all.rposition(|assumption| assumption.is_about(path, media_type(path)))
+            let told = self.trace.media_type(asked).unwrap_or_else(|| media_type(path));
+            all.rposition(|assumption| assumption.is_about(path, told))
         };
         let assumption = if self.site.assumptions.is_empty() { None } else { about() };
         let extra = (assumption.map_or(0, |number| number as u32 + 1) << 1) | u32::from(validates);

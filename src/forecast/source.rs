@@ -112,9 +112,7 @@ impl Source {
             let buffer = match self.reader.fill_buf() {
                 Ok(buffer) => buffer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             };
             if buffer.is_empty() {
                 let rest = (!is_too_long).then_some(line.as_slice());
@@ -207,8 +205,8 @@ mod tests {
         let text = [b"a\n", long.as_slice(), b"\nb\n", &long].concat();
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(lines(text), (vec![some("a"), None, some("b"), None], true));
-        let numbers: String = (0..200_000).map(|number| format!("{number}\n")).collect();
-        let whole = gz(numbers.as_bytes());
+        let numbers: Vec<_> = (0..200_000).map(|number: u32| number.to_string()).collect();
+        let whole = gz(numbers.join("\n").as_bytes());
         let (read, is_whole) = lines(whole[..whole.len() / 2].to_vec());
         assert!(!is_whole && read.len() > 10_000);
     }

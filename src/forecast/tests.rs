@@ -1,5 +1,6 @@
 //! What is replayed is what would happen: the same requests through the stack itself.
 
+use std::fmt::Write;
 use std::io::Cursor;
 use std::time::Duration;
 
@@ -127,9 +128,10 @@ fn replayed(settings: &Settings, lines: &[Line]) -> Vec<bool> {
         at += i64::try_from(line.after).unwrap();
         let control =
             line.control.map_or(String::new(), |it| format!(r#""Cache-Control":["{it}"]"#));
-        log += &format!(
+        let _ = writeln!(
+            log,
             "{{\"ts\":{at},\"method\":\"{}\",\"host\":\"shop.example\",\"uri\":\"{}\",\
-             \"status\":{},\"bytes\":{},\"resp_headers\":{{{control}}}}}\n",
+             \"status\":{},\"bytes\":{},\"resp_headers\":{{{control}}}}}",
             line.method, line.target, line.status, line.size
         );
     }

@@ -44,12 +44,15 @@ fn drawn(draw: impl FnOnce(&mut String) -> Result<(), Failed>) -> Result<String,
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
+/// How a number of an axis is written.
+type Words<'a> = &'a dyn Fn(&f64) -> String;
+
 /// A plot of shares from 0 to 1, or of what `most` is.
 fn plot(
     svg: &mut String,
     along: std::ops::Range<f64>,
     most: f64,
-    labels: (&dyn Fn(&f64) -> String, &dyn Fn(&f64) -> String),
+    labels: (Words<'_>, Words<'_>),
     draw: impl FnOnce(&mut Chart<'_, '_>) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
@@ -150,6 +153,7 @@ pub(super) fn curve(report: &Report) -> Result<String, PlotError> {
     let hits: Vec<_> = points().map(|it| (scale(it.memory), it.hit_ratio)).collect();
     let bytes: Vec<_> = points().map(|it| (scale(it.memory), it.byte_hit_ratio)).collect();
     let (first, last) = (hits.first().map_or(0.0, |it| it.0), hits.last().map_or(1.0, |it| it.0));
+    #[expect(clippy::cast_sign_loss, reason = "a power of two has none")]
     let memory = |it: &f64| size(2_f64.powf(*it) as u64);
     drawn(|svg| {
         plot(svg, first..last.max(first + 1.0), 1.0, (&memory, &|it| percent(*it)), |chart| {
@@ -157,7 +161,8 @@ pub(super) fn curve(report: &Report) -> Result<String, PlotError> {
                 let Some(at) = mark.map(scale) else { continue };
                 chart.draw_series(LineSeries::new([(at, 0.0), (at, 1.0)], INK.stroke_width(1)))?;
                 let low = if text == "now" { 0.10 } else { 0.20 };
-                let left = if at > (first + last) / 2.0 { (last - first) * 0.055 } else { -0.05 };
+                let left =
+                    if at > f64::midpoint(first, last) { (last - first) * 0.055 } else { -0.05 };
                 label(chart, (at - left, low), text)?;
             }
             let area = AreaSeries::new(hits.iter().copied(), 0.0, HIT.mix(0.12));

@@ -175,7 +175,7 @@ fn curve(report: &Report, f: &mut String) -> fmt::Result {
     }
     writeln!(f, "{:>12} {:>8} {:>8}", "memory", "hit", "bytes")?;
     for point in &report.curve {
-        let bar = "█".repeat((point.hit_ratio * BAR).round() as usize);
+        let bar = bar(point.hit_ratio);
         let mark = match (report.knee == Some(point.memory), point.memory == report.memory) {
             (true, true) => "  ← knee, as now",
             (true, false) => "  ← knee: more brings less from here on",
@@ -186,6 +186,11 @@ fn curve(report: &Report, f: &mut String) -> fmt::Result {
         writeln!(f, "{:>12} {hit:>8} {bytes:>8}  {bar}{mark}", size(point.memory))?;
     }
     sampled(report, f)
+}
+
+#[expect(clippy::cast_sign_loss, reason = "a share has none")]
+fn bar(share: f64) -> String {
+    "█".repeat((share.clamp(0.0, 1.0) * BAR).round() as usize)
 }
 
 fn what_if(report: &Report, f: &mut String) -> fmt::Result {

@@ -30,7 +30,8 @@ pub(super) fn count(number: u64) -> String {
 
 /// `3d 4h`, two units at most.
 pub(super) fn duration(seconds: f64) -> String {
-    let whole = std::time::Duration::from_secs(seconds.max(0.0) as u64);
+    let whole = std::time::Duration::try_from_secs_f64(seconds.max(0.0).trunc());
+    let whole = whole.unwrap_or_default();
     let text = humantime::format_duration(whole).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

@@ -95,7 +95,12 @@ fn part_named(part: &str) -> Option<Slot> {
 fn known_member(path: &str) -> Option<Slot> {
     Some(match path {
         "time" | "ts" | "timestamp" | "@timestamp" | "StartUTC" | "start_time" => Slot::Time,
-        "method" | "verb" | "request.method" | "RequestMethod" | "http_method" => Slot::Method,
+        "method"
+        | "verb"
+        | "request.method"
+        | "RequestMethod"
+        | "http_method"
+        | "httpRequest.requestMethod" => Slot::Method,
         "target"
         | "url"
         | "path"
@@ -106,7 +111,6 @@ fn known_member(path: &str) -> Option<Slot> {
         | "request_url" => Slot::Target,
         "DownstreamStatus" | "status_code" | "response_status" | "response.status"
         | "http_status" | "httpRequest.status" | "code" => Slot::Status,
-        "httpRequest.requestMethod" => Slot::Method,
         "bytes"
         | "size"
         | "DownstreamContentSize"

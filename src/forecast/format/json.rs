@@ -52,7 +52,6 @@ fn overruled(fields: &FieldMap, path: &str, slot: &Slot) -> bool {
 
 fn fill(draft: &mut Draft<'_>, slot: &Slot, value: &Value) -> Result<(), Broken> {
     match (slot, value) {
-        (_, Value::Null) => Ok(()),
         (Slot::Time, Value::Number(number)) => {
             let number = number.as_f64().ok_or(Broken::Time)?;
             draft.at = Some(moment::from_number(number).ok_or(Broken::Time)?);
@@ -86,7 +85,7 @@ fn fill(draft: &mut Draft<'_>, slot: &Slot, value: &Value) -> Result<(), Broken>
 /// Some write whole numbers as floating-point ones.
 fn whole(number: &serde_json::Number) -> String {
     match number.as_f64() {
-        Some(float) if !number.is_u64() && float >= 0.0 && float < 1e15 && float.fract() == 0.0 => {
+        Some(float) if !number.is_u64() && (0.0..1e15).contains(&float) && float.fract() == 0.0 => {
             format!("{float:.0}")
         }
         _ => number.to_string(),

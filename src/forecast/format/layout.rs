@@ -275,7 +275,7 @@ fn nginx(text: &str) -> Pieces {
     let mut pieces = Pieces::default();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
-        pieces.text(rest[..at].as_bytes());
+        pieces.text(&rest.as_bytes()[..at]);
         rest = &rest[at + 1..];
         let braced = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'));
         let (name, after) = braced.unwrap_or_else(|| {
@@ -298,7 +298,7 @@ fn apache(text: &str) -> Result<Pieces, LayoutError> {
     let mut pieces = Pieces::default();
     let mut rest = text;
     while let Some(at) = rest.find('%') {
-        pieces.text(rest[..at].as_bytes());
+        pieces.text(&rest.as_bytes()[..at]);
         rest = &rest[at + 1..];
         let start = rest;
         rest = rest.trim_start_matches(|c: char| "<>!,".contains(c) || c.is_ascii_digit());

@@ -121,6 +121,7 @@ pub(super) fn duration(text: &[u8], to_millis: f64) -> Option<u32> {
 }
 
 /// Milliseconds within their bounds.
+#[expect(clippy::cast_sign_loss, reason = "negative ones are none")]
 pub(super) fn millis(millis: f64) -> Option<u32> {
     // The last number stands for "not known".
     (millis >= 0.0).then(|| millis.min(f64::from(u32::MAX - 1)) as u32)

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use super::Broken;
 
+/// Of a line, or made of it.
+type Text<'a> = Cow<'a, [u8]>;
+
 /// Method and target. The version may be absent, as for HTTP/0.9; what stands between the method
 /// and the version is the target, with the spaces that a client may have left in it.
-pub(super) fn split<'a>(line: &Cow<'a, [u8]>) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), Broken> {
+pub(super) fn split<'a>(line: &Text<'a>) -> Result<(Text<'a>, Text<'a>), Broken> {
     let (method, target) = match line {
         Cow::Borrowed(line) => {
             let (method, target) = parts(line).ok_or(Broken::Request)?;

@@ -51,7 +51,7 @@ pub enum Policy {
     Lru,
     /// First in, first out.
     Fifo,
-    /// moka with its own eviction: TinyLFU admission without a window.
+    /// moka with its own eviction: `TinyLFU` admission without a window.
     Moka,
     /// S3-FIFO (Yang et al., SOSP 2023).
     S3Fifo,
@@ -99,7 +99,7 @@ impl Policy {
     }
 }
 
-/// All of its bits are used by the sketch (the finalizer of SplitMix64).
+/// All of its bits are used by the sketch (the finalizer of `SplitMix64`).
 pub(super) fn hash(key: u32) -> u64 {
     let mixed = u64::from(key).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

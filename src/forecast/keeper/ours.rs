@@ -35,14 +35,13 @@ impl Keeper for Ours {
 
     fn put(&mut self, item: Item, gone: &mut Vec<u32>) -> bool {
         let Item { key, size, useless_at, now } = item;
-        let victims = match self.ticket(key) {
-            Some(ticket) => self.evictor.update(ticket, size, useless_at, now).unwrap_or_default(),
-            None => {
-                let newcomer = Newcomer { key, hash: hash(key), size, useless_at };
-                let admission = self.evictor.admit(newcomer, now);
-                self.set(key, admission.ticket);
-                admission.victims
-            }
+        let victims = if let Some(ticket) = self.ticket(key) {
+            self.evictor.update(ticket, size, useless_at, now).unwrap_or_default()
+        } else {
+            let newcomer = Newcomer { key, hash: hash(key), size, useless_at };
+            let admission = self.evictor.admit(newcomer, now);
+            self.set(key, admission.ticket);
+            admission.victims
         };
         for victim in victims {
             self.set(victim.key, None);

@@ -49,30 +49,30 @@ impl Places {
     /// Where this goes, which is asked for once only.
     pub(super) fn place(
         &mut self,
-        asked: u32,
+        url: u32,
         asker: u32,
         find: impl FnOnce(u32, u32, &mut Keys) -> (u32, Ruled),
     ) -> Placed {
         let known = match &self.memo {
-            Memo::ByUrl(places) => places.get(asked as usize).filter(|it| **it != NOWHERE),
-            Memo::ByUrlAndAsker(places) => places.get(&(asked, asker)),
+            Memo::ByUrl(places) => places.get(url as usize).filter(|it| **it != NOWHERE),
+            Memo::ByUrlAndAsker(places) => places.get(&(url, asker)),
         };
         if let Some(known) = known {
             return *known;
         }
-        let (key, ruled) = find(asked, asker, &mut self.keys);
+        let (key, ruled) = find(url, asker, &mut self.keys);
         if self.keys.len() > self.key_lengths.len() {
             self.key_lengths.push(self.keys.get(key).len() as u32);
         }
         let placed = Placed { key, ruling: self.number(&ruled) };
         match &mut self.memo {
-            Memo::ByUrl(places) => {
-                if let Some(place) = places.get_mut(asked as usize) {
+            Memo::ByUrl(memo) => {
+                if let Some(place) = memo.get_mut(url as usize) {
                     *place = placed;
                 }
             }
-            Memo::ByUrlAndAsker(places) => {
-                places.insert((asked, asker), placed);
+            Memo::ByUrlAndAsker(memo) => {
+                memo.insert((url, asker), placed);
             }
         }
         placed
@@ -98,12 +98,12 @@ impl Places {
 pub(super) fn find(
     routes: &Routes,
     trace: &Trace,
-    asked: u32,
+    url: u32,
     asker: u32,
     keys: &mut Keys,
 ) -> (u32, Ruled) {
-    let text = trace.text(asked);
-    let known = trace.asked.get(asked as usize).zip(trace.askers.get(asker as usize));
+    let text = trace.text(url);
+    let known = trace.asked.get(url as usize).zip(trace.askers.get(asker as usize));
     let Some((known, asker)) = known else { return (keys.intern(text).0, Ruled::Key) };
     if known.is_key {
         return (keys.intern(text).0, Ruled::Key);

@@ -143,10 +143,9 @@ impl Detail {
         if bucket >= self.timeline.len() {
             self.timeline.resize(bucket + 1, Bucket::default());
         }
-        for bucket in [self.timeline.get_mut(bucket), self.rules.get_mut(ruling as usize)] {
-            if let Some(bucket) = bucket {
-                bucket.note(request, event);
-            }
+        let buckets = [self.timeline.get_mut(bucket), self.rules.get_mut(ruling as usize)];
+        for bucket in buckets.into_iter().flatten() {
+            bucket.note(request, event);
         }
         for groups in [&mut self.hosts, &mut self.types, &mut self.paths] {
             groups.note(request, event);
@@ -250,14 +249,13 @@ impl Groups {
     fn put(&mut self, name: &str) {
         let is_full = self.names.len() >= MOST_GROUPS && !self.names.contains_key(name);
         let name = if is_full { "(others)" } else { name };
-        let number = match self.names.get(name) {
-            Some(number) => *number,
-            None => {
-                let number = self.buckets.len() as u32;
-                self.names.insert(name.to_owned(), number);
-                self.buckets.push(Bucket::default());
-                number
-            }
+        let number = if let Some(number) = self.names.get(name) {
+            *number
+        } else {
+            let number = self.buckets.len() as u32;
+            self.names.insert(name.to_owned(), number);
+            self.buckets.push(Bucket::default());
+            number
         };
         self.of.push(number);
     }
