@@ -1,7 +1,7 @@
 //! What hit rate will this give? Logs and traces, replayed in virtual time through what decides in
 //! production: [`crate::key`], the rules, [`crate::policy`] and [`crate::store::evict`].
 //!
-//! A log's way: [`format`] reads lines, [`Source`] gets them out of files, [`Trace`] keeps what
+//! A log's way: [`mod@format`] reads lines, [`Source`] gets them out of files, [`Trace`] keeps what
 //! they say in 32 bytes a request, [`Plan`] asks the rules and the policy about each kind of
 //! request once, [`run`] plays it against a memory of some size, and [`report`] says what came of
 //! it.
