@@ -74,7 +74,9 @@ pub(crate) fn run(replay: Replay) -> Result<Done, ReplayError> {
                 let words: Vec<_> = changes.iter().map(Change::text).collect();
                 (words.join("; "), config.clone(), changes)
             });
-            forecast(config.as_deref(), &logs, &settings, &telling, what_if.collect())
+            let report =
+                forecast(config.as_deref(), &logs, &settings, &telling, what_if.collect())?;
+            tell(&report, &telling, |name| report.figure(name))
         }
     }
 }
@@ -83,7 +85,10 @@ pub(crate) fn run(replay: Replay) -> Result<Done, ReplayError> {
 fn compare(diff: &Diff) -> Result<Done, ReplayError> {
     let after = diff.after.display().to_string();
     let what_if = vec![(after, Some(diff.after.clone()), Vec::new())];
-    forecast(Some(&diff.before), &diff.logs, &diff.settings, &diff.telling, what_if)
+    let report = forecast(Some(&diff.before), &diff.logs, &diff.settings, &diff.telling, what_if)?;
+    // A budget judges the change, not what was before.
+    let after = report.what_if.first();
+    tell(&report, &diff.telling, |name| figure_of(after?, name))
 }
 
 fn variants(sweeps: &[String]) -> Result<Vec<Vec<Change>>, ReplayError> {
@@ -103,7 +108,7 @@ fn forecast(
     settings: &Settings,
     telling: &Telling,
     what_if: Vec<Alternative>,
-) -> Result<Done, ReplayError> {
+) -> Result<Report, ReplayError> {
     let changes = settings.set.iter().map(|text| Change::parse(text));
     let changes = changes.collect::<Result<Vec<_>, _>>()?;
     let base = load(file, &changes, settings)?;
@@ -145,10 +150,27 @@ fn forecast(
         let memory = memory.unwrap_or(other.settings.store.memory as u64);
         report.what_if.push(Variant::new(name, &trace, &plan, memory, clockwork));
     }
-    tell(&report, telling)
+    Ok(report)
 }
 
-fn tell(report: &Report, telling: &Telling) -> Result<Done, ReplayError> {
+/// The figure of a variant that a budget names; `None` for those that it has not.
+fn figure_of(variant: &Variant, name: &str) -> Option<f64> {
+    let all: u64 = variant.outcomes.values().map(|counts| counts.requests).sum();
+    let share = |requests: u64| requests as f64 / all.max(1) as f64;
+    match name {
+        "hit" => Some(variant.hit_ratio),
+        "byte_hit" => Some(variant.byte_hit_ratio),
+        "origin" => Some(share(variant.origin_requests)),
+        "origin_rps_peak" => Some(variant.origin_rps_peak as f64),
+        outcome => Some(share(variant.outcomes.get(outcome)?.requests)),
+    }
+}
+
+fn tell(
+    report: &Report,
+    telling: &Telling,
+    figure: impl Fn(&str) -> Option<f64>,
+) -> Result<Done, ReplayError> {
     if let Some(file) = &telling.html {
         let page = html::render(report)?;
         fs::write(file, page).map_err(|cause| ReplayError::Write { file: file.clone(), cause })?;
@@ -158,10 +180,7 @@ fn tell(report: &Report, telling: &Telling) -> Result<Done, ReplayError> {
     } else {
         table::render(report)
     };
-    let missed = telling.budget.as_ref().map(|budget| {
-        // What is changed is what is judged.
-        budget.missed(|name| report.figure(name))
-    });
+    let missed = telling.budget.as_ref().map(|budget| budget.missed(figure));
     let words = |missed: Missed| {
         let is = missed.is.map_or("unknown".to_owned(), units::figure);
         format!("seawall: over budget: {} is demanded, it is {is}", missed.demand)
@@ -232,4 +251,37 @@ fn read(logs: &Logs, details: bool) -> Result<(Trace, Reading), ReplayError> {
         return Err(ReplayError::Nothing(reading.lines, most.unwrap_or_default()));
     }
     Ok((trace, reading))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use seawall::forecast::Counts;
+
+    use super::*;
+
+    #[test]
+    fn a_variant_has_the_figures_that_budgets_name() {
+        let counts = |requests| Counts { requests, bytes: 0 };
+        let variant = Variant {
+            change: "after.toml".to_owned(),
+            hit_ratio: 0.75,
+            byte_hit_ratio: 0.5,
+            origin_requests: 1,
+            origin_rps_peak: 7,
+            outcomes: BTreeMap::from([("fresh", counts(3)), ("uncacheable", counts(1))]),
+        };
+        for (name, figure) in [
+            ("hit", Some(0.75)),
+            ("byte_hit", Some(0.5)),
+            ("fresh", Some(0.75)),
+            ("uncacheable", Some(0.25)),
+            ("origin", Some(0.25)),
+            ("origin_rps_peak", Some(7.0)),
+            ("resident_bytes_max", None),
+        ] {
+            assert_eq!(figure_of(&variant, name), figure, "{name}");
+        }
+    }
 }
