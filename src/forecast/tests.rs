@@ -158,6 +158,9 @@ fn replayed(settings: &Settings, lines: &[Line]) -> Vec<bool> {
 }
 
 proptest! {
+    // Each starts the stack; PROPTEST_CASES does not change this.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_replay_says_what_the_stack_does(lines in lines()) {
         let (settings, lines) = (settings(), sized(lines));
