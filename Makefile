@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos fuzz-smoke bench bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos fuzz-smoke bench bench-hitrate bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,11 @@ chaos: ## Random clients against failing origins for minutes: SEED=â€¦ ROUNDS=â€
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked
+
+bench-hitrate: ## Hit rates of Seawall and other policies on traces: TRACES=folder of *.csv.zst
+	@test -d "$(TRACES)" || { echo "set TRACES to a folder of traces (timestamp,key,size; docs/replay.md)"; exit 64; }
+	$(CARGO) build --release --locked
+	@bash scripts/bench_hitrate.sh "$(TRACES)"
 
 bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
 	$(CARGO) build --profile dist --locked

@@ -1,6 +1,7 @@
 //! The command line: types only. What they mean is said by the modules that they are handed to.
 
 mod bench;
+pub(crate) mod replay;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ Examples:
   seawall check --config seawall.toml              all that is wrong with a file, at once
   seawall explain -c seawall.toml URL              why a request is handled as it is
   seawall config show -c seawall.toml              every key, its value and where it comes from
+  seawall replay --log access.log                  what hit rate it will give
   seawall purge --prefix https://example.com/news  have everything below it refreshed
   seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Explain(Explain),
     #[command(subcommand)]
     Config(Config),
+    Replay(Box<replay::Replay>),
     Purge(Purge),
     Reload(Reload),
     Demo(Demo),

@@ -5,9 +5,9 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli` ← `ask` ← `bench`, `demo`, `explain`, `purge`, `reload` ← `main` |
+//! | 7 | `cli` ← `ask` ← `bench`, `demo`, `explain`, `purge`, `reload`, `replay` ← `main` |
 //! | 6 | `app` |
-//! | 5 | [`server`] ← [`config`] |
+//! | 5 | [`server`] ← [`config`] ← [`forecast`] |
 //! | 4 | [`proxy`], [`admin`] ← [`trial`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
@@ -26,6 +26,7 @@ pub mod coalesce;
 pub mod config;
 pub mod context;
 pub mod error;
+pub mod forecast;
 pub mod headers;
 pub mod keepalive;
 pub mod key;

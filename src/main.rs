@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod purge;
 mod reload;
+mod replay;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -76,6 +77,7 @@ fn run(command: Command, environment: &[String]) -> Exit {
             Exit::Good
         }
         Command::Config(cli::Config::Show(show)) => self::show(*show, environment),
+        Command::Replay(replay) => self::replay(*replay),
         Command::Purge(purge) => match purge::run(&purge) {
             Ok(done) => {
                 say(done);
@@ -186,6 +188,27 @@ fn show(show: cli::Show, environment: &[String]) -> Exit {
         Err(error) => return failed(error),
     }
     Exit::Good
+}
+
+fn replay(replay: cli::replay::Replay) -> Exit {
+    match replay::run(replay) {
+        Ok(done) => {
+            say(done.said);
+            for missed in &done.missed {
+                complain(missed);
+            }
+            if done.missed.is_empty() { Exit::Good } else { Exit::Failed }
+        }
+        Err(replay::ReplayError::Settings(faults)) => {
+            report(&faults);
+            Exit::Usage
+        }
+        Err(error) if error.is_usage() => {
+            complain(format_args!("seawall: {error}"));
+            Exit::Usage
+        }
+        Err(error) => failed(error),
+    }
 }
 
 fn summary(settings: &Settings) -> String {

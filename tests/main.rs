@@ -58,6 +58,7 @@ mod purge;
 mod range;
 mod regression;
 mod reload;
+mod replay;
 mod request_directives;
 mod routing;
 mod rules;

@@ -14,6 +14,7 @@ mod schema;
 mod sections;
 mod sketch;
 mod units;
+mod variation;
 mod written;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use raw::Surroundings;
 pub use reference::{default_file, key_tables};
 pub use sections::upstream::{Origin, origin};
 pub use units::{Refused, address, duration, network, size};
+pub use variation::{Change, ChangeError};
 pub use written::Written;
 
 use crate::trial::{Ask, Explanation, Reply};
@@ -138,6 +140,25 @@ pub fn show(sources: &Sources, environment: &[String]) -> Result<Effective, Faul
     let text = text(file)?;
     understand(file, text.clone(), &sources.overrides)?;
     Ok(effective::effective(file, &text, &sources.overrides, environment))
+}
+
+/// The same with `changes` to the file, in their order; faults are shown in the file as changed.
+///
+/// # Errors
+/// As [`load`]; a change that can't be made is one too.
+pub fn load_changed(sources: &Sources, changes: &[Change]) -> Result<Settings, Faults> {
+    if changes.is_empty() {
+        return load(sources);
+    }
+    let file = sources.file.as_deref();
+    let text = file.map_or_else(|| Ok(String::new()), read);
+    let edited = text.and_then(|text| {
+        variation::change(&text, changes).map_err(|error| Fault::anywhere(None, error.to_string()))
+    });
+    match edited {
+        Ok(text) => understand(file, text, &sources.overrides),
+        Err(fault) => Err(Faults::new(file, String::new(), vec![fault])),
+    }
 }
 
 /// Checks a configuration that is in no file; relative paths in it start at the working directory.

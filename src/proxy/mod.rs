@@ -38,6 +38,7 @@ pub use look::{InCache, Look, Looked};
 pub use observe::{Observed, Observer};
 pub use origin::{OriginService, Wire};
 pub use purge::PurgeAccess;
+pub use route::Routes;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};
 pub use stack::{Parts, Proxy, look, stack};
 pub use status::add as add_cache_status;

@@ -19,7 +19,7 @@ use crate::rules;
 
 /// All routes, as requests are matched against them.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<Compiled>);
+pub struct Routes(Vec<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
@@ -30,12 +30,18 @@ struct Compiled {
 impl Routes {
     /// In the order of the configuration: the first match wins.
     #[must_use]
-    pub(super) fn new(routes: &[Arc<Route>], rules: &Arc<Rules>) -> Self {
+    pub fn new(routes: &[Arc<Route>], rules: &Arc<Rules>) -> Self {
         let compile = |route: &Arc<Route>| Compiled {
             route: Arc::clone(route),
             ruled: Ruled::new(rules, route),
         };
         Self(routes.iter().map(compile).collect())
+    }
+
+    /// What is said of a request; `None` where there is no route for it.
+    #[must_use]
+    pub fn ruling(&self, request: &rules::Request<'_>) -> Option<Arc<Ruling>> {
+        Some(self.find(request.target)?.ruled.ruling(request))
     }
 
     fn find(&self, target: &Target) -> Option<&Compiled> {
@@ -102,28 +108,27 @@ where
 
     fn call(&mut self, normal: Normal) -> Self::Future {
         let Normal { mut request, target, trusted } = normal;
-        let Some(found) = self.routes.find(&target) else {
-            return now(Err(ErrorKind::NoRoute.into()));
-        };
-        let ruling = found.ruled.ruling(&rules::Request {
+        let Some(ruling) = self.routes.ruling(&rules::Request {
             method: &request.head.method,
             target: &target,
             headers: &request.head.headers,
             client: request.client,
-        });
+        }) else {
+            return now(Err(ErrorKind::NoRoute.into()));
+        };
         let terms = ruling.terms();
         let traced = request.head.extensions.get::<Trace>().cloned();
         let traced = traced.map(|trace| (trace, target.clone()));
         let asked = terms.answer.is_some().then(|| target.clone());
         let looked_up = terms.cache.enabled && is_looked_up(&request);
-        let target = terms.key.apply(target, &mut request.head.headers, looked_up);
+        let target = ruling.keyed(target, &mut request.head.headers, looked_up);
         let mut by_response = ruling.by_response();
         if let Some((trace, asked)) = traced {
             by_response = by_response.map(|_| trace.by_response(&ruling));
             let (keyed, ruling) = (target.clone(), Arc::clone(&ruling));
             trace.tell(Traced { asked, keyed, headers: request.head.headers.clone(), ruling });
         }
-        let (config, upstream) = (Arc::clone(&terms.cache), found.route.upstream);
+        let (config, upstream) = (Arc::clone(&terms.cache), ruling.route().upstream);
         let edits = terms.request.clone();
         let job =
             Job { request, target, shares: None, config, by_response, edits, upstream, trusted };

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Access, Route};
 use crate::cache;
+use crate::key::Target;
 use crate::rules::{Answer, KeyRules, Matched, Request, RequestEdits, ResponseCondition, RuleSet};
 
 /// Combinations of rules that are remembered for a route. Clients choose which rules they match,
@@ -149,6 +150,13 @@ impl Ruling {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// The target that a request is keyed by, and sent to; where it is `looked_up`, what is not
+    /// keyed of its cookies is removed from `headers`.
+    #[must_use]
+    pub fn keyed(&self, target: Target, headers: &mut HeaderMap, looked_up: bool) -> Target {
+        self.terms.key.apply(target, headers, looked_up)
     }
 
     /// The route that it is over.

@@ -381,7 +381,8 @@ impl Memory {
 }
 
 /// What all residents may weigh together, in bytes, where everything may take `memory`.
-fn capacity(memory: usize) -> u64 {
+#[must_use]
+pub fn capacity(memory: usize) -> u64 {
     let rest = memory - memory / RESERVE_DIVISOR;
     rest.saturating_sub(evict::fixed_bytes(rest as u64)) as u64
 }

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Hit rates on each trace in a folder, at 0.1 %, 1 % and 10 % of the bytes that it touches, bodies
+# alone weighed. Needs jq. SEAWALL names another binary than the release build.
+set -euo pipefail
+traces=${1:?a folder of traces}
+seawall=${SEAWALL:-${CARGO_TARGET_DIR:-target}/release/seawall}
+command -v jq >/dev/null || { echo "jq is missing: apt-get install jq"; exit 69; }
+
+replay() {
+    "$seawall" replay --trace "$1" --weigh body --json "${@:2}"
+}
+
+printf '| trace | memory | policy | objects %% | bytes %% |\n|---|--:|---|--:|--:|\n'
+for trace in "$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz; do
+    [ -f "$trace" ] || continue
+    name=$(basename "$trace")
+    footprint=$(replay "$trace" --memory 1MiB | jq .log.footprint)
+    for divisor in 1000 100 10; do
+        replay "$trace" --memory "$((footprint / divisor))" --compare |
+            jq -r --arg name "${name%%.csv*}" --arg share "1/$divisor" '
+                def percent: . * 1000 | round / 10;
+                ([{policy: "Seawall", hit_ratio, byte_hit_ratio}] + .peers)[]
+                | "| \($name) | \($share) | \(.policy) | \(.hit_ratio | percent) | \(.byte_hit_ratio | percent) |"'
+    done
+done

@@ -1,0 +1,104 @@
+//! Every policy keeps its bound and its books; the simple ones do as by hand.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ALL: [Policy; 8] = [
+    Policy::Seawall,
+    Policy::Lru,
+    Policy::Fifo,
+    Policy::Moka,
+    Policy::S3Fifo,
+    Policy::Sieve,
+    Policy::Gdsf,
+    Policy::Unbounded,
+];
+
+fn config(capacity: u64) -> evict::Config {
+    evict::Config { capacity, size_exponent: 0.75, seed: 1 }
+}
+
+fn item(key: u32, size: u64) -> Item {
+    Item { key, size, useless_at: Timestamp::from_secs(1), now: Timestamp::EPOCH }
+}
+
+/// Asks for keys of one byte each, and tells which were hits.
+fn hits(policy: Policy, capacity: u64, keys: &[u32]) -> Vec<bool> {
+    let mut keeper = policy.keeper(&config(capacity), 100);
+    let mut resident = [false; 100];
+    let mut gone = Vec::new();
+    let ask = |key: &u32| {
+        let is_hit = resident[*key as usize];
+        if is_hit {
+            keeper.touch(*key);
+        } else {
+            resident[*key as usize] = keeper.put(item(*key, 1), &mut gone);
+            gone.drain(..).for_each(|key| resident[key as usize] = false);
+        }
+        is_hit
+    };
+    keys.iter().map(ask).collect()
+}
+
+#[test]
+fn by_hand() {
+    let count = |policy, capacity, keys: &[u32]| {
+        hits(policy, capacity, keys).iter().filter(|hit| **hit).count()
+    };
+    // 1 is used again, so LRU keeps it when 3 comes; FIFO does not.
+    let keys = [1, 2, 1, 3, 1, 2];
+    assert_eq!(hits(Policy::Lru, 2, &keys), [false, false, true, false, true, false]);
+    assert_eq!(hits(Policy::Fifo, 2, &keys), [false, false, true, false, false, false]);
+    assert_eq!(hits(Policy::Sieve, 2, &keys), [false, false, true, false, true, false]);
+    assert_eq!(count(Policy::Unbounded, 2, &keys), 3);
+    assert_eq!(hits(Policy::Gdsf, 2, &keys), [false, false, true, false, true, false]);
+    // A loop that is one longer than the memory: LRU never hits.
+    let looped: Vec<u32> = (0..10).flat_map(|_| 0..11).collect();
+    assert_eq!(count(Policy::Lru, 10, &looped), 0);
+    assert_eq!(count(Policy::Unbounded, 10, &looped), 99);
+    // S3-FIFO: who was used twice outlives a scan.
+    let scanned: Vec<u32> = [1, 1, 1].into_iter().chain(10..60).chain([1]).collect();
+    assert_eq!(hits(Policy::S3Fifo, 10, &scanned).last(), Some(&true));
+    assert_eq!(hits(Policy::Lru, 10, &scanned).last(), Some(&false));
+}
+
+proptest! {
+    #[test]
+    fn books_are_kept_and_bounds_hold(
+        steps in prop::collection::vec((0_u32..30, 0_u64..120, 0_u8..20), 0..200),
+    ) {
+        for policy in ALL {
+            let mut keeper = policy.keeper(&config(300), 30);
+            let mut residents = HashMap::new();
+            let mut gone = Vec::new();
+            for (key, size, what) in &steps {
+                if *what == 0 {
+                    keeper.remove(*key);
+                    residents.remove(key);
+                } else if *what > 3 && residents.contains_key(key) {
+                    keeper.touch(*key);
+                } else {
+                    let stays = keeper.put(item(*key, *size), &mut gone);
+                    residents.insert(*key, *size);
+                    for key in gone.drain(..) {
+                        residents.remove(&key);
+                    }
+                    if !stays {
+                        residents.remove(key);
+                    }
+                }
+                // moka counts what it has been told with a delay.
+                if policy != Policy::Moka {
+                    let weight: u64 = residents.values().sum();
+                    prop_assert_eq!(keeper.weight(), weight, "{:?}", policy);
+                }
+                if policy != Policy::Unbounded {
+                    prop_assert!(keeper.weight() <= 300, "{:?}", policy);
+                }
+            }
+        }
+    }
+}
