@@ -123,6 +123,27 @@ async fn a_post_whose_content_location_is_its_own_target_serves_later_gets() {
     }
 }
 
+// What else was invalidated meanwhile concerns it only where it is the same.
+#[tokio::test]
+async fn a_post_answer_serves_later_gets_whatever_else_was_changed_meanwhile() {
+    for (changed, is_hit) in [("/other", true), ("/posted", false)] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let origin = Origin::start(move |request| match request.method.as_str() {
+            "POST" => ok("posted").fresh(600).with("Content-Location", "/posted").gate(&held),
+            _ => ok("else"),
+        })
+        .await;
+        let proxy = Proxy::start(&origin).await;
+        let waiting = proxy.start_all(1, &post("/posted", "form")).await;
+        origin.arrived(1).await;
+        proxy.send(&request("PUT", changed)).await;
+        gate.open();
+        all(waiting).await;
+        assert_eq!(proxy.get("/posted").await.is_hit(), is_hit, "{changed}");
+    }
+}
+
 #[tokio::test]
 async fn any_other_post_answer_serves_no_get() {
     let cases = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, SET_COOKIE};
 use http::response::Parts as ResponseHead;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::conclude::{Concluded, Conclusion, Verdict, done};
 use super::fill::{Fill, Limits};
@@ -23,7 +23,7 @@ use crate::policy::{
     self, ContentRange, NO_VARY_SEARCH, Reason, SearchVariation, Storability, StoredHead,
 };
 use crate::rules::{Label, Labels, TooManyTags};
-use crate::store::{Mode, Scope, Stamp, StoredResponse};
+use crate::store::{Mode, Scope, Stamp, Standing, StoredResponse};
 
 impl Conclusion<'_> {
     /// A full response: stored on its way to the client, or passed on.
@@ -257,13 +257,26 @@ impl Conclusion<'_> {
         // A name that no response can have needs no purge.
         let groups =
             groups.iter().filter_map(|name| Label::group(&job.target, name.as_bytes()).ok());
-        for scope in urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)) {
+        let mut scopes =
+            urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)).peekable();
+        let mut latest = if scopes.peek().is_some() { self.unpurged(head) } else { None };
+        for scope in scopes {
             let sequence = self.shared.purge(scope, Mode::Hard);
             // What this response itself invalidates is older than it; no other purge is.
-            if sequence == self.started.sequence + 1 {
-                self.started.sequence = sequence;
-            }
+            latest = latest.filter(|latest| sequence == latest + 1).map(|_| sequence);
+            self.started.sequence = latest.unwrap_or(self.started.sequence);
         }
+    }
+
+    /// The latest purge, where none since the fetch began concerns the response.
+    fn unpurged(&self, head: &ResponseHead) -> Option<u64> {
+        let (job, memory) = (self.job, &self.shared.memory);
+        let latest = memory.sequence();
+        let lines = |name: &HeaderName| head.headers.get_all(name).into_iter().cloned();
+        let labels = job.config.tags.labels(&job.target, lines).ok()?;
+        let stamp = Stamp::new(self.started.sequence, labels.map(Arc::new));
+        let standing = memory.standing_outside(self.key().as_str(), &stamp);
+        (standing == Standing::Valid).then_some(latest)
     }
 }
 
