@@ -84,9 +84,9 @@ fn sized(mut lines: Vec<Line>) -> Vec<Line> {
     let mut sizes = std::collections::HashMap::new();
     // What refreshes behind a HEAD is a GET, of which its line in a log tells nothing.
     let refreshes = |line: &Line| line.control.is_some_and(|it| it.contains("while-revalidate"));
-    let refreshed = lines.iter().any(refreshes);
+    let any = lines.iter().any(refreshes);
     for line in &mut lines {
-        if refreshed && line.method == "HEAD" {
+        if any && line.method == "HEAD" {
             line.method = "GET";
         }
         let key = match line.target {
