@@ -272,14 +272,18 @@ async fn one_client_address_has_no_more_requests_at_once_than_it_may() {
     assert_eq!(proxy.send(&of("/stored", "192.0.2.1")).await.status, 200);
 }
 
-/// All file descriptors that this process may still have; dropped one by one, that many are free.
+/// All file descriptors that this process may still have, of which there are [`SPARE`] at least
+/// whatever it was started with; dropped one by one, that many are free.
 fn take_all_descriptors() -> Vec<std::fs::File> {
+    const SPARE: u64 = 32;
     let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
     let highest = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
     let (_, hard) = rlimit::Resource::NOFILE.get().expect("a limit");
-    let limit = highest.max().expect("some are open") + 1;
+    let limit = highest.max().expect("some are open") + 1 + SPARE;
     rlimit::Resource::NOFILE.set(limit, hard).expect("lowering is allowed");
-    what_is_left().collect()
+    let all: Vec<_> = what_is_left().collect();
+    assert!(all.len() as u64 >= SPARE);
+    all
 }
 
 fn what_is_left() -> impl Iterator<Item = std::fs::File> {
