@@ -355,12 +355,12 @@ impl Conclusion<'_> {
     fn keep_updated(&self, key: &CacheKey, updated: &Arc<StoredResponse>, now: Timestamp) -> bool {
         let insertion = self.shared.memory.insert(key, updated, now);
         // What has to be validated at each use gains nothing by being written each time.
-        if let Some(tier) = &self.shared.tier
+        if self.shared.tier.is_some()
             && insertion != Insertion::Purged
             && self.is_for_all()
             && self.unshareable(&updated.head).is_none()
         {
-            tier.offer(key, updated, self.started.at);
+            self.shared.offer(key, updated, self.started.at);
         }
         insertion == Insertion::Stored
     }

@@ -236,14 +236,35 @@ impl Shared {
         coding: Coding,
         compression: &Compression,
     ) {
-        let Some(source) = work::Source::of(stored) else { return };
-        if !compression.is_worth(source.plain()) {
+        if !compression.is_worth(work::plain_length(stored)) {
             return;
         }
+        let Some(source) = work::Source::of(stored) else { return };
         let Ok(place) = Arc::clone(&self.compressors).try_acquire_owned() else { return };
         if stored.copies.begin(coding) {
             let level = compression.levels.of(coding);
             let work = work::Encoding::new(self, &key(), stored, source, coding, level);
+            self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
+        }
+    }
+
+    /// Offers a response to the tier behind memory, which has bodies as they came: what is here in
+    /// copies alone is decoded for that, unless too many others are.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        began: Timestamp,
+    ) {
+        let Some(tier) = &self.tier else { return };
+        if !matches!(stored.content, Content::Coded) {
+            return tier.offer(key, stored, began);
+        }
+        let Ok(place) = Arc::clone(&self.decoders).try_acquire_owned() else { return };
+        if let Some(work) = work::Offering::new(self, key, stored, began) {
             self.background.spawn_blocking(move || {
                 work.run();
                 drop(place);

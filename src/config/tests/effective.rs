@@ -249,8 +249,8 @@ fn what_is_missing_is_said_beside_what_is_in_force() {
         let file = std::env::temp_dir().join(name);
         std::fs::write(&file, text).unwrap();
         let sources = Sources { file: Some(file.clone()), overrides: CliOverrides::default() };
-        let shown = crate::config::show(&sources, &[]);
-        let loaded = crate::config::load(&sources).map(|_| ());
+        let shown = show(&sources, &[]);
+        let loaded = load(&sources).map(|_| ());
         std::fs::remove_file(&file).unwrap();
         assert_eq!(loaded.is_ok(), shown.as_ref().is_ok_and(|shown| shown.missing.is_empty()));
         shown
