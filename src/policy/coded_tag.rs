@@ -281,12 +281,14 @@ mod tests {
             let mut request = headers(&[("if-none-match", &list), ("if-match", &list)]);
             add_origin_tags(&mut request);
             let after: Vec<_> = tags(request["if-match"].as_bytes()).map(<[u8]>::to_vec).collect();
-            let mut before = tags(list.as_bytes());
-            prop_assert!(before.all(|tag| after.contains(&tag.to_vec())), "{after:?}");
+            let kept = tags(list.as_bytes()).all(|tag| after.contains(&tag.to_vec()));
+            let named = tags(list.as_bytes()).filter_map(origin_tag);
+            let mut named = named.map(|(tag, _)| tag.trim_ascii().to_vec());
+            // Tags without quotes may be nothing but a mark.
+            let added = named.all(|tag| tag.is_empty() || after.contains(&tag));
             // Where quotes are not paired, what is joined may be read otherwise.
             let paired = list.matches('"').count() % 2 == 0;
-            let mut named = tags(list.as_bytes()).filter_map(origin_tag);
-            prop_assert!(!paired || named.all(|(tag, _)| after.contains(&tag)), "{after:?}");
+            prop_assert!(!paired || (kept && added), "{after:?}");
         }
     }
 }

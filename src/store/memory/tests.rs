@@ -238,6 +238,9 @@ fn a_look_is_no_use_and_a_use_is_one() {
         let one = key(1);
         assert_eq!(store(&memory, 1, 30_000), Insertion::Stored);
         for number in 2..400 {
+            // Each is wanted again, so that it takes the place of who is not.
+            store(&memory, number, 30_000);
+            let _ = memory.get(key(number).as_str());
             store(&memory, number, 30_000);
             for _ in 0..3 {
                 let found = if used { memory.get(one.as_str()) } else { memory.peek(one.as_str()) };
