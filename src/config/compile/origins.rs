@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::Compiler;
 use crate::config::fault::Fault;
@@ -29,7 +30,7 @@ impl<'a> Compiler<'a> {
             return (vec![upstream], vec![route::everything(cache)]);
         }
         let written = self.root.get("upstream").map(|node| node.get_ref().as_table());
-        if written.is_none_or(|table| table.is_some_and(|table| table.is_empty())) {
+        if written.is_none_or(|table| table.is_some_and(DeTable::is_empty)) {
             self.faults.push(
                 Fault::anywhere(None, "there is nothing to protect: no upstream is given")
                     .help("start with --origin http://127.0.0.1:9000, or add [upstream.origin] with its url to the file")
