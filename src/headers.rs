@@ -103,6 +103,35 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
             .contains(&name)
 }
 
+/// Whether what stands under this name (a field's, a cookie's, a parameter's, a setting's) is
+/// likely a secret, or tells who somebody is: it is shown to nobody.
+#[must_use]
+pub fn names_secret(name: &str) -> bool {
+    /// Wherever they stand.
+    const PARTS: [&str; 15] = [
+        "authorization",
+        "authentication",
+        "token",
+        "secret",
+        "passw",
+        "passphrase",
+        "credential",
+        "session",
+        "apikey",
+        "api-key",
+        "access-key",
+        "private-key",
+        "shared-key",
+        "subscription-key",
+        "functions-key",
+    ];
+    /// As words of their own: `x-author` is no secret.
+    const WORDS: [&str; 8] = ["auth", "cookie", "jwt", "csrf", "xsrf", "otp", "sid", "pwd"];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    PARTS.iter().any(|part| name.contains(part))
+        || name.split(['-', '.']).any(|word| WORDS.contains(&word))
+}
+
 /// The options in `Connection`, in any case as sent (RFC 9110 §7.6.1).
 pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     list_members(headers, &CONNECTION)

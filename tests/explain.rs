@@ -409,3 +409,136 @@ fn what_a_rule_keys_is_explained_without_a_node() {
     assert_eq!(explained.tags, ["product:7"]);
     assert_eq!(explained.live, None);
 }
+
+/// Text that gets smaller.
+fn page() -> Answer {
+    ok("a line of text that comes again\n".repeat(200))
+        .fresh(60)
+        .with("Content-Type", "text/plain")
+        .with("ETag", "\"a\"")
+}
+
+fn from_browser(path: &str) -> Value {
+    json!({ "url": url(path), "headers": [["accept-encoding", "br"]] })
+}
+
+#[tokio::test]
+async fn copies_are_listed_and_a_look_changes_nothing_of_them() {
+    let origin = Origin::answering(page()).await;
+    let rules = "[[rule]]\ncache = { compress = [\"br\", \"gzip\"] }\n";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    proxy.send(&get("/a").with("Accept-Encoding", "br")).await;
+    let key = seawall::key::Target::parse(&url("/a")).unwrap().key();
+    let stored = || {
+        let variants = proxy.cache().memory().peek(key.as_str())?;
+        variants.as_slice().first().cloned()
+    };
+    let copies = || stored().map_or(0, |stored| stored.copies.made().len());
+    eventually("the copy", || copies() == 1 && proxy.cache().compressing() == 0).await;
+    let ready = proxy.send(&get("/a").with("Accept-Encoding", "br")).await;
+    assert_eq!(ready.field("content-encoding"), Some("br"));
+    let seen = explained(&proxy, from_browser("/a")).await;
+    let bytes = ready.body.len();
+    let made = json!({ "coding": "br", "level": 5, "bytes": bytes, "etag": "\"a-sw-br5\"" });
+    assert_eq!(seen["live"]["copies"], json!([made]));
+    assert_eq!(
+        (&seen["live"]["as_it_came"], &seen["live"]["whole"]),
+        (&json!(false), &json!(true))
+    );
+    assert!(fields(&seen["response"]).contains(&("content-encoding", "br")));
+    // Who only looks wants nothing, so that nothing is kept or made for it.
+    let stored = || stored().unwrap();
+    assert_eq!(would(&look(&proxy, "/a").await).0, "decode");
+    assert!(!stored().copies.is_identity_wanted());
+    let gzip = json!({ "url": url("/a"), "headers": [["accept-encoding", "gzip"]] });
+    assert_eq!(would(&explained(&proxy, gzip).await).0, "decode");
+    assert!(!stored().copies.is_begun(seawall::policy::Coding::Gzip));
+    assert!(!proxy.get("/a").await.body.is_empty());
+    assert!(stored().copies.is_identity_wanted());
+    assert_eq!(look(&proxy, "/a").await["live"]["as_it_came"], true);
+}
+
+#[tokio::test]
+async fn what_urls_share_is_found_and_shown_where_it_is_stored() {
+    let origin = Origin::start(|seen| {
+        let own = seen.target.contains("own");
+        let answer = ok(&seen.target).fresh(60);
+        if own { answer } else { answer.with("No-Vary-Search", "params=(\"u\")") }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |settings| {
+        settings.cache().policy.no_vary_search = true;
+    })
+    .await;
+    let before = look(&proxy, "/x?u=1&a=1").await;
+    assert_eq!(before["key"].get("shared"), None);
+    proxy.get("/x?u=1&a=1").await;
+    let seen = look(&proxy, "/x?u=2&a=1").await;
+    assert_eq!(would(&seen), ("hit", Some("no-vary-search")));
+    assert_eq!(seen["key"]["url"], url("/x?u=2&a=1"));
+    assert_eq!(seen["key"]["shared"], url("/x?a=1"));
+    assert_eq!(seen["live"]["variants"], 1);
+    let miss = look(&proxy, "/x?u=2&a=2").await;
+    assert_eq!(
+        (would(&miss), &miss["key"]["shared"]),
+        (("miss", Some("miss")), &json!(url("/x?a=2")))
+    );
+    assert_eq!(miss["origin"]["start"], "GET /x?u=2&a=2");
+    proxy.get("/y?own").await;
+    assert_eq!(look(&proxy, "/y?own").await["key"].get("shared"), None);
+    assert_eq!(origin.count(), 2);
+}
+
+// What would be done is what is done, for an origin that is left alone too.
+#[tokio::test]
+async fn an_origin_that_is_spared_is_known_to_be() {
+    let origin = Origin::sequence([ok("a").fresh(1).with("ETag", "\"a\""), status(503)]).await;
+    let proxy = Proxy::with(&origin, |settings| {
+        settings.cache().protect = seawall::cache::Protect::Origin;
+        settings.cache().policy.stale_if_error = Duration::from_secs(0);
+    })
+    .await;
+    proxy.get("/a").await;
+    proxy.advance(Duration::from_secs(2));
+    assert_eq!(proxy.get("/a").await.status, 503);
+    assert_eq!(would(&look(&proxy, "/a").await), ("refuse", Some("origin-spared")));
+    let spared = proxy.get("/a").await;
+    assert!(spared.says("detail=origin-spared"), "{}", spared.cache_status());
+    assert_eq!(origin.count(), 2);
+}
+
+/// RFC 9110 §7.2.
+#[tokio::test]
+async fn the_origin_is_shown_the_host_that_it_would_get() {
+    let origin = Origin::answering(ok("a").fresh(60)).await;
+    let proxy = Proxy::with(&origin, |settings| {
+        settings.upstream().identity = seawall::upstream::Identity::Name("inner.test".to_owned());
+    })
+    .await;
+    let seen = look(&proxy, "/a").await;
+    let hosts = fields(&seen["origin"]).into_iter().filter(|(name, _)| *name == "host");
+    assert_eq!(hosts.collect::<Vec<_>>(), [("host", "inner.test")]);
+    proxy.get("/a").await;
+    assert_eq!(origin.last().field("host"), Some("inner.test"));
+}
+
+#[test]
+fn tests_beside_the_rules_expect_the_host_that_the_origin_gets() {
+    let run = |identity: &str, host: &str| {
+        let text = format!(
+            "[upstream.shop]\nurl = \"http://10.0.0.5:9000\"\nhost = \"{identity}\"\n\
+             [[test]]\nrequest = \"https://shop.test/a\"\n\
+             expect = {{ origin = {{ headers = {{ host = \"{host}\" }} }} }}\n"
+        );
+        let settings = config::parse(&text, &CliOverrides::default());
+        let settings = settings.unwrap_or_else(|faults| panic!("{faults}"));
+        let ask = Ask::parse("https://shop.test/a").unwrap();
+        let told = settings.explain(&ask, None).origin.unwrap();
+        assert!(told.headers.contains(&("host".to_owned(), host.to_owned())), "{told:?}");
+        let report = settings.run_tests();
+        assert!(report.is_good(), "{}", report.render("a.toml"));
+    };
+    run("preserve", "shop.test");
+    run("upstream", "10.0.0.5:9000");
+    run("inner.test", "inner.test");
+}

@@ -159,3 +159,39 @@ async fn any_other_post_answer_serves_no_get() {
         assert_eq!(origin.count(), 2);
     }
 }
+
+// Its own invalidation is of two URLs then: its own, and the one that stands for it.
+#[tokio::test]
+async fn a_post_answer_serves_later_gets_where_urls_share_responses() {
+    let origin = Origin::start(|request| match request.method.as_str() {
+        "POST" => ok("posted").fresh(600).with("Content-Location", &request.target),
+        _ => ok("got").fresh(600).with("No-Vary-Search", "params=(\"u\")"),
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |settings| settings.cache().policy.no_vary_search = true);
+    let proxy = proxy.await;
+    assert_eq!(proxy.get("/x?u=1&a=1").await.text(), "got");
+    proxy.send(&post("/x?u=1&a=1", "form")).await;
+    let response = proxy.get("/x?u=1&a=1").await;
+    assert_eq!((response.text(), response.is_hit()), ("posted", true));
+    assert_eq!(proxy.get("/x?u=2&a=1").await.text(), "got", "what was shared is gone");
+    assert_eq!(origin.count(), 3);
+}
+
+// The origin speaks of the URL that it gets.
+#[tokio::test]
+async fn a_post_answer_serves_later_gets_whatever_of_its_url_is_keyed() {
+    let origin = Origin::start(|request| match request.method.as_str() {
+        "POST" => ok("posted").fresh(600).with("Content-Location", &request.target),
+        _ => ok("got").fresh(600),
+    })
+    .await;
+    for sees in [false, true] {
+        let rules =
+            format!("[[rule]]\nkey = {{ drop_query = [\"u\"], origin_sees_dropped = {sees} }}\n");
+        let proxy = Proxy::ruled(&origin, &rules).await;
+        proxy.send(&post("/x?u=1&a=1", "form")).await;
+        let response = proxy.get("/x?u=2&a=1").await;
+        assert_eq!((response.text(), response.is_hit()), ("posted", true), "{sees}");
+    }
+}

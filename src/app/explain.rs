@@ -14,7 +14,7 @@ pub(super) async fn explain(node: &Node, question: Question) -> Result<serde_jso
         let (generation, look) = node.in_force().look();
         (generation, look, state.current.settings.clone())
     };
-    let mut explained = explain_live(&look, &ask, &settings.upstream_names()).await;
+    let mut explained = explain_live(&look, &ask, &settings.upstreams).await;
     settings.complete(&mut explained);
     if let Some(live) = &mut explained.live {
         live.generation = generation;

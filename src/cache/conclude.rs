@@ -286,6 +286,9 @@ impl Conclusion<'_> {
             return self.again(Reason::ValidatorMismatch);
         }
         self.keep_to_itself(head.status(), head.get_all(&NO_VARY_SEARCH));
+        if choice.wish == compress::Wish::Identity {
+            copies.want_identity();
+        }
         let key = self.key();
         if self.for_itself {
             self.shared.memory.remove(&job.target.key(), stored);
@@ -352,12 +355,12 @@ impl Conclusion<'_> {
     fn keep_updated(&self, key: &CacheKey, updated: &Arc<StoredResponse>, now: Timestamp) -> bool {
         let insertion = self.shared.memory.insert(key, updated, now);
         // What has to be validated at each use gains nothing by being written each time.
-        if let Some(tier) = &self.shared.tier
+        if self.shared.tier.is_some()
             && insertion != Insertion::Purged
             && self.is_for_all()
             && self.unshareable(&updated.head).is_none()
         {
-            tier.offer(key, updated, self.started.at);
+            self.shared.offer(key, updated, self.started.at);
         }
         insertion == Insertion::Stored
     }
@@ -396,8 +399,7 @@ impl Conclusion<'_> {
             let facts = self.job.facts();
             let policy = &self.job.config.policy;
             let judged = StoredHead::new(&facts, head.status, &head.headers, self.times(), policy);
-            if let Some(tag) = compress::known_tag(&judged, self.job) {
-                head.headers.insert(ETAG, tag);
+            if compress::tell_of_known(&judged, self.job, &mut head.headers) {
                 let response = respond::not_modified(head.headers, outcome);
                 return Concluded { response: Ok(response), pump: None };
             }
@@ -415,12 +417,11 @@ impl Conclusion<'_> {
     /// A 304 to a client that was let through with its own conditions, which had the origin's tag
     /// in the place of a copy's: what the client has is the copy.
     fn tell_by_the_clients_tag(&self, head: &mut ResponseHead) {
-        if self.job.config.compress
-            && head.status == StatusCode::NOT_MODIFIED
+        if head.status == StatusCode::NOT_MODIFIED
             && let Some(etag) = head.headers.get(ETAG)
             && let Some(own) = policy::client_tag(self.job.headers(), etag)
         {
-            head.headers.insert(ETAG, own);
+            policy::speak_of_copy(&mut head.headers, own);
         }
     }
 

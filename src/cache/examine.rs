@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::UnderWay;
 use crate::context::{Detail, Outcome, Response};
 use crate::error::ErrorKind;
+use crate::key::Target;
 use crate::policy::{self, Reason, StaleGrant};
 use crate::store::{Memory, Standing, StoredResponse};
 
@@ -28,7 +29,9 @@ pub struct Examined {
     pub answer: Option<Response>,
     /// What the origin would be asked, where nobody asks it already.
     pub fetch: Option<Fetch>,
-    /// All that is stored under the key, most recent first.
+    /// What the request shares with other URLs, where it is answered by that (`No-Vary-Search`).
+    pub shared: Option<Target>,
+    /// All that is stored under the key that counts, most recent first.
     pub variants: Vec<Arc<StoredResponse>>,
     /// Which of them is for this request.
     pub chosen: Option<usize>,
@@ -103,14 +106,16 @@ impl Shared {
     /// Looks at what would be done with `job` now.
     #[must_use]
     pub fn examine(&self, mut job: Job) -> Examined {
+        job.forget_part_by_date();
         let now = self.clock.now();
-        let decision = lookup::decide_by(self, &job, now, Memory::peek);
+        let decision = lookup::decide_anew_by(self, &mut job, now, Memory::peek);
         let mut all = self.stored_for(&job, now);
         match decision {
             Decision::Use(stored, grant) => {
                 all.would = grant.map_or(Would::Hit, Would::Stale);
                 self.would_serve(&mut all, &stored, grant, &mut job);
             }
+            Decision::Decode(_) if self.waiting.is_full() => all.refuse(ErrorKind::TooManyWaiting),
             Decision::Decode(_) => all.would = Would::Decode,
             Decision::Forward(plan) => self.would_forward(&mut all, plan, &mut job),
         }
@@ -141,6 +146,7 @@ impl Shared {
             outcome: Outcome::default(),
             answer: None,
             fetch: None,
+            shared: job.shares.as_ref().map(|_| job.target.clone()),
             chosen,
             standing: stored.map(|stored| self.memory.standing(key.as_str(), &stored.stamp)),
             purges: self.memory.sequence(),
@@ -197,18 +203,10 @@ impl Shared {
         let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;
         if self.waiting.is_full() {
             let kind = ErrorKind::TooManyWaiting;
-            let stale = plan.stored.clone().and_then(|stored| {
-                let failed = Failed::NoResponse(kind);
-                Some((self.grant_on_failure(job, &stored, failed, all.now)?, stored))
-            });
-            match stale {
-                Some((grant, stored)) => {
-                    all.would = Would::Stale(grant);
-                    self.would_serve(all, &stored, Some(grant), job);
-                }
-                None => all.refuse(kind),
-            }
-            return;
+            return self.would_refuse(all, &plan, job, Failed::NoResponse(kind), kind);
+        }
+        if let Some(failed) = self.spared(job, &plan, all.now) {
+            return self.would_refuse(all, &plan, job, failed, ErrorKind::OriginSpared);
         }
         if retrieves && job.directives().only_if_cached {
             return all.refuse(ErrorKind::OnlyIfCached);
@@ -231,6 +229,29 @@ impl Shared {
         };
         if all.flight.is_none() {
             all.fetch = Some(job.fetch(&plan));
+        }
+    }
+}
+
+impl Shared {
+    /// What would be done without the origin, as after a fetch that failed.
+    fn would_refuse(
+        &self,
+        all: &mut Examined,
+        plan: &Plan,
+        job: &mut Job,
+        failed: Failed,
+        kind: ErrorKind,
+    ) {
+        let stale = plan.stored.as_ref().and_then(|stored| {
+            Some((self.grant_on_failure(job, stored, failed, all.now)?, stored))
+        });
+        match stale {
+            Some((grant, stored)) => {
+                all.would = Would::Stale(grant);
+                self.would_serve(all, stored, Some(grant), job);
+            }
+            None => all.refuse(kind),
         }
     }
 }

@@ -180,11 +180,10 @@ impl Job {
         let extensions = std::mem::take(&mut self.request.head.extensions);
         let mut fetch = self.bare_fetch();
         if plan.cacheable {
-            self.ask_for_class(&mut fetch.request.head.headers);
+            self.ask_for_all(&mut fetch.request.head.headers);
         }
-        if self.config.compress {
-            policy::restore_origin_tags(&mut fetch.request.head.headers);
-        }
+        // Also where nothing is compressed: clients may have copies from when it was.
+        policy::add_origin_tags(&mut fetch.request.head.headers);
         plan.condition(self, &mut fetch.request.head.headers);
         plan.ask_for_whole(&mut fetch.request.head.headers);
         fetch.request.body = body;
@@ -196,16 +195,14 @@ impl Job {
     pub(super) fn refetch(&self) -> Fetch {
         let mut fetch = self.bare_fetch();
         policy::strip_conditionals(&mut fetch.request.head.headers);
-        self.ask_for_class(&mut fetch.request.head.headers);
+        self.ask_for_all(&mut fetch.request.head.headers);
         fetch
     }
 
     /// What others are given has to be what they would have asked for.
-    fn ask_for_class(&self, headers: &mut HeaderMap) {
-        if self.config.policy.encoding_classes
-            && let Some(class) = policy::encoding_class(headers)
-        {
-            headers.insert(ACCEPT_ENCODING, class);
+    fn ask_for_all(&self, headers: &mut HeaderMap) {
+        if let Some(told) = self.config.policy.encodings.of(headers) {
+            headers.insert(ACCEPT_ENCODING, told);
         }
     }
 

@@ -261,9 +261,11 @@ impl Conclusion<'_> {
             urls.into_iter().map(Scope::Url).chain(groups.map(Scope::Label)).peekable();
         let mut latest = if scopes.peek().is_some() { self.unpurged(head) } else { None };
         for scope in scopes {
-            let sequence = self.shared.purge(scope, Mode::Hard);
+            let numbers = self.shared.purge(scope, Mode::Hard);
+            let (first, last) = numbers.into_inner();
             // What this response itself invalidates is older than it; no other purge is.
-            latest = latest.filter(|latest| sequence == latest + 1).map(|_| sequence);
+            let alone = |latest: &u64| first == latest + 1 && last <= first + 1;
+            latest = latest.filter(alone).map(|_| last);
             self.started.sequence = latest.unwrap_or(self.started.sequence);
         }
     }

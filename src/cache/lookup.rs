@@ -120,10 +120,20 @@ impl Plan {
 /// Looks up and decides: by what the request asks for itself, and where that finds nothing of use,
 /// by what its URL shares with others. The job is then one for that.
 pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Decision {
+    decide_anew_by(shared, job, now, Memory::get)
+}
+
+/// The same, with another way to look into memory.
+pub(super) fn decide_anew_by(
+    shared: &Shared,
+    job: &mut Job,
+    now: Timestamp,
+    get: impl Fn(&Memory, &str) -> Option<Variants>,
+) -> Decision {
     if let Some(plan) = unanswerable(job) {
         return Decision::Forward(plan);
     }
-    let plan = match find(shared, job, now, Memory::get) {
+    let plan = match find(shared, job, now, &get) {
         Decision::Forward(plan) => plan,
         used => return used,
     };
@@ -134,7 +144,7 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
     let Some(search) = shared.memory.search(&job.target) else { return Decision::Forward(plan) };
     let Some(target) = search.shared(&job.target) else { return Decision::Forward(plan) };
     job.share(target, search.variation);
-    match find(shared, job, now, Memory::get) {
+    match find(shared, job, now, &get) {
         // Nothing of use there either. What is stored for the URL itself can be validated; and
         // where its answers are known not to be shared, nobody is to wait for them.
         Decision::Forward(sharing)
@@ -150,17 +160,7 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
 
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
-    decide_by(shared, job, now, Memory::get)
-}
-
-/// The same, with another way to look into memory.
-pub(super) fn decide_by(
-    shared: &Shared,
-    job: &Job,
-    now: Timestamp,
-    get: impl FnOnce(&Memory, &str) -> Option<Variants>,
-) -> Decision {
-    unanswerable(job).map_or_else(|| find(shared, job, now, get), Decision::Forward)
+    unanswerable(job).map_or_else(|| find(shared, job, now, Memory::get), Decision::Forward)
 }
 
 /// How the origin is asked where nothing stored can be the answer.

@@ -26,6 +26,7 @@ mod tier;
 use std::borrow::Cow;
 use std::future::Future;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -228,18 +229,19 @@ impl Shared {
         self.tier.as_ref()
     }
 
-    /// Purges, here and in the tier behind, and returns the purge's sequence number.
-    pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
+    /// Purges, here and in the tier behind, and returns the numbers of its records, as
+    /// [`Memory::purge`] does.
+    pub fn purge(&self, scope: Scope, mode: Mode) -> RangeInclusive<u64> {
         let Some(tier) = &self.tier else { return self.memory.purge(scope, mode) };
-        let sequence = self.memory.purge(scope.clone(), mode);
-        tier.purged(&scope, mode, sequence, self.clock.now());
-        sequence
+        let numbers = self.memory.purge(scope.clone(), mode);
+        tier.purged(&scope, mode, *numbers.end(), self.clock.now());
+        numbers
     }
 
     /// Purges all of them, and returns the last one's sequence number.
     pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
         let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
-        last.unwrap_or_else(|| self.memory.sequence())
+        last.map_or_else(|| self.memory.sequence(), |numbers| *numbers.end())
     }
 
     /// Drops one response of `key` from memory, and all of them from the tier behind.
@@ -377,10 +379,7 @@ impl<S: Origin> Cache<S> {
         }
         let outcome = respond::hit_outcome(stored, grant, job, now);
         let choice = compress::choose_of(stored, job);
-        if let Some(coding) = choice.missing {
-            let compression = &job.config.compression;
-            self.shared.make_copy(&job.target.key(), stored, coding, compression);
-        }
+        self.shared.heed(choice.wish, stored, job);
         job.edited(respond::answer_in(&choice, stored, job, outcome, now), now)
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
 };
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -156,8 +156,7 @@ pub(super) fn filling(
 ) -> Option<Response> {
     let stored_head = &fill.head().head;
     compress::vary(stored_head, job, &mut head.headers);
-    if let Some(tag) = compress::known_tag(stored_head, job) {
-        head.headers.insert(ETAG, tag);
+    if compress::tell_of_known(stored_head, job, &mut head.headers) {
         return Some(not_modified(head.headers, outcome));
     }
     if let Some(response) = precondition(stored_head, &head, job, plan.ask, outcome) {

@@ -9,7 +9,11 @@ use std::fmt::{self, Display, Formatter, Write};
 use serde::Serialize;
 use toml::Value;
 
+use super::fault::Fault;
+
 pub use given::environment;
+#[cfg(test)]
+pub(super) use written::SECRETS;
 pub(super) use written::effective;
 
 /// The configuration in force.
@@ -19,6 +23,8 @@ pub(super) use written::effective;
 pub struct Effective {
     /// The file that was read.
     pub file: Option<String>,
+    /// What is missing for a start, in sentences.
+    pub missing: Vec<String>,
     /// Its tables, in the order of the documentation. Tests are not among them: they set nothing.
     pub tables: Vec<Table>,
 }
@@ -81,6 +87,9 @@ impl Display for Effective {
         if let Some(file) = &self.file {
             writeln!(f, "# Relative paths start at the directory of {}.", plain(file))?;
         }
+        for missing in &self.missing {
+            writeln!(f, "# Missing: {}.", plain(missing))?;
+        }
         let all = || self.tables.iter().flat_map(|table| &table.settings);
         let hidden = all().filter(|setting| setting.hidden).count();
         if hidden > 0 {
@@ -108,6 +117,15 @@ impl Display for Effective {
 }
 
 impl Effective {
+    /// The same, where all of this is missing.
+    pub(super) fn lacking(self, missing: &[Fault]) -> Self {
+        let told = |fault: &Fault| match fault.advice() {
+            Some(advice) => format!("{}; {advice}", fault.title()),
+            None => fault.title().to_owned(),
+        };
+        Self { missing: missing.iter().map(told).collect(), ..self }
+    }
+
     fn by(&self, by: &By) -> String {
         match by {
             By::Default => "default".to_owned(),

@@ -21,17 +21,20 @@ pub struct Fault {
     label: String,
     /// What to write instead.
     help: Option<String>,
+    /// Nothing that is said is wrong; something has yet to be said.
+    missing: bool,
 }
 
 impl Fault {
     /// A fault at `span` of the file.
     pub(super) fn at(span: Range<usize>, title: impl Into<String>) -> Self {
-        Self { span: Some(span), title: title.into(), label: String::new(), help: None }
+        Self::anywhere(Some(span), title)
     }
 
     /// A fault of the flags, the environment, or of everything together, if it has no place.
     pub(super) fn anywhere(span: Option<Range<usize>>, title: impl Into<String>) -> Self {
-        Self { span, title: title.into(), label: String::new(), help: None }
+        let title = title.into();
+        Self { span, title, label: String::new(), help: None, missing: false }
     }
 
     /// Whether it lies in the file.
@@ -49,6 +52,18 @@ impl Fault {
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Says that nothing is wrong but what is missing.
+    pub(super) fn missing(mut self) -> Self {
+        self.missing = true;
+        self
+    }
+
+    /// Whether nothing that is said is wrong: something has yet to be said.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        self.missing
     }
 
     /// What is wrong, in one sentence.

@@ -75,7 +75,7 @@ impl Settings {
     /// Blocks until it has been tried, without a network.
     #[must_use]
     pub fn explain(&self, ask: &Ask, reply: Option<&Reply>) -> Explanation {
-        let set = trial::Set::new(&self.proxy, &self.store);
+        let set = trial::Set::new(&self.proxy, &self.upstreams, &self.store);
         let mut explained = trial::explain(&set, ask, reply, &self.upstream_names());
         self.complete(&mut explained);
         explained
@@ -104,7 +104,7 @@ impl Settings {
     /// clients. Blocks until they are done.
     #[must_use]
     pub fn run_tests(&self) -> trial::Report {
-        let set = trial::Set::new(&self.proxy, &self.store);
+        let set = trial::Set::new(&self.proxy, &self.upstreams, &self.store);
         trial::run(&set, &self.tests, &self.upstream_names())
     }
 }
@@ -132,14 +132,20 @@ pub fn load(sources: &Sources) -> Result<Settings, Faults> {
 }
 
 /// What is in force by these sources, and who says so; `environment` is what [`environment`] gave.
+/// What is missing for a start is told beside it.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], but for what is missing.
 pub fn show(sources: &Sources, environment: &[String]) -> Result<Effective, Faults> {
     let file = sources.file.as_deref();
     let text = text(file)?;
-    understand(file, text.clone(), &sources.overrides)?;
-    Ok(effective::effective(file, &text, &sources.overrides, environment))
+    let missing = match understand(file, text.clone(), &sources.overrides) {
+        Ok(_) => Vec::new(),
+        Err(faults) if faults.list().iter().all(Fault::is_missing) => faults.list().to_vec(),
+        Err(faults) => return Err(faults),
+    };
+    let effective = effective::effective(file, &text, &sources.overrides, environment);
+    Ok(effective.lacking(&missing))
 }
 
 /// The same with `changes` to the file, in their order; faults are shown in the file as changed.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use seawall::trial::{
-    Decision, Effective, Explanation, Freshness, Keyed, Live, MatchedRule, Message, Varying,
+    Copy, Decision, Effective, Explanation, Freshness, Keyed, Live, MatchedRule, Message, Varying,
 };
 
 /// The explanation as it is printed.
@@ -148,6 +148,10 @@ fn keyed(f: &mut String, keyed: &Keyed) -> fmt::Result {
         let value = value.as_deref().unwrap_or("(absent)");
         line(f, "", format_args!("  and {field}: {value}"))?;
     }
+    if let Some(shared) = &keyed.shared {
+        let why = "shared by all URLs that differ in nothing that counts: No-Vary-Search";
+        line(f, "", format_args!("  stored as {shared}, {why}"))?;
+    }
     for (what, by) in &keyed.dropped {
         line(f, "", format_args!("  {what} does not count: {by}"))?;
     }
@@ -211,9 +215,17 @@ fn in_memory(f: &mut String, live: &Live) -> fmt::Result {
         line(f, "in memory", if others == 0 { "nothing" } else { "nothing for this request" })?;
         return stored_for_others(f, live, others);
     };
-    let part = if live.whole { "" } else { ", which is not all of it" };
+    let part = match (live.whole, live.as_it_came) {
+        (false, _) => ", which is not all of it",
+        (true, false) if !live.copies.is_empty() => ", in other codings alone",
+        (true, _) => "",
+    };
     line(f, "in memory", format_args!("{start}, {} bytes{part}", live.bytes))?;
     fields(f, headers)?;
+    for Copy { coding, level, bytes, etag } in &live.copies {
+        let tag = etag.as_deref().map(|etag| format!(", {etag}")).unwrap_or_default();
+        line(f, "", format_args!("  a copy in {coding}, level {level}: {bytes} bytes{tag}"))?;
+    }
     stored_for_others(f, live, others)?;
     let latest = live.purge_sequence;
     match live.purged.as_deref() {

@@ -104,7 +104,7 @@ fn settings() -> Settings {
 
 /// Whether each is answered from memory, by the stack.
 fn served(settings: &Settings, lines: &[Line]) -> Vec<bool> {
-    let set = Set::new(&settings.proxy, &settings.store);
+    let set = Set::new(&settings.proxy, &settings.upstreams, &settings.store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let stage = set.stage(Timestamp::from_secs(START));

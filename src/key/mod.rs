@@ -118,6 +118,14 @@ impl Target {
         Some(Self { path_and_query, ..self.clone() }.beside(beside))
     }
 
+    /// Whether `url` is where this is, as it is keyed or as the origin gets it.
+    #[must_use]
+    pub fn is_at(&self, url: &Self) -> bool {
+        let sent = self.beside.as_ref().and_then(|beside| beside.sent.as_ref());
+        let named = &url.path_and_query;
+        self.same_origin(url) && (*named == self.path_and_query || Some(named) == sent)
+    }
+
     /// Whether the request's `Cookie` is keyed, all that the origin gets of it.
     #[must_use]
     pub fn keys_cookies(&self) -> bool {
@@ -342,6 +350,9 @@ mod tests {
         let shared = target.shared(Some("b="), 7).unwrap();
         assert_eq!(shared.key().as_str(), "http://h/a?b=\n?7");
         assert_eq!(shared.uri().to_string(), "http://h/a?c=1&b");
+        let at = |url: &str| shared.is_at(&Target::parse(url).unwrap());
+        assert!(at("http://h/a?b=") && at("http://h/a?c=1&b"));
+        assert!(!at("http://h/a") && !at("https://h/a?b=") && !at("http://i/a?b="));
         let bare = target.shared(None, 0).unwrap();
         assert_eq!(bare.key().as_str(), "http://h/a\n?0");
         assert!(bare.key().has_parts() && target.shared(Some(&"x".repeat(70_000)), 0).is_none());

@@ -7,6 +7,7 @@
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::compression::accepted_by;
 use super::encoding::Coding;
 use super::validators::{EntityTag, tags};
 
@@ -51,32 +52,36 @@ fn read(tag: &[u8]) -> Option<(Vec<u8>, Coding, u8)> {
     Coding::ALL.into_iter().find_map(strip)
 }
 
-/// Makes a client's preconditions speak of the origin's tags, which are the only ones that the
-/// origin knows: a client that has a copy holds what the origin's tag names.
+/// Adds the origin's own tags to a client's preconditions that name copies: the origin knows no
+/// others, and a client that has a copy holds what the origin's tag names. What the client says
+/// stays, for an origin may have such tags of its own: another Seawall has.
 ///
-/// With `Range` only `If-None-Match` is changed: the bytes that such a client wants are not those
-/// that the origin would send. `If-Range` is never changed, for the same reason: the origin does
-/// not know the tag, and sends the whole.
-pub fn restore_origin_tags(request: &mut HeaderMap) {
-    let part = request.contains_key(RANGE);
-    restore(request, &IF_NONE_MATCH);
-    if !part {
-        restore(request, &IF_MATCH);
+/// `If-None-Match` is about what the origin would send (RFC 9110 §13.1.2): a copy in a coding that
+/// the request does not accept is none of it, and a 304 would have it used all the same. With
+/// `Range` only that field is changed: the bytes that such a client wants are not those that the
+/// origin would send. `If-Range` is never changed, for the same reason: the origin does not know
+/// the tag, and sends the whole.
+pub fn add_origin_tags(request: &mut HeaderMap) {
+    if request.contains_key(IF_NONE_MATCH) {
+        let accepted = accepted_by(request);
+        add(request, &IF_NONE_MATCH, |coding| accepted.is_some_and(|them| them.has(coding)));
+    }
+    if request.contains_key(IF_MATCH) && !request.contains_key(RANGE) {
+        add(request, &IF_MATCH, |_| true);
     }
 }
 
-fn restore(request: &mut HeaderMap, name: &HeaderName) {
-    let is_ours = |line: &HeaderValue| tags(line.as_bytes()).any(|tag| origin_tag(tag).is_some());
-    if !request.get_all(name).iter().any(is_ours) {
+fn add(request: &mut HeaderMap, name: &HeaderName, counts: impl Fn(Coding) -> bool) {
+    let restored = |tag: &[u8]| origin_tag(tag).filter(|(_, coding)| counts(*coding));
+    let lines = request.get_all(name).iter();
+    let sent: Vec<_> = lines.flat_map(|line| tags(line.as_bytes())).collect();
+    let added: Vec<_> = sent.iter().filter_map(|tag| restored(tag)).map(|(tag, _)| tag).collect();
+    if added.is_empty() {
         return;
     }
-    let lines = request.get_all(name).iter();
-    let all = lines.flat_map(|line| tags(line.as_bytes()));
-    let restored: Vec<_> = all
-        .map(|tag| origin_tag(tag).map_or_else(|| tag.to_vec(), |(restored, _)| restored))
-        .collect();
+    let all: Vec<_> = sent.into_iter().chain(added.iter().map(Vec::as_slice)).collect();
     // What came in lines fits into one.
-    if let Ok(value) = HeaderValue::try_from(restored.join(&b", "[..])) {
+    if let Ok(value) = HeaderValue::try_from(all.join(&b", "[..])) {
         request.insert(name, value);
     }
 }
@@ -90,14 +95,18 @@ pub fn names_tag(request: &HeaderMap, tag: &EntityTag) -> bool {
     })
 }
 
-/// The copy of a response with `tag` that `If-None-Match` says the client has: its coding, and the
-/// level it was made with.
+/// The copy of a response with `tag` that `If-None-Match` says the client has, in a coding that it
+/// accepts: its coding, and the level it was made with.
 #[must_use]
 pub fn named_copy(request: &HeaderMap, tag: &EntityTag) -> Option<(Coding, u8)> {
+    let mut accepted = None;
     let lines = request.get_all(IF_NONE_MATCH).iter();
     lines.flat_map(|line| tags(line.as_bytes())).find_map(|sent| {
         let (restored, coding, level) = read(sent)?;
-        (!tag.weak && tag.weakly_equals(&restored)).then_some((coding, level))
+        let named = !tag.weak && tag.weakly_equals(&restored);
+        let accepted = accepted.get_or_insert_with(|| accepted_by(request));
+        let readable = accepted.is_some_and(|accepted| accepted.has(coding));
+        (named && readable).then_some((coding, level))
     })
 }
 
@@ -110,7 +119,9 @@ pub fn client_tag(request: &HeaderMap, etag: &HeaderValue) -> Option<HeaderValue
     if sent().any(known) {
         return None;
     }
-    let ours = sent().find(|tag| origin_tag(tag).is_some_and(|(restored, _)| known(&restored)))?;
+    let accepted = accepted_by(request)?;
+    let is_ours = |(restored, coding): (Vec<u8>, _)| known(&restored) && accepted.has(coding);
+    let ours = sent().find(|tag| origin_tag(tag).is_some_and(is_ours))?;
     HeaderValue::from_bytes(ours).ok()
 }
 
@@ -177,6 +188,7 @@ mod tests {
     fn the_origin_is_asked_by_its_own_tags() {
         let list = "\"x\", W/\"a,b-sw-br5\", \"c-sw-gzip6\"";
         let mut request = headers(&[
+            ("accept-encoding", "br"),
             ("if-none-match", list),
             ("if-none-match", "\"d\""),
             ("if-match", "\"c-sw-gzip6\""),
@@ -184,16 +196,47 @@ mod tests {
         ]);
         let mut part = request.clone();
         part.insert(RANGE, HeaderValue::from_static("bytes=1-2"));
-        restore_origin_tags(&mut request);
-        assert_eq!(request["if-none-match"], "\"x\", W/\"a,b\", \"c\", \"d\"");
-        assert_eq!(request["if-match"], "\"c\"");
+        let mut plain = request.clone();
+        plain.remove("accept-encoding");
+        add_origin_tags(&mut request);
+        let all = "\"x\", W/\"a,b-sw-br5\", \"c-sw-gzip6\", \"d\", W/\"a,b\"";
+        assert_eq!(request["if-none-match"], all, "gzip is not accepted");
+        assert_eq!(request["if-match"], "\"c-sw-gzip6\", \"c\"");
         assert_eq!(request["if-range"], "\"c-sw-gzip6\"");
-        restore_origin_tags(&mut part);
+        add_origin_tags(&mut part);
         assert_eq!(part["if-match"], "\"c-sw-gzip6\"", "a part of the copy is wanted");
-        let plain = headers(&[("if-none-match", "\"a-gzip\" ,\"b\"")]);
+        add_origin_tags(&mut plain);
+        assert_eq!(plain["if-none-match"], list, "no coding is accepted");
+        let plain = headers(&[
+            ("accept-encoding", "*"),
+            ("if-none-match", "\"a-gzip\" ,\"b\""),
+            ("if-match", "*"),
+        ]);
         let mut request = plain.clone();
-        restore_origin_tags(&mut request);
+        add_origin_tags(&mut request);
         assert_eq!(request, plain, "what is not ours is not touched");
+    }
+
+    /// RFC 9110 §13.1.2: what the client does not accept would not be sent to it.
+    #[test]
+    fn a_copy_is_named_by_who_accepts_it() {
+        for (codings, expected) in [
+            (Some("br"), Some((Coding::Br, 5))),
+            (Some("gzip, *, zstd;q=0"), Some((Coding::Br, 5))),
+            (Some("gzip"), None),
+            (Some("br;q=0, zstd;q=0, *"), None),
+            (None, None),
+        ] {
+            let mut request = headers(&[("if-none-match", "\"a-sw-zstd9\", \"a-sw-br5\"")]);
+            request.extend(headers(
+                &codings
+                    .map(|codings| ("accept-encoding", codings))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            ));
+            assert_eq!(named_copy(&request, &tag("\"a\"")), expected, "{codings:?}");
+            assert_eq!(named_copy(&request, &tag("W/\"a\"")), None);
+        }
     }
 
     #[test]
@@ -205,10 +248,12 @@ mod tests {
             ("\"b-sw-br5\"", "\"a\"", None),
             ("\"a\"", "\"a\"", None),
         ] {
-            let request = headers(&[("if-none-match", sent)]);
+            let request = headers(&[("accept-encoding", "br"), ("if-none-match", sent)]);
             let found = client_tag(&request, &HeaderValue::from_str(etag).unwrap());
             assert_eq!(found.as_ref().map(|value| value.to_str().unwrap()), expected, "{sent}");
         }
+        let request = headers(&[("if-none-match", "\"a-sw-br5\"")]);
+        assert_eq!(client_tag(&request, &HeaderValue::from_static("\"a\"")), None);
     }
 
     proptest! {
@@ -232,14 +277,18 @@ mod tests {
         }
 
         #[test]
-        fn any_list_is_restored_without_a_panic(list in "[ -~]{0,40}(-sw-br5\")?[ -~]{0,20}") {
+        fn any_list_keeps_its_tags_and_gets_the_origins(list in "[ -~]{0,40}(-sw-br5\")?[ -~]{0,20}") {
             let mut request = headers(&[("if-none-match", &list), ("if-match", &list)]);
-            restore_origin_tags(&mut request);
-            let left = |tag: &[u8]| origin_tag(tag).is_some_and(|(tag, _)| origin_tag(&tag).is_none());
-            // One mark goes; only a tag that had several still has one.
-            let lines = request.get_all("if-match").iter();
-            let mut all = lines.flat_map(|line| tags(line.as_bytes()));
-            prop_assert!(!all.any(left) || list.matches("-sw-").count() > 1);
+            add_origin_tags(&mut request);
+            let after: Vec<_> = tags(request["if-match"].as_bytes()).map(<[u8]>::to_vec).collect();
+            let kept = tags(list.as_bytes()).all(|tag| after.contains(&tag.to_vec()));
+            let named = tags(list.as_bytes()).filter_map(origin_tag);
+            let mut named = named.map(|(tag, _)| tag.trim_ascii().to_vec());
+            // Tags without quotes may be nothing but a mark.
+            let added = named.all(|tag| tag.is_empty() || after.contains(&tag));
+            // Where quotes are not paired, what is joined may be read otherwise.
+            let paired = list.matches('"').count() % 2 == 0;
+            prop_assert!(!paired || (kept && added), "{after:?}");
         }
     }
 }

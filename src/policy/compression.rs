@@ -86,8 +86,7 @@ impl Compression {
     /// a coding does not; nor does one that says `no-transform` (RFC 9111 §5.2.1.6).
     #[must_use]
     pub fn accepted(&self, request: &HeaderMap) -> SmallVec<[Coding; 3]> {
-        let accepted = Accepted::of(request).filter(|_| !forbids_to_transform(request));
-        let Some(accepted) = accepted else { return SmallVec::new() };
+        let Some(accepted) = accepted_by(request) else { return SmallVec::new() };
         self.codings.iter().copied().filter(|coding| accepted.has(*coding)).collect()
     }
 }
@@ -106,6 +105,11 @@ pub(super) fn is_transformable(
         && !untouchable.iter().any(|name| headers.contains_key(name))
         && !forbids_to_transform(headers)
         && !request.headers.contains_key(AUTHORIZATION)
+}
+
+/// What a request accepts; `None` where nothing is to be made for it.
+pub(super) fn accepted_by(request: &HeaderMap) -> Option<Accepted> {
+    Accepted::of(request).filter(|_| !forbids_to_transform(request))
 }
 
 fn forbids_to_transform(headers: &HeaderMap) -> bool {
@@ -145,6 +149,13 @@ pub fn vary_by_coding(fields: &mut HeaderMap) {
     if !says_so {
         fields.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+}
+
+/// Makes the fields of a 304 speak of the copy that the client has, by its tag: whoever stores that
+/// must not lose the `Vary` that it has (RFC 9111 §4.3.4).
+pub fn speak_of_copy(fields: &mut HeaderMap, tag: HeaderValue) {
+    fields.insert(ETAG, tag);
+    vary_by_coding(fields);
 }
 
 /// Whether a request for a part is bound to a date alone. Copies in several codings have the same

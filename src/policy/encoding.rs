@@ -34,14 +34,40 @@ impl Coding {
 /// Members of the list that are read; a client that sends more is taken at its own word.
 const MOST_MEMBERS: usize = 32;
 
-/// What stands for a request's `Accept-Encoding`: of brotli and zstd the first that it accepts, and
+/// What stands for a request's `Accept-Encoding`, towards the origin and for `Vary`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encodings {
+    /// Itself.
+    AsIs,
+    /// Its class.
+    #[default]
+    Classes,
+    /// `identity`, whatever it accepts: what comes plain can be encoded here, once for all.
+    Identity,
+}
+
+impl Encodings {
+    /// What stands for a request's field; `None` where the request is taken at its word.
+    #[must_use]
+    pub fn of(self, request: &HeaderMap) -> Option<HeaderValue> {
+        match self {
+            Self::AsIs => None,
+            Self::Classes => class(request),
+            Self::Identity => {
+                Accepted::of(request).filter(|accepted| accepted.identity)?;
+                Some(HeaderValue::from_static("identity"))
+            }
+        }
+    }
+}
+
+/// The class of a request's `Accept-Encoding`: of brotli and zstd the first that it accepts, and
 /// gzip if it accepts that, so that an origin which has only the latter need not send plain text;
 /// `identity` if it accepts none of them. A client that accepts a class accepts all in it.
 ///
 /// `None` where the request has to be taken at its word: it says nothing, or too much, or refuses
 /// `identity`.
-#[must_use]
-pub fn encoding_class(request: &HeaderMap) -> Option<HeaderValue> {
+fn class(request: &HeaderMap) -> Option<HeaderValue> {
     if !request.contains_key(ACCEPT_ENCODING) {
         return None;
     }
@@ -129,7 +155,7 @@ mod tests {
     use crate::policy::testing::headers;
 
     fn class(value: &str) -> Option<String> {
-        let class = encoding_class(&headers(&[("accept-encoding", value)]));
+        let class = super::class(&headers(&[("accept-encoding", value)]));
         class.map(|class| class.to_str().unwrap().to_owned())
     }
 
@@ -156,8 +182,23 @@ mod tests {
         ] {
             assert_eq!(class(value).as_deref(), expected, "{value}");
         }
-        assert_eq!(encoding_class(&HeaderMap::new()), None);
+        assert_eq!(super::class(&HeaderMap::new()), None);
         assert_eq!(class(&"a,".repeat(40)), None);
+    }
+
+    #[test]
+    fn an_origin_that_is_asked_for_identity_is_told_so_by_all_who_accept_it() {
+        let told = |fields: &[_]| Encodings::Identity.of(&headers(fields));
+        for value in ["gzip, deflate, br, zstd", "identity", "", "br;q=0", "*;q=0, identity"] {
+            let told = told(&[("accept-encoding", value)]);
+            assert_eq!(told, Some(HeaderValue::from_static("identity")), "{value}");
+        }
+        assert_eq!(told(&[]), Some(HeaderValue::from_static("identity")));
+        let many = "a,".repeat(40);
+        for value in ["br, identity;q=0", "br, *;q=0", many.as_str()] {
+            assert_eq!(told(&[("accept-encoding", value)]), None, "{value}");
+        }
+        assert_eq!(Encodings::AsIs.of(&headers(&[("accept-encoding", "br")])), None);
     }
 
     proptest! {

@@ -44,12 +44,12 @@ mod validators;
 mod vary;
 
 pub use client_lifetime::tell_client;
-pub use coded_tag::{client_tag, named_copy, names_tag, origin_tag, restore_origin_tags};
-pub use compression::{Compression, Levels, resumes_by_date, vary_by_coding};
+pub use coded_tag::{add_origin_tags, client_tag, named_copy, names_tag, origin_tag};
+pub use compression::{Compression, Levels, resumes_by_date, speak_of_copy, vary_by_coding};
 pub use dates::{format_date, parse_date};
 pub use directives::{ResponseDirectives, Source};
 pub use early::{early_chance, is_due_early};
-pub use encoding::{Coding, encoding_class};
+pub use encoding::{Coding, Encodings};
 pub use freshness::{FreshnessLifetime, LifetimeSource, StaleWindows};
 pub use groups::{CACHE_GROUPS, group_names, invalidated_groups};
 pub use invalidation::invalidated;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::encoding::Encodings;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// All that a rule may change of what RFC 9111 answers. The default is safe: nothing is reused
@@ -73,9 +75,8 @@ pub struct Overrides {
     /// Ask for the missing end of a stored 206 even if it has no strong validator, though the
     /// answer can't be combined with it (RFC 9111 §3.4).
     pub complete_partial_without_validator: bool,
-    /// Take the class of a request's `Accept-Encoding` ([`super::encoding_class`]) in its place,
-    /// towards the origin and for `Vary`.
-    pub encoding_classes: bool,
+    /// What stands for a request's `Accept-Encoding`, towards the origin and for `Vary`.
+    pub encodings: Encodings,
     /// Compare `Accept-Language` without regard to order and case, and take a stored response
     /// whose `Content-Language` is what the request likes best (RFC 9111 §4.1 allows the first;
     /// the second guesses what the origin would choose).
@@ -108,7 +109,7 @@ impl Default for Overrides {
             accept_short_partial: false,
             not_modified_without_last_modified: false,
             complete_partial_without_validator: false,
-            encoding_classes: true,
+            encodings: Encodings::Classes,
             normalize_accept_language: false,
         }
     }

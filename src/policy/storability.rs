@@ -228,8 +228,7 @@ pub fn post_is_reusable(
     let directives = ResponseDirectives::parse(headers, overrides);
     let lasting = said(headers, &directives, overrides) == Said::Lasting;
     let location = single(headers, &CONTENT_LOCATION).and_then(|value| value.to_str().ok());
-    let same =
-        location.and_then(|location| resolve(target, location)).is_some_and(|it| it == *target);
+    let same = location.and_then(|it| resolve(target, it)).is_some_and(|it| target.is_at(&it));
     status.is_success() && status != StatusCode::PARTIAL_CONTENT && lasting && same
 }
 

@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 
 use foldhash::quality::RandomState;
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, HeaderName, VARY,
+};
 use smallvec::SmallVec;
 
-use super::encoding::encoding_class;
+use super::encoding::Encodings;
 use super::language;
 use super::overrides::Overrides;
 use super::stored_head::StoredHead;
@@ -57,8 +59,8 @@ struct Nominated {
 struct Comparison {
     /// `Accept-Language` without order and case as well.
     normalize_language: bool,
-    /// `Accept-Encoding` by its class.
-    encoding_classes: bool,
+    /// `Accept-Encoding` by what stands for it.
+    encodings: Encodings,
 }
 
 impl VaryKey {
@@ -78,8 +80,12 @@ impl VaryKey {
         names.dedup();
         let how = Comparison {
             normalize_language: overrides.normalize_accept_language,
-            encoding_classes: overrides.encoding_classes,
+            encodings: overrides.encodings,
         };
+        Self::compared(names, request, how)
+    }
+
+    fn compared(names: Vec<HeaderName>, request: &HeaderMap, how: Comparison) -> Self {
         let nominated = names.into_iter().map(|name| {
             let value = normal_value(request, &name, how);
             Nominated { value: value.map(|value| value.as_slice().into()), name }
@@ -94,7 +100,14 @@ impl VaryKey {
         if names.is_empty() {
             return VaryOutcome::None;
         }
-        VaryOutcome::Key(Self::for_request(names.into_vec(), request, overrides))
+        let mut key = Self::for_request(names.into_vec(), request, overrides);
+        // It was encoded although it should not have been: not for those who can't read it.
+        if key.how.encodings == Encodings::Identity && response.contains_key(CONTENT_ENCODING) {
+            let how = Comparison { encodings: Encodings::Classes, ..key.how };
+            let names = key.names().cloned().collect();
+            key = Self::compared(names, request, how);
+        }
+        VaryOutcome::Key(key)
     }
 
     /// A key that answers no request.
@@ -210,11 +223,10 @@ fn speaks_best_language(stored: &StoredHead, request: &HeaderMap, overrides: &Ov
 
 /// A request's value in normal form; `None` if it has no such field.
 fn normal_value(request: &HeaderMap, name: &HeaderName, how: Comparison) -> Option<Normal> {
-    if how.encoding_classes
-        && name == ACCEPT_ENCODING
-        && let Some(class) = encoding_class(request)
+    if name == ACCEPT_ENCODING
+        && let Some(told) = how.encodings.of(request)
     {
-        return Some(Normal::from_slice(class.as_bytes()));
+        return Some(Normal::from_slice(told.as_bytes()));
     }
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
@@ -306,6 +318,24 @@ mod tests {
         assert!(joined.matches(&headers(&[("foo", "1"), ("foo", "2")])));
         let language = key("accept-language", &[("accept-language", "en, de")], &languages());
         assert!(language.matches(&headers(&[("accept-language", "De,eN")])));
+    }
+
+    /// An origin that encodes what it was asked for plain must not have it read by everybody.
+    #[test]
+    fn what_is_plain_answers_all_encodings_and_what_is_not_those_of_its_class() {
+        let identity = Overrides { encodings: Encodings::Identity, ..Overrides::default() };
+        let vary = ("vary", "accept-encoding");
+        let browser = headers(&[("accept-encoding", "gzip, br")]);
+        for (fields, others) in
+            [(&[vary][..], true), (&[vary, ("content-encoding", "gzip")], false)]
+        {
+            let parsed = VaryKey::parse(&headers(fields), &browser, &identity);
+            let VaryOutcome::Key(key) = parsed else { panic!("{parsed:?}") };
+            assert!(key.matches(&browser));
+            assert_eq!(key.matches(&HeaderMap::new()), others);
+            assert_eq!(key.matches(&headers(&[("accept-encoding", "gzip")])), others);
+            assert_eq!(key.fingerprint() == key.fingerprint_for(&HeaderMap::new()), others);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, VARY};
+use http::header::{COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pin_project_lite::pin_project;
@@ -19,7 +19,7 @@ use tower::Service;
 use super::trace::{Routed, Trace};
 use crate::context::{Detail, Request, Response};
 use crate::error::ProxyError;
-use crate::headers::SEAWALL_DEBUG;
+use crate::headers::{SEAWALL_DEBUG, names_secret};
 use crate::policy::{VaryKey, VaryOutcome};
 
 static ROUTE: HeaderName = HeaderName::from_static("seawall-debug-route");
@@ -167,7 +167,7 @@ fn variant(routed: &Routed, response: &HeaderMap) -> Option<String> {
 fn pair(name: &str, value: &[u8]) -> Vec<u8> {
     let shown = if COOKIE == name {
         cookie_names(value)
-    } else if AUTHORIZATION == name || PROXY_AUTHORIZATION == name {
+    } else if names_secret(name) {
         b"...".to_vec()
     } else {
         value.to_vec()
@@ -236,6 +236,7 @@ mod tests {
         let cookies = pair("cookie", b"session=s3cret; theme=dark; s3cret");
         assert_eq!(cookies, b"cookie=session=...; theme=...; ...");
         assert_eq!(pair("authorization", b"Basic dXNlcjpwYXNz=="), b"authorization=...");
+        assert_eq!(pair("x-api-key", b"s3cret"), b"x-api-key=...");
         assert_eq!(pair("accept", b"*/*"), b"accept=*/*");
     }
 

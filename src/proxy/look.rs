@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use http::request::Parts;
 use ipnet::IpNet;
 use tower::{Service, ServiceExt};
 
@@ -19,6 +18,7 @@ use crate::cache::{self, Examined, Job};
 use crate::context::{Detail, Forwarded, Outcome, Request, Response};
 use crate::error::ProxyError;
 use crate::policy::Reason;
+use crate::upstream::OriginRequest;
 
 /// Looks at requests. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ pub struct Looked {
 pub struct InCache {
     /// What would be done with the request.
     pub examined: Examined,
-    /// What the origin would be asked, if it would.
-    pub origin: Option<Parts>,
+    /// What the origin would be asked, if it would, and which upstream it is.
+    pub origin: Option<(usize, OriginRequest)>,
 }
 
 impl Look {
@@ -110,7 +110,7 @@ impl Looking {
             _ => None,
         };
         let origin = examined.fetch.take().map(|fetch| origin_request(&self.config, fetch));
-        let origin = origin.transpose()?.map(|(_, request)| request.head);
+        let origin = origin.transpose()?;
         let answer = examined.answer.take();
         *slot.lock() = Some(InCache { examined, origin });
         match (refused, answer) {

@@ -12,6 +12,7 @@
 //! whatever has been stored under the same key meanwhile.
 
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -252,10 +253,11 @@ impl Memory {
         self.evict(victims);
     }
 
-    /// Purges, and returns the purge's sequence number. What answers a purged URL because
-    /// `No-Vary-Search` says so is purged with it.
+    /// Purges, and returns the numbers of the purge's records, of which the last counts for it: one,
+    /// or two where what answers a purged URL because `No-Vary-Search` says so is purged with it.
+    /// There are more where others purged in between.
     #[must_use]
-    pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
+    pub fn purge(&self, scope: Scope, mode: Mode) -> RangeInclusive<u64> {
         let (url, prefix) = match &scope {
             Scope::Url(url) => (Some(url.clone()), None),
             // It may cover some of the queries that a response answers, and there is no end of
@@ -264,7 +266,7 @@ impl Memory {
             _ => (None, None),
         };
         self.purges[scope.kind() as usize].fetch_add(1, Ordering::Relaxed);
-        let sequence = self.purge_one(scope, mode);
+        let first = self.purge_one(scope, mode);
         // Only now: what is learnt from here on was fetched before this purge, and is found out.
         fence(Ordering::SeqCst);
         if let Some(prefix) = prefix {
@@ -278,10 +280,8 @@ impl Memory {
             let normal = normal.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
             (normal != url).then_some(normal)
         });
-        match shared {
-            Some(normal) => self.purge_one(Scope::Url(normal), mode),
-            None => sequence,
-        }
+        let last = shared.map_or(first, |normal| self.purge_one(Scope::Url(normal), mode));
+        first..=last
     }
 
     fn purge_one(&self, scope: Scope, mode: Mode) -> u64 {

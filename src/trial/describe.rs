@@ -98,6 +98,7 @@ fn keyed(routed: &Routed, asked: &HeaderMap) -> Keyed {
         key: key.to_string(),
         url,
         parts,
+        shared: None,
         dropped: dropped(routed, asked),
     }
 }

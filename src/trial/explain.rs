@@ -47,6 +47,9 @@ fn described(
         let ruling = if reply.is_some() { ruling } else { &routed.ruling };
         describe::routed(&mut all, routed, ruling, ask, upstreams);
     }
+    if let Some(key) = &mut all.key {
+        key.shared = first.shared.as_ref().map(ToString::to_string);
+    }
     all.origin = first.sent.first().map(asked);
     let known = reply.is_some() || first.sent.is_empty();
     let decided = decision(first, known);

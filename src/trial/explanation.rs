@@ -92,6 +92,10 @@ pub struct Keyed {
     /// What is keyed beside it.
     #[serde(default)]
     pub parts: Vec<Varying>,
+    /// The URL that it is stored under in the place of that one, with all that share a response
+    /// (`No-Vary-Search`); absent where it is shared with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<String>,
     /// What does not count (parameters, the host, cookies), and which setting says so.
     pub dropped: Vec<(String, String)>,
 }
@@ -187,6 +191,10 @@ pub struct Live {
     pub bytes: u64,
     /// Whether that is all of it.
     pub whole: bool,
+    /// Whether the body is there as it came; else in its copies alone.
+    pub as_it_came: bool,
+    /// The copies of it in other codings.
+    pub copies: Vec<Copy>,
     /// `none`, `soft` or `hard`: what purges have made of it.
     pub purged: Option<Word>,
     /// The number of the latest purge.
@@ -202,6 +210,20 @@ pub struct Live {
     pub refresh: Option<Word>,
     /// How likely that is where it is `by-chance`, from 0 to 1.
     pub chance: f64,
+}
+
+/// A copy of a stored response in another coding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Copy {
+    /// `br`, `gzip` or `zstd`.
+    pub coding: Word,
+    /// The level that it was made with.
+    pub level: u8,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Its entity tag, if it has one.
+    pub etag: Option<String>,
 }
 
 /// Something known for a while.

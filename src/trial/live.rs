@@ -1,18 +1,20 @@
 //! Why a running node would handle a request as it would: its rules, and what it has in store.
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, ETAG, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::ask::Ask;
 use super::describe::{self, fields, freshness, varying};
 use super::explanation::{
-    Decision, Explanation, Flight, Known, Live, Message, Setback, Varying, Word,
+    Copy, Decision, Explanation, Flight, Known, Live, Message, Setback, Varying, Word,
 };
 use super::stage::request;
 use crate::cache::{Examined, Refresh, Would};
 use crate::context::{Detail, Forwarded, Outcome};
+use crate::headers::names_secret;
 use crate::proxy::{InCache, Look, Looked};
-use crate::store::{Content, Standing, StoredResponse};
+use crate::store::{CodedCopy, Content, Standing, StoredResponse};
+use crate::upstream::{self, head_as_sent};
 
 /// Variants for other requests that are shown.
 const MOST_OTHERS: usize = 8;
@@ -22,11 +24,12 @@ const HIDDEN: &str = "(hidden)";
 
 /// Looks at what a node would do with a request, and at what it has for it. Nothing is done: no
 /// origin is asked, nothing is stored, purged or refreshed, and nothing counts as used.
-pub async fn explain_live(look: &Look, ask: &Ask, upstreams: &[String]) -> Explanation {
-    let Looked { trace, client, answer, cache } = look.at(request(ask)).await;
+pub async fn explain_live(look: &Look, ask: &Ask, upstreams: &[upstream::Config]) -> Explanation {
+    let Looked { trace, client, answer, mut cache } = look.at(request(ask)).await;
+    let names: Vec<_> = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
     let mut all = Explanation { client: client.to_string(), ..describe::beginning(ask) };
     if let (Some(routed), Some(ruling)) = (trace.routed(), trace.ruling()) {
-        describe::routed(&mut all, routed, &ruling, ask, upstreams);
+        describe::routed(&mut all, routed, &ruling, ask, &names);
         hide_settings(&mut all);
     }
     let mut live = Live::default();
@@ -47,12 +50,14 @@ pub async fn explain_live(look: &Look, ask: &Ask, upstreams: &[String]) -> Expla
         all.response = Some(Message { start, headers: shown });
     }
     let mut meets_a_mark = false;
-    if let Some(InCache { examined, origin }) = &cache {
-        all.origin = origin.as_ref().map(|head| {
+    all.origin =
+        cache.as_mut().and_then(|cache| cache.origin.take()).and_then(|(index, request)| {
+            let head = head_as_sent(upstreams.get(index)?, request).ok()?;
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let start = format!("{} {target}", head.method);
-            Message { start, headers: shown(&head.headers, &ask.headers) }
+            Some(Message { start, headers: shown(&head.headers, &ask.headers) })
         });
+    if let Some(InCache { examined, .. }) = &cache {
         meets_a_mark = examined.mark.is_some() && examined.stored().is_none();
         in_cache(&mut all, &mut live, examined);
     }
@@ -99,6 +104,9 @@ fn is_usable(examined: &Examined) -> Option<&StoredResponse> {
 
 fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
     live.variants = examined.variants.len();
+    if let Some(key) = &mut all.key {
+        key.shared = examined.shared.as_ref().map(ToString::to_string);
+    }
     live.purge_sequence = examined.purges;
     let others = examined.variants.iter().enumerate();
     let others = others.filter(|(place, _)| Some(*place) != examined.chosen);
@@ -134,6 +142,8 @@ fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
         let start = stored.head.status().as_str().to_owned();
         let headers = shown(&stored.head.header_map(), &HeaderMap::new());
         live.stored = Some(Message { start, headers });
+        live.as_it_came = !matches!(stored.content, Content::Coded);
+        live.copies = stored.copies.made().iter().map(|made| copy(made)).collect();
         (live.bytes, live.whole) = match &stored.content {
             Content::Whole(blocks) => (blocks.len(), true),
             Content::Coded => {
@@ -149,6 +159,16 @@ fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
         if let Some(labels) = stored.stamp.labels() {
             describe::labels(all, labels);
         }
+    }
+}
+
+fn copy(made: &CodedCopy) -> Copy {
+    let etag = made.head.get(&ETAG);
+    Copy {
+        coding: made.coding.token().into(),
+        level: made.level,
+        bytes: made.blocks.len(),
+        etag: etag.map(|etag| String::from_utf8_lossy(etag.as_bytes()).into_owned()),
     }
 }
 
@@ -171,7 +191,7 @@ fn refresh(refresh: Refresh) -> Word {
 fn shown(headers: &HeaderMap, told: &HeaderMap) -> Vec<(String, String)> {
     let mut hidden = headers.clone();
     for (name, value) in &mut hidden {
-        if is_secret(name.as_str()) && !is_told(name, value, told) {
+        if names_secret(name.as_str()) && !is_told(name, value, told) {
             *value = without_secret(name, value);
         }
     }
@@ -206,7 +226,7 @@ fn without_secret(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
 
 /// What was stored for another request may hold that one's secrets.
 fn hide_varying(varying: &mut Varying) {
-    if is_secret(&varying.field)
+    if names_secret(&varying.field)
         && let Some(value) = &mut varying.value
     {
         HIDDEN.clone_into(value);
@@ -220,20 +240,10 @@ fn hide_settings(all: &mut Explanation) {
     let effective = all.settings.iter_mut().map(|setting| (&setting.key, &mut setting.value));
     for (key, value) in sets.chain(effective) {
         let field = key.strip_prefix("request.").or_else(|| key.strip_prefix("response."));
-        if field.is_some_and(is_secret) {
+        if field.is_some_and(names_secret) {
             HIDDEN.clone_into(value);
         }
     }
-}
-
-/// Whether a field's values are nobody's business, as far as its name tells.
-fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 7] =
-        ["authorization", "token", "secret", "password", "credential", "api-key", "apikey"];
-    [SET_COOKIE, COOKIE].iter().any(|secret| secret == name)
-        || name == "x-auth"
-        || name.starts_with("x-auth-")
-        || WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

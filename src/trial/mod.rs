@@ -21,8 +21,8 @@ pub use case::{Case, Step, run};
 pub use expect::{Expectation, Want};
 pub use explain::explain;
 pub use explanation::{
-    Decision, Effective, Explanation, Flight, Freshness, Keyed, Known, Live, MatchedRule, Message,
-    Setback, Varying, Word,
+    Copy, Decision, Effective, Explanation, Flight, Freshness, Keyed, Known, Live, MatchedRule,
+    Message, Setback, Varying, Word,
 };
 pub use live::explain_live;
 pub use report::{Difference, Failure, Report};

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::ProxyError;
 use crate::policy;
 use crate::proxy::Wire;
-use crate::upstream::OriginRequest;
+use crate::upstream::{self, OriginRequest, head_as_sent};
 
 /// A request, as the origin gets it.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     clock: Clock,
+    upstreams: Arc<[upstream::Config]>,
     state: Arc<Mutex<State>>,
 }
 
@@ -41,8 +42,8 @@ struct State {
 }
 
 impl Script {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Arc::default() }
+    pub(super) fn new(clock: Clock, upstreams: Arc<[upstream::Config]>) -> Self {
+        Self { clock, upstreams, state: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,7 +65,10 @@ impl Script {
         upstream: usize,
         request: OriginRequest,
     ) -> Result<http::Response<Body>, ProxyError> {
-        let head = request.head;
+        let head = match self.upstreams.get(upstream) {
+            Some(config) => head_as_sent(config, request)?,
+            None => request.head,
+        };
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let (method, headers) = (head.method, head.headers);
         let mut state = self.state();

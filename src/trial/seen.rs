@@ -33,6 +33,8 @@ pub struct Seen {
     pub routed: Option<Routed>,
     /// What all rules say, those on responses too.
     pub ruling: Option<Arc<Ruling>>,
+    /// What it shares with other URLs (`No-Vary-Search`), where that is what is stored for it.
+    pub shared: Option<Target>,
     /// What is stored for the request now.
     pub stored: Option<Arc<StoredResponse>>,
     /// The variants that are stored for its key now.
@@ -53,6 +55,7 @@ impl Seen {
             outcome: None,
             routed: None,
             ruling: None,
+            shared: None,
             stored: None,
             variants: 0,
             sent: Vec::new(),
@@ -72,8 +75,12 @@ impl Seen {
         let policy = &routed.ruling.terms().cache.policy;
         let memory = cache.memory();
         let under = |target: &Target| target.with_key_str(|key| memory.get(key));
-        let shared = || under(&memory.search(&routed.keyed)?.shared(&routed.keyed)?);
-        let variants = under(&routed.keyed).or_else(shared);
+        let mut variants = under(&routed.keyed);
+        if variants.is_none() {
+            let shared = memory.search(&routed.keyed).and_then(|it| it.shared(&routed.keyed));
+            variants = shared.as_ref().and_then(under);
+            self.shared = shared.filter(|_| variants.is_some());
+        }
         if let Some(variants) = variants {
             let all = variants.as_slice();
             let heads = all.iter().map(|stored| &stored.head);

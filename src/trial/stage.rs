@@ -23,11 +23,13 @@ use crate::shutdown::Shutdown;
 use crate::store::{self, Memory};
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::AccessLog;
+use crate::upstream;
 
 /// What the stages of one configuration have in common.
 #[derive(Debug)]
 pub struct Set {
     config: Arc<proxy::Config>,
+    upstreams: Arc<[upstream::Config]>,
     store: store::Config,
     pages: Arc<ErrorPages>,
     metrics: Arc<Metrics>,
@@ -36,10 +38,15 @@ pub struct Set {
 impl Set {
     /// For the settings of a node. Error pages that can't be read are the built-in ones.
     #[must_use]
-    pub fn new(config: &proxy::Config, store: &store::Config) -> Self {
+    pub fn new(
+        config: &proxy::Config,
+        upstreams: &[upstream::Config],
+        store: &store::Config,
+    ) -> Self {
         let pages = ErrorPages::read(&config.error_pages, &config.name);
         Self {
             config: Arc::new(config.clone()),
+            upstreams: upstreams.into(),
             store: store.clone(),
             pages: Arc::new(pages.unwrap_or_default()),
             metrics: Metrics::new(1),
@@ -62,7 +69,7 @@ impl Set {
         let background = shutdown.background().clone();
         let memory = Memory::new(&self.store);
         let cache = Arc::new(cache::Shared::new(memory, clock.clone(), background, waiting));
-        let script = Script::new(clock.clone());
+        let script = Script::new(clock.clone(), Arc::clone(&self.upstreams));
         let observer = Observer {
             metrics: self.metrics.core(0),
             log: AccessLog::default(),

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 
 pub use body::OriginBody;
 pub use config::{Config, Identity, RetryReused, UnknownTransferCoding, Version};
+pub use request::head_as_sent;
 pub use shared::{SetupError, Shared};
 
 use crate::body::BoxBody;

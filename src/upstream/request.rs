@@ -7,8 +7,27 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 
-use super::shared::Target;
+use super::shared::fixed_authority;
+use super::{Config, OriginRequest, OriginRequestBody};
 use crate::error::{ErrorKind, ProxyError};
+
+/// The head of a request as it would go to an upstream over HTTP/1, for who wants to show it.
+///
+/// # Errors
+/// `BadHost` where there is no `Host` that could be sent.
+pub fn head_as_sent(config: &Config, request: OriginRequest) -> Result<Parts, ProxyError> {
+    let OriginRequest { mut head, body, upgrade, te_trailers, .. } = request;
+    let content = match body {
+        OriginRequestBody::Empty => Content::None,
+        OriginRequestBody::Stream(_) => Content::Streamed,
+    };
+    let fixed = fixed_authority(config)
+        .map_err(|error| ProxyError::with_source(ErrorKind::BadHost, error))?;
+    let to = (fixed.as_ref(), config.tls);
+    let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
+    plan.http1(&mut head);
+    Ok(head)
+}
 
 /// What stays the same over all attempts to send one request.
 #[derive(Debug)]
@@ -37,25 +56,26 @@ pub(super) enum Content {
 
 impl Plan {
     /// Reads from `head` what its sending needs, and takes from it what isn't the origin's
-    /// business. The client's framing goes too: ours is made from the content as it is.
+    /// business. The client's framing goes too: ours is made from the content as it is. The origin
+    /// always gets the `fixed` authority, if there is one, and speaks TLS if it is `secure`.
     ///
     /// # Errors
     /// `BadHost` where the origin is to see the client's host and the URI has none.
     pub(super) fn new(
         head: &mut Parts,
-        target: &Target,
+        (fixed, secure): (Option<&Authority>, bool),
         content: Content,
         upgrade: Option<HeaderValue>,
         te_trailers: bool,
     ) -> Result<Self, ProxyError> {
-        let authority = match &target.authority {
+        let authority = match fixed {
             Some(fixed) => fixed.clone(),
             None => head.uri.authority().cloned().ok_or(ErrorKind::BadHost)?,
         };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ErrorKind::BadHost)?;
         let path = head.uri.path_and_query().filter(|path| !path.as_str().is_empty());
         let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
-        let scheme = if target.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let scheme = if secure { Scheme::HTTPS } else { Scheme::HTTP };
         // The server side's extensions are the client connection's, not this one's.
         head.extensions = Extensions::new();
         head.headers.remove(TRANSFER_ENCODING);
@@ -166,13 +186,13 @@ fn put_host_first(headers: &mut HeaderMap, host: &HeaderValue) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Identity, Shared};
+    use super::super::Identity;
     use super::*;
 
-    fn target(identity: Identity) -> std::sync::Arc<Target> {
+    fn fixed(identity: Identity) -> Option<Authority> {
         let mut config = Config::new("o", false, "origin.internal", 8080);
         config.identity = identity;
-        Shared::new(&[config]).expect("settings without files").targets()[0].clone()
+        fixed_authority(&config).expect("a host")
     }
 
     fn head(method: &str, uri: &str, fields: &[(&'static str, &str)]) -> Parts {
@@ -191,7 +211,8 @@ mod tests {
         te_trailers: bool,
     ) -> Parts {
         let upgrade = upgrade.map(HeaderValue::from_static);
-        let plan = Plan::new(&mut head, &target(identity), content, upgrade, te_trailers)
+        let fixed = fixed(identity);
+        let plan = Plan::new(&mut head, (fixed.as_ref(), false), content, upgrade, te_trailers)
             .expect("a valid head");
         plan.http1(&mut head);
         head
@@ -279,10 +300,9 @@ mod tests {
     #[test]
     fn a_head_made_for_http1_can_be_remade_for_http2() {
         let mut head = head("GET", "http://www.example", &[("host", "x"), ("a", "b")]);
-        let target = target(Identity::Preserve);
         let upgrade = Some(HeaderValue::from_static("websocket"));
-        let plan =
-            Plan::new(&mut head, &target, Content::Streamed, upgrade, true).expect("a valid head");
+        let plan = Plan::new(&mut head, (None, false), Content::Streamed, upgrade, true)
+            .expect("a valid head");
         plan.http1(&mut head);
         plan.http2(&mut head).expect("a valid head");
         assert_eq!(head.uri, "http://www.example/");
@@ -294,12 +314,13 @@ mod tests {
     #[test]
     fn the_asterisk_form_is_kept() {
         let mut head = head("OPTIONS", "*", &[]);
-        let fixed = target(Identity::Upstream);
-        let plan = Plan::new(&mut head, &fixed, Content::None, None, false).expect("a head");
+        let fixed = fixed(Identity::Upstream);
+        let to = (fixed.as_ref(), false);
+        let plan = Plan::new(&mut head, to, Content::None, None, false).expect("a head");
         plan.http1(&mut head);
         assert_eq!(head.uri, "*");
         let mut bare = self::head("OPTIONS", "*", &[]);
-        let error = Plan::new(&mut bare, &target(Identity::Preserve), Content::None, None, false)
+        let error = Plan::new(&mut bare, (None, false), Content::None, None, false)
             .expect_err("no host to preserve");
         assert_eq!(error.kind, ErrorKind::BadHost);
     }

@@ -120,7 +120,8 @@ fn plan(
     };
     // A fixed version of HTTP/2 has no upgrades: the request goes as a plain one.
     let upgrade = upgrade.filter(|_| upstream.config.version != Version::Http2);
-    let plan = Plan::new(&mut head, &upstream.target, content, upgrade, te_trailers)?;
+    let to = (upstream.target.authority.as_ref(), upstream.target.tls.is_some());
+    let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
     let deadline = upstream.config.total_timeout.map(|limit| Instant::now() + limit);
     let job = Job { upstream, plan, interim, deadline };
     Ok((job, Request::from_parts(head, body)))

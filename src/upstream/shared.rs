@@ -126,25 +126,32 @@ impl Shared {
 
 impl Target {
     fn new(config: &Config) -> Result<Self, SetupError> {
-        let text = match &config.identity {
-            Identity::Preserve => None,
-            Identity::Upstream => Some(own_authority(config)),
-            Identity::Name(name) => Some(name.clone()),
-        };
-        let bad = |name: &str| SetupError::BadName {
-            upstream: config.name.clone(),
-            name: name.to_owned(),
-        };
-        let authority =
-            text.map(|text| text.parse::<Authority>().map_err(|_| bad(&text))).transpose()?;
+        let authority = fixed_authority(config)?;
         if own_authority(config).parse::<Authority>().is_err() {
-            return Err(bad(&config.host));
+            return Err(bad_name(config, &config.host));
         }
         let tls = config.tls.then(|| TlsSettings::new(config)).transpose()?;
         let queue = Queue::new(config.max_requests, config.queue_timeout);
         let (resolver, health) = (Resolver::new(config), Health::new());
         Ok(Self { resolver, tls, authority, queue, health })
     }
+}
+
+/// The `Host` that an upstream always gets; `None`: the client's.
+///
+/// # Errors
+/// Where that is no authority.
+pub(super) fn fixed_authority(config: &Config) -> Result<Option<Authority>, SetupError> {
+    let text = match &config.identity {
+        Identity::Preserve => return Ok(None),
+        Identity::Upstream => own_authority(config),
+        Identity::Name(name) => name.clone(),
+    };
+    text.parse().map(Some).map_err(|_| bad_name(config, &text))
+}
+
+fn bad_name(config: &Config, name: &str) -> SetupError {
+    SetupError::BadName { upstream: config.name.clone(), name: name.to_owned() }
 }
 
 /// `host[:port]` of the upstream's URL, the port only where it isn't the scheme's own.

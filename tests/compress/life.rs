@@ -127,3 +127,22 @@ async fn a_reload_that_turns_it_off_gives_everybody_the_body_as_it_came() {
     let _ = std::fs::remove_file(&file);
     assert_eq!(origin.count(), 1);
 }
+
+// Decoding is no reason to ask an origin that is to be left alone.
+#[tokio::test]
+async fn an_origin_that_is_spared_is_so_for_who_has_it_decoded() {
+    let good = ok(text(1)).fresh(60).with("Content-Type", "text/html").with("ETag", "\"a\"");
+    let origin = Origin::sequence([good, status(503)]).await;
+    let rules = format!("{RULE}[[rule]]\ncache = {{ protect = \"origin\", keep = \"1h\" }}\n");
+    let proxy = Proxy::ruled(&origin, &rules).await;
+    proxy.send(&asking(BROWSER)).await;
+    made(&proxy, 1).await;
+    proxy.advance(secs(61));
+    assert_eq!(proxy.send(&asking(BROWSER)).await.status, 503);
+    assert_eq!(origin.count(), 2);
+    for codings in [BROWSER, "identity"] {
+        let spared = proxy.send(&asking(codings)).await;
+        assert!(spared.says("detail=origin-spared"), "{codings}: {}", spared.cache_status());
+    }
+    assert_eq!(origin.count(), 2);
+}

@@ -214,7 +214,28 @@ async fn with_compression_off_nothing_is_changed() {
         assert_eq!((response.text(), response.field("vary")), (&*text(1), None));
     }
     assert_eq!((origin.count(), copies(&proxy, BROWSER)), (1, 0));
-    let request = asking(BROWSER).with("Cache-Control", "no-store");
-    proxy.send(&request.with("If-None-Match", "\"a-sw-br5\"")).await;
-    assert_eq!(origin.last().field("if-none-match"), Some("\"a-sw-br5\""));
+}
+
+// What the origin would encode by itself it is asked for plain, so that it is encoded once for all.
+#[tokio::test]
+async fn an_origin_that_is_asked_for_identity_sends_one_form_for_all() {
+    let origin = Origin::start(|seen| match seen.field("accept-encoding") {
+        Some("identity") => page().with("Vary", "Accept-Encoding"),
+        other => page().body(other.unwrap_or("nothing said")).with("Vary", "Accept-Encoding"),
+    })
+    .await;
+    let rules = "[[rule]]\ncache = { compress = [\"br\"], accept_encoding = \"identity\" }\n";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    proxy.send(&asking(BROWSER)).await;
+    made(&proxy, 1).await;
+    assert_hit(&proxy.send(&asking(BROWSER)).await, Some("br"));
+    for request in [asking(OLD), asking("identity"), get("/")] {
+        assert_hit(&proxy.send(&request).await, None);
+    }
+    assert_eq!(origin.count(), 1);
+    // Who refuses it is taken at their word; so is who gets an answer of their own.
+    proxy.send(&asking("br, identity;q=0")).await;
+    assert_eq!(origin.last().field("accept-encoding"), Some("br, identity;q=0"));
+    proxy.send(&asking(BROWSER).with("Cache-Control", "no-store")).await;
+    assert_eq!(origin.last().field("accept-encoding"), Some(BROWSER));
 }

@@ -111,18 +111,23 @@ async fn a_304_that_forbids_to_transform_ends_the_copies() {
 #[tokio::test]
 async fn conditions_that_are_the_origins_to_judge_have_its_tags() {
     let origin = Origin::start(|seen| match seen.field("if-none-match") {
-        Some("\"x\", \"a\"") => status(304).with("ETag", "\"a\""),
+        Some("\"x\", \"a-sw-br5\", \"a\"") => status(304).with("ETag", "\"a\"").with("Vary", "X-A"),
         _ => ok(text(1)).with("ETag", "\"a\"").with("Cache-Control", "no-store"),
     })
     .await;
     let proxy = Proxy::ruled(&origin, RULE).await;
     let pass = || asking(BROWSER).with("Cache-Control", "no-store");
     let response = proxy.send(&pass().with("If-None-Match", "\"x\", \"a-sw-br5\"")).await;
-    assert_eq!(origin.last().field("if-none-match"), Some("\"x\", \"a\""));
     assert_eq!((response.status, response.field("etag")), (304, Some("\"a-sw-br5\"")));
+    assert_eq!(response.all("vary"), ["X-A", "Accept-Encoding"], "or its copy would be for all");
+    // A cache before this one asks for somebody who can't read what it has (RFC 9110 §13.1.2).
+    let other = asking("identity").with("Cache-Control", "no-store");
+    let response = proxy.send(&other.with("If-None-Match", "\"a-sw-br5\"")).await;
+    assert_eq!(origin.last().field("if-none-match"), Some("\"a-sw-br5\""));
+    assert_eq!(response.status, 200);
     let change = put("/", "new").with("If-Match", "\"a-sw-br5\", \"a-gzip\"");
     proxy.send(&change).await;
-    assert_eq!(origin.last().field("if-match"), Some("\"a\", \"a-gzip\""));
+    assert_eq!(origin.last().field("if-match"), Some("\"a-sw-br5\", \"a-gzip\", \"a\""));
     // Of a copy's bytes the origin has no part.
     let part = pass().with("Range", "bytes=5-").with("If-Range", "\"a-sw-br5\"");
     let response = proxy.send(&part.with("If-Match", "\"a-sw-br5\"")).await;
@@ -151,4 +156,45 @@ async fn digests_of_the_origins_bytes_are_not_those_of_a_copy() {
     for field in ["content-md5", "repr-digest", "digest"] {
         assert_eq!((copy.field(field), whole.field(field).is_some()), (None, true), "{field}");
     }
+}
+
+// They were made before compression was turned off, here or for a while.
+#[tokio::test]
+async fn tags_of_copies_are_understood_with_compression_off() {
+    let tag = "\"a-sw-br5\"";
+    let origin = Origin::start(move |seen| match seen.field("if-none-match") {
+        Some("\"a-sw-br5\", \"a\"") => status(304).with("ETag", "\"a\""),
+        Some("\"a\"") => status(304).fresh(600).with("ETag", "\"a\""),
+        _ if seen.target == "/own" => page().with("ETag", tag),
+        _ => page(),
+    })
+    .await;
+    let proxy = Proxy::start(&origin).await;
+    let asking = |codings: &str| asking(codings).with("If-None-Match", tag);
+    let good = |response: &Response| {
+        let told = (response.status, response.field("etag"), response.all("vary"));
+        assert_eq!(told, (304, Some(tag), vec!["Accept-Encoding"]), "{:?}", response.fields);
+    };
+    // Past the cache, fetched for it, from memory, and validated.
+    good(&proxy.send(&asking(BROWSER).with("Cache-Control", "no-store")).await);
+    good(&proxy.send(&asking(BROWSER)).await);
+    assert_eq!(origin.last().field("if-none-match"), None);
+    let hit = proxy.send(&asking(BROWSER)).await;
+    good(&hit);
+    assert!(hit.is_hit(), "{}", hit.cache_status());
+    proxy.advance(secs(601));
+    good(&proxy.send(&asking(BROWSER)).await);
+    assert_eq!(origin.last().field("if-none-match"), Some("\"a\""));
+    // Not for who can't read it, of something else, or where it is the origin's own.
+    for request in [
+        asking("identity"),
+        asking(BROWSER).with("Cache-Control", "no-transform"),
+        get("/").with("If-None-Match", "\"b-sw-br5\"").with("Accept-Encoding", BROWSER),
+    ] {
+        let response = proxy.send(&request).await;
+        assert_eq!((response.status, response.field("etag")), (200, Some("\"a\"")));
+        assert_eq!(response.field("vary"), None);
+    }
+    let own = || get("/own").with("Accept-Encoding", BROWSER);
+    assert_eq!(proxy.send(&own()).await.all("etag").last(), Some(&tag));
 }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod faults;
+mod kept_out;
 mod purges;
 mod secure;
 mod stalls;

@@ -66,12 +66,9 @@ pub(super) fn encode(
 ) -> Result<Vec<Bytes>, Refusal> {
     match body {
         Source::Plain(blocks) => {
-            encode_from(Pieces::of(blocks), blocks.len(), coding, most, charge)
+            encode_from(Full(Pieces::of(blocks)), blocks.len(), coding, most, charge)
         }
-        Source::Copy(copy) => {
-            let plain = BufReader::with_capacity(BLOCK, decoder(copy)?);
-            encode_from(plain, copy.plain, coding, most, charge)
-        }
+        Source::Copy(copy) => encode_from(Full(decoder(copy)?), copy.plain, coding, most, charge),
     }
 }
 
@@ -92,7 +89,7 @@ fn decoder(copy: &CodedCopy) -> Result<Box<dyn Read + '_>, Refusal> {
 }
 
 fn encode_from(
-    plain: impl BufRead,
+    plain: Full<impl Read>,
     length: u64,
     (coding, level): (Coding, u8),
     most: u64,
@@ -101,7 +98,7 @@ fn encode_from(
     match coding {
         Coding::Gzip => {
             let level = flate2::Compression::new(u32::from(level));
-            collect(GzEncoder::new(plain, level), most, charge)
+            collect(GzEncoder::new(plain.in_blocks(), level), most, charge)
         }
         Coding::Br => {
             let window = length.next_power_of_two().trailing_zeros();
@@ -114,12 +111,13 @@ fn encode_from(
             collect(CompressorReader::with_params(plain, BLOCK, &params), most, charge)
         }
         Coding::Zstd => {
-            let encoder = ZstdEncoder::with_buffer(plain, i32::from(level)).and_then(|mut it| {
-                // With the length it takes no larger window than it needs.
-                it.set_pledged_src_size(Some(length))?;
-                it.include_checksum(true)?;
-                Ok(it)
-            });
+            let encoder =
+                ZstdEncoder::with_buffer(plain.in_blocks(), i32::from(level)).and_then(|mut it| {
+                    // With the length it takes no larger window than it needs.
+                    it.set_pledged_src_size(Some(length))?;
+                    it.include_checksum(true)?;
+                    Ok(it)
+                });
             collect(encoder.map_err(|_| Refusal::Failed)?, most, charge)
         }
     }
@@ -146,6 +144,30 @@ fn collect(mut from: impl Read, most: u64, charge: &mut Charge) -> Result<Vec<By
             return Ok(blocks);
         }
         blocks.push(Bytes::from(block.into_boxed_slice()));
+    }
+}
+
+/// Fills whatever it is to read into, but for the end: encoders make other bytes of a body that
+/// comes in other pieces, and a strong entity tag is to name the same ones on every node, and after
+/// every fetch (RFC 9110 §8.8.1).
+struct Full<R>(R);
+
+impl<R: Read> Full<R> {
+    fn in_blocks(self) -> BufReader<Self> {
+        BufReader::with_capacity(BLOCK, self)
+    }
+}
+
+impl<R: Read> Read for Full<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.0.read(&mut into[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
     }
 }
 
@@ -251,6 +273,36 @@ mod tests {
             }
             drop(source);
             prop_assert_eq!(budget.used(), 0);
+        }
+    }
+
+    /// RFC 9110 §8.8.1: its strong tag names the bytes, whichever node made them and of what.
+    #[test]
+    fn a_body_has_one_form_in_each_coding_and_level_however_it_came() {
+        let budget = Budget::new(256 << 20);
+        let line = |line: usize| format!("<p>{}: line {line} of a page</p>\n", line * 7919 % 1000);
+        let text = (0..5000).map(line).collect::<String>().into_bytes();
+        let in_pieces = |size: usize| {
+            let pieces: Vec<_> = text.chunks(size).map(<[u8]>::to_vec).collect();
+            Source::Plain(body(&pieces))
+        };
+        let of = |source: &Source, coding: (Coding, u8)| {
+            let encoded = encode(source, coding, u64::MAX, &mut no_charge(&budget));
+            encoded.expect("room for all").concat()
+        };
+        let (length, gzip) = (text.len() as u64, of(&in_pieces(9999), (Coding::Gzip, 6)));
+        let gzip = Source::Copy(copy(vec![Bytes::from(gzip)], Coding::Gzip, length));
+        for (coding, levels) in [
+            (Coding::Br, &[0, 1, 2, 5, 11][..]),
+            (Coding::Gzip, &[1, 6, 9]),
+            (Coding::Zstd, &[1, 9]),
+        ] {
+            for level in levels {
+                let whole = of(&in_pieces(text.len()), (coding, *level));
+                for source in [&in_pieces(1000), &in_pieces(16_384), &gzip] {
+                    assert!(of(source, (coding, *level)) == whole, "{coding:?} {level}");
+                }
+            }
         }
     }
 

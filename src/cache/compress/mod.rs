@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
 use super::lookup::{self, Decision, Plan};
@@ -50,14 +50,25 @@ pub(super) enum Form<'a> {
     Known(Box<StoredHead>),
 }
 
-/// The form for one request, and the copy that would be better if it were there.
+/// What a request would rather have had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing: it got the best, or there is nothing to be made.
+    None,
+    /// The response as it came: it has to stay.
+    Identity,
+    /// A copy that is not there.
+    Copy(Coding),
+}
+
+/// The form for one request, and what is to be noted of it where the request is answered.
 pub(super) struct Choice<'a> {
     pub(super) form: Form<'a>,
-    pub(super) missing: Option<Coding>,
+    pub(super) wish: Wish,
 }
 
 impl Choice<'_> {
-    const AS_STORED: Self = Self { form: Form::AsStored, missing: None };
+    const AS_STORED: Self = Self { form: Form::AsStored, wish: Wish::None };
 
     /// Whether the response can be answered in this form, its body being there as `content`.
     pub(super) fn is_at_hand(&self, content: &Content) -> bool {
@@ -76,6 +87,7 @@ pub(super) fn choose_of<'a>(stored: &'a StoredResponse, job: &Job) -> Choice<'a>
 }
 
 /// Chooses: what the client names by its tag if that can be had, else the best that it accepts.
+/// Changes nothing: whoever only looks chooses too.
 pub(super) fn choose<'a>(
     head: &StoredHead,
     content: &Content,
@@ -83,27 +95,26 @@ pub(super) fn choose<'a>(
     job: &Job,
 ) -> Choice<'a> {
     if !covers(head, job) {
-        return Choice::AS_STORED;
+        let known = known(head, job).map(|head| Form::Known(Box::new(head)));
+        return known.map_or(Choice::AS_STORED, |form| Choice { form, ..Choice::AS_STORED });
     }
     let accepted = job.config.compression.accepted(job.headers());
     let Some(&best) = accepted.first() else {
-        copies.want_identity();
-        return Choice::AS_STORED;
+        return Choice { wish: Wish::Identity, ..Choice::AS_STORED };
     };
-    let missing = (!copies.is_begun(best)).then_some(best);
+    let wish = if copies.is_begun(best) { Wish::None } else { Wish::Copy(best) };
     let mut there = accepted.iter().filter_map(|coding| copies.get(*coding));
-    let form = match named((head, content), there.clone(), &accepted, job) {
+    let form = match named((head, content), there.clone(), job) {
         Some(form) => form,
         None => there.next().map_or(Form::AsStored, |copy| Form::Coded(copy)),
     };
-    Choice { form, missing }
+    Choice { form, wish }
 }
 
 /// The form whose entity tag the request names: who has one gets a 304 or a part of that.
 fn named<'a>(
     (head, content): (&StoredHead, &Content),
     mut there: impl Iterator<Item = &'a Arc<CodedCopy>>,
-    accepted: &[Coding],
     job: &Job,
 ) -> Option<Form<'a>> {
     let request = job.headers();
@@ -121,23 +132,26 @@ fn named<'a>(
         let bodiless = matches!(content, Content::Coded) && is_304();
         return Some(if bodiless { Form::Known(head.clone().into()) } else { Form::AsStored });
     }
-    known(head, accepted, job).map(|head| Form::Known(Box::new(head)))
+    known(head, job).map(|head| Form::Known(Box::new(head)))
 }
 
-/// The head of a copy that the client has, if a 304 is to tell it that this is still good.
-fn known(head: &StoredHead, accepted: &[Coding], job: &Job) -> Option<StoredHead> {
-    let tag = head.validators().etag.as_ref()?;
-    let (coding, level) = policy::named_copy(job.headers(), tag)?;
-    let known = accepted.contains(&coding).then(|| head.coded(coding, level, 0))?;
+/// The head of a copy that the client has, if a 304 is to tell it that this is still good. It may
+/// have that from before compression was turned off, for all or for this.
+fn known(head: &StoredHead, job: &Job) -> Option<StoredHead> {
+    let request = job.headers();
+    if !request.contains_key(IF_NONE_MATCH) || !head.is_transformable() {
+        return None;
+    }
+    let (coding, level) = policy::named_copy(request, head.validators().etag.as_ref()?)?;
+    let known = head.coded(coding, level, 0);
     (respond::evaluate(job, &known) == Precondition::NotModified).then_some(known)
 }
 
-/// The tag of such a copy, where the response itself is on its way.
-pub(super) fn known_tag(head: &StoredHead, job: &Job) -> Option<HeaderValue> {
-    if !covers(head, job) || !job.headers().contains_key(IF_NONE_MATCH) {
-        return None;
-    }
-    known(head, &job.config.compression.accepted(job.headers()), job)?.get(&ETAG)
+/// Makes `headers`, of the response itself, speak of such a copy; whether the client has one.
+pub(super) fn tell_of_known(head: &StoredHead, job: &Job, headers: &mut HeaderMap) -> bool {
+    let Some(tag) = known(head, job).and_then(|known| known.get(&ETAG)) else { return false };
+    policy::speak_of_copy(headers, tag);
+    true
 }
 
 /// Adds `Vary` to what others get in another coding.
@@ -185,6 +199,18 @@ pub(super) struct Wanted {
 }
 
 impl Shared {
+    /// Does what a choice that was answered by calls for.
+    pub(super) fn heed(self: &Arc<Self>, wish: Wish, stored: &Arc<StoredResponse>, job: &Job) {
+        match wish {
+            Wish::None => {}
+            Wish::Identity => stored.copies.want_identity(),
+            Wish::Copy(coding) => {
+                let key = || job.target.key();
+                self.make_copy(key, stored, coding, &job.config.compression);
+            }
+        }
+    }
+
     /// The first copy of what has just been stored, or a note that it is wanted as it is.
     pub(super) fn begin_with(
         self: &Arc<Self>,
@@ -193,7 +219,9 @@ impl Shared {
         wanted: &Wanted,
     ) {
         match wanted.coding {
-            Some(coding) => self.make_copy(key, stored, coding, &wanted.compression),
+            Some(coding) => {
+                self.make_copy(|| key.clone(), stored, coding, &wanted.compression);
+            }
             None => stored.copies.want_identity(),
         }
     }
@@ -202,19 +230,41 @@ impl Shared {
     /// whoever comes next has another try.
     pub(super) fn make_copy(
         self: &Arc<Self>,
-        key: &CacheKey,
+        // Most calls come to nothing, each time that what is too small is served.
+        key: impl FnOnce() -> CacheKey,
         stored: &Arc<StoredResponse>,
         coding: Coding,
         compression: &Compression,
     ) {
-        let Some(source) = work::Source::of(stored) else { return };
-        if !compression.is_worth(source.plain()) {
+        if !compression.is_worth(work::plain_length(stored)) {
             return;
         }
+        let Some(source) = work::Source::of(stored) else { return };
         let Ok(place) = Arc::clone(&self.compressors).try_acquire_owned() else { return };
         if stored.copies.begin(coding) {
             let level = compression.levels.of(coding);
-            let work = work::Encoding::new(self, key, stored, source, coding, level);
+            let work = work::Encoding::new(self, &key(), stored, source, coding, level);
+            self.background.spawn_blocking(move || {
+                work.run();
+                drop(place);
+            });
+        }
+    }
+
+    /// Offers a response to the tier behind memory, which has bodies as they came: what is here in
+    /// copies alone is decoded for that, unless too many others are.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        began: Timestamp,
+    ) {
+        let Some(tier) = &self.tier else { return };
+        if !matches!(stored.content, Content::Coded) {
+            return tier.offer(key, stored, began);
+        }
+        let Ok(place) = Arc::clone(&self.decoders).try_acquire_owned() else { return };
+        if let Some(work) = work::Offering::new(self, key, stored, began) {
             self.background.spawn_blocking(move || {
                 work.run();
                 drop(place);
@@ -263,7 +313,10 @@ pub(super) async fn decode_first<S: Origin>(
             job.settle(&stored.head);
             Ok(cache.serve(&stored, grant, &job))
         }
-        Decision::Forward(plan) => forward::forward(cache, job, plan, place).await,
+        Decision::Forward(plan) => match cache.shared.spared(&job, &plan, came) {
+            Some(failed) => cache.spare(&job, &plan, failed),
+            None => forward::forward(cache, job, plan, place).await,
+        },
         Decision::Decode(_) if job.directives().only_if_cached => {
             Err(ErrorKind::OnlyIfCached.into())
         }
@@ -316,7 +369,7 @@ mod tests {
         let key = Target::parse("http://h/").expect("a URL").key();
         let first = stored(&shared, &key);
         let compression = Compression::default();
-        let make = || shared.make_copy(&key, &first, Coding::Gzip, &compression);
+        let make = || shared.make_copy(|| key.clone(), &first, Coding::Gzip, &compression);
         let of_today = || {
             let variants = shared.memory.peek(key.as_str()).expect("it is stored");
             variants.as_slice().first().cloned().expect("never none")
@@ -334,12 +387,12 @@ mod tests {
         assert!(matches!(second.content, Content::Coded));
         assert_eq!(shared.compressing(), 0);
         // What is made of what was replaced meanwhile belongs to what took its place.
-        shared.make_copy(&key, &first, Coding::Br, &compression);
+        shared.make_copy(|| key.clone(), &first, Coding::Br, &compression);
         settled(&shared).await;
         assert_eq!(of_today().copies.made().len(), 2);
         // What is stored anew is something else.
         let other = stored(&shared, &key);
-        shared.make_copy(&key, &second, Coding::Zstd, &compression);
+        shared.make_copy(|| key.clone(), &second, Coding::Zstd, &compression);
         settled(&shared).await;
         assert!(Arc::ptr_eq(&of_today(), &other));
         assert!(!second.copies.is_begun(Coding::Zstd), "it may be tried again");

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::super::Shared;
 use super::encode::{self, Refusal, decode, encode};
 use crate::body::Blocks;
+use crate::clock::Timestamp;
 use crate::key::CacheKey;
 use crate::policy::Coding;
-use crate::store::{CodedCopy, Content, Copies, StoredResponse};
+use crate::store::{CodedCopy, Content, Copies, Memory, StoredResponse};
 
 /// A copy has to save a tenth to be worth its memory.
 const WORTH_DIVISOR: u64 = 10;
@@ -38,6 +39,15 @@ impl Source {
             Self::Plain(blocks) => blocks.len(),
             Self::Copy(copy) => copy.plain,
         }
+    }
+}
+
+/// Bytes of a stored body as it came; none for parts of one.
+pub(super) fn plain_length(stored: &StoredResponse) -> u64 {
+    match &stored.content {
+        Content::Whole(blocks) => blocks.len(),
+        Content::Coded => stored.copies.made().first().map_or(0, |copy| copy.plain),
+        Content::Parts(_) => 0,
     }
 }
 
@@ -164,11 +174,46 @@ impl Decoding {
     }
 
     fn decoded(&self) -> Result<Blocks, Refusal> {
-        let memory = &self.place.shared.memory;
-        let workspace = memory.charge(encode::decoding_space(self.copy.plain));
-        let _workspace = workspace.ok_or(Refusal::NoMemory)?;
-        let mut charge = memory.charge(0).ok_or(Refusal::NoMemory)?;
-        let blocks = decode(&self.copy, &mut charge)?;
-        Ok(Blocks::new(blocks, Some(charge)))
+        plain_of(&self.copy, &self.place.shared.memory)
     }
+}
+
+/// What is in copies alone, to be decoded for the tier behind memory.
+pub(super) struct Offering {
+    place: Place,
+    copy: Arc<CodedCopy>,
+    began: Timestamp,
+}
+
+impl Offering {
+    /// `None` where the body as it came is there, or is not one that the tier takes.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        key: &CacheKey,
+        stored: &Arc<StoredResponse>,
+        began: Timestamp,
+    ) -> Option<Self> {
+        let Source::Copy(copy) = Source::of(stored)? else { return None };
+        let taken = shared.tier.as_ref().is_some_and(|tier| tier.takes(key, copy.plain));
+        taken.then(|| Self { place: Place::new(shared, key, stored), copy, began })
+    }
+
+    pub(super) fn run(self) {
+        let Self { place: Place { shared, key, stored }, copy, began } = self;
+        let Ok(blocks) = plain_of(&copy, &shared.memory) else { return };
+        let (head, stamp) = (stored.head.clone(), stored.stamp.again());
+        let content = Content::Whole(Arc::new(blocks));
+        let whole = shared.seal(&key, head, content, stamp, stored.useless_at);
+        if let (Some(whole), Some(tier)) = (whole, &shared.tier) {
+            tier.offer(&key, &whole, began);
+        }
+    }
+}
+
+fn plain_of(copy: &CodedCopy, memory: &Memory) -> Result<Blocks, Refusal> {
+    let workspace = memory.charge(encode::decoding_space(copy.plain));
+    let _workspace = workspace.ok_or(Refusal::NoMemory)?;
+    let mut charge = memory.charge(0).ok_or(Refusal::NoMemory)?;
+    let blocks = decode(copy, &mut charge)?;
+    Ok(Blocks::new(blocks, Some(charge)))
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::Compiler;
 use crate::config::fault::Fault;
@@ -28,10 +29,12 @@ impl<'a> Compiler<'a> {
                 (origin.tls, origin.host.clone(), origin.port);
             return (vec![upstream], vec![route::everything(cache)]);
         }
-        if upstreams.is_empty() && !self.root.contains_key("upstream") {
+        let written = self.root.get("upstream").map(|node| node.get_ref().as_table());
+        if written.is_none_or(|table| table.is_some_and(DeTable::is_empty)) {
             self.faults.push(
                 Fault::anywhere(None, "there is nothing to protect: no upstream is given")
-                    .help("start with --origin http://127.0.0.1:9000, or add [upstream.origin] with its url to the file"),
+                    .help("start with --origin http://127.0.0.1:9000, or add [upstream.origin] with its url to the file")
+                    .missing(),
             );
         }
         (upstreams, routes)
@@ -107,7 +110,8 @@ impl<'a> Compiler<'a> {
                     .help(format!(
                         "add [[route]] with path = \"/\" and upstream = \"{}\"",
                         names[0]
-                    )),
+                    ))
+                    .missing(),
                 ),
             }
         }

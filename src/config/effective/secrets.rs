@@ -2,12 +2,10 @@
 
 use toml::Value;
 
+use crate::headers::names_secret;
+
 /// In place of what is not told.
 const HIDDEN: &str = "hidden";
-
-/// Names of fields, cookies and parameters that mostly hold secrets.
-const NAMES: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
-const PARTS: [&str; 7] = ["auth", "token", "secret", "password", "api-key", "apikey", "credential"];
 
 /// Hides what is secret in the value of a rule's key, and says whether there was something.
 pub(super) fn hide(value: &mut Value) -> bool {
@@ -17,7 +15,7 @@ pub(super) fn hide(value: &mut Value) -> bool {
         Value::Table(table) => {
             some(table.iter_mut().map(
                 |(name, value)| {
-                    if is_secret(name) { blank(value) } else { hide(value) }
+                    if names_secret(name) { blank(value) } else { hide(value) }
                 },
             ))
         }
@@ -28,11 +26,6 @@ pub(super) fn hide(value: &mut Value) -> bool {
 /// Whether any was hidden; all of them are looked at.
 fn some(hidden: impl Iterator<Item = bool>) -> bool {
     hidden.filter(|hidden| *hidden).count() > 0
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    NAMES.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Hides every text: one value, several, or an expression. Other tables hold names of their own.
@@ -71,8 +64,8 @@ mod tests {
             ("{ X-Api-Key = ['a', 'b'] }", "{ X-Api-Key = ['hidden', 'hidden'] }"),
             ("{ cookie = { regex = 'a' } }", "{ cookie = { regex = 'hidden' } }"),
             (
-                "{ cookie = { session = 'a', currency = 'b' } }",
-                "{ cookie = { session = 'a', currency = 'b' } }",
+                "{ cookie = { session = 'a', currency = 'b', sid = true } }",
+                "{ cookie = { session = 'hidden', currency = 'b', sid = true } }",
             ),
             ("[{ header = { x-token = 'a' } }]", "[{ header = { x-token = 'hidden' } }]"),
             ("{ authorization = true }", "{ authorization = true }"),

@@ -12,6 +12,9 @@ use crate::config::raw::Lines;
 use crate::config::schema::{Absent, Described};
 use crate::config::sections;
 
+/// Keys of sections whose values are secrets. Where they have them from is none.
+pub(in crate::config) const SECRETS: [&str; 2] = ["token", "password"];
+
 /// What is in force, of sources that are known to be good.
 pub(in crate::config) fn effective(
     file: Option<&Path>,
@@ -25,7 +28,8 @@ pub(in crate::config) fn effective(
         lines: Lines::new(text),
         given: AllGiven::new(overrides, environment),
     };
-    Effective { file: file.map(|file| file.display().to_string()), tables: walk.tables() }
+    let file = file.map(|file| file.display().to_string());
+    Effective { file, missing: Vec::new(), tables: walk.tables() }
 }
 
 struct Walk<'a> {
@@ -83,7 +87,7 @@ impl<'a> Walk<'a> {
     fn setting(&self, key: &Described, written: Option<&DeTable<'_>>) -> Setting {
         let name = key.name;
         if let Some((by, value)) = self.written(name, written) {
-            let hidden = name == "token";
+            let hidden = SECRETS.contains(&name);
             let value = Some(value).filter(|_| !hidden);
             return Setting { key: name.to_owned(), value, hidden, by };
         }
@@ -178,11 +182,14 @@ impl<'a> Walk<'a> {
             }
             Table { name: "route".to_owned(), repeated: true, settings }
         };
-        let written: Vec<_> = self.array("route").map(|it| table(Some(it))).collect();
-        if written.is_empty() || self.given.origin().is_some() {
+        if self.given.origin().is_some() {
             return vec![table(None)];
         }
-        written
+        let written: Vec<_> = self.array("route").map(|it| table(Some(it))).collect();
+        // Where nothing is said of routes, everything goes to the only upstream.
+        let upstreams = self.root.get("upstream").and_then(|node| node.get_ref().as_table());
+        let lone = upstreams.is_some_and(|upstreams| upstreams.len() == 1);
+        if written.is_empty() && lone { vec![table(None)] } else { written }
     }
 
     /// What is written in a table, and in those within it, in the file's order.

@@ -11,7 +11,7 @@ use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys, settings};
 use crate::config::units::LONGEST;
-use crate::policy::{self, Compression, Heuristic, RequestDirectivesPolicy};
+use crate::policy::{self, Compression, Encodings, Heuristic, RequestDirectivesPolicy};
 use crate::store;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,7 +128,11 @@ pub(in crate::config) const RULES: &[Key<Draft>] = settings! {
     "accept_short_partial" = Default("false"), "Contested: whether a 206 is stored although its body is shorter than its `Content-Range`." => |draft, value| draft.rules.policy.accept_short_partial = value.boolean()?;
     "not_modified_without_last_modified" = Default("false"), "Contested: whether `If-Modified-Since` older than the stored `Date` is answered 304 where there is no `Last-Modified`." => |draft, value| draft.rules.policy.not_modified_without_last_modified = value.boolean()?;
     "complete_partial_without_validator" = Default("false"), "Contested: whether the rest of a stored 206 without a validator is asked for by `Range`." => |draft, value| draft.rules.policy.complete_partial_without_validator = value.boolean()?;
-    "accept_encoding" = Default("\"classes\""), "How encodings split the cache: by what clients accept in a few `\"classes\"` (brotli or else zstd, with gzip; gzip; none), of which the origin is told in their place; or `\"as-is\"`, by what each browser says." => |draft, value| draft.rules.policy.encoding_classes = value.one_of(&[("classes", true), ("as-is", false)])?;
+    "accept_encoding" = Default("\"classes\""), "How encodings split the cache: by what clients accept in a few `\"classes\"` (brotli or else zstd, with gzip; gzip; none), of which the origin is told in their place; not at all, as the origin is told `\"identity\"`, whatever they accept: what it then sends plain, `compress` compresses once for all; or `\"as-is\"`, by what each browser says." => |draft, value| draft.rules.policy.encodings = value.one_of(&[
+            ("classes", Encodings::Classes),
+            ("identity", Encodings::Identity),
+            ("as-is", Encodings::AsIs),
+        ])?;
     "compress" = Default("\"off\""), "Codings in which stored text is kept beside, or in place of, what the origin sent plain, the best first: `[\"br\", \"gzip\"]`, of `\"br\"`, `\"zstd\"` and `\"gzip\"`. Each copy is made once, in the background, when a client first asks for it. What the origin has compressed itself, says `no-transform` of, or sets a cookie with is left alone, and so are answers to `Authorization`." => |draft, value| draft.compression.codings = compression::codings(value)?;
     "compress_levels" = Default("{ zstd = 9, br = 5, gzip = 6 }"), "How hard to try, by coding: zstd from 1 to 19, br from 0 to 11, gzip from 1 to 9. Above 6, br takes 32 MiB of `memory` or more while it works, and so may zstd above 9." => |draft, value| draft.compression.levels = compression::levels(value)?;
     "compress_min_size" = Default("\"1KiB\""), "Smaller bodies are left alone." => |draft, value| draft.compression.min_size = value.size(0..=64 * TIB)?;

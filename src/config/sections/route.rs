@@ -36,7 +36,8 @@ impl Draft {
     /// Resolves the upstream's name; a lone upstream needs no naming.
     pub(in crate::config) fn finish(self, upstreams: &[&str]) -> Checked<Route> {
         let upstream = match (&self.upstream, upstreams) {
-            (None, [_]) => 0,
+            // Where there is none, that is told, or a flag gives one.
+            (None, [] | [_]) => 0,
             (None, _) => {
                 let help = format!("add upstream = with one of: {}", upstreams.join(", "));
                 return Err(Fault::at(self.span, "this route names no upstream").help(help).into());

@@ -38,6 +38,7 @@ fn assert_same_again(text: &str, overrides: &CliOverrides) {
         settings.proxy.rules = std::sync::Arc::default();
         settings.tests.clear();
         (settings.admin.token, settings.proxy.purge.token) = (None, None);
+        settings.redis.iter_mut().for_each(|redis| redis.password = None);
         settings.admin.explicit = true;
         settings
     };
@@ -148,11 +149,28 @@ fn what_is_shown_means_the_same_when_it_is_read_again() {
     );
 }
 
+// A key that takes a secret is named as one, and hidden; where a secret is kept is none.
+#[test]
+fn every_key_that_holds_a_secret_is_known_as_one() {
+    use crate::config::effective::SECRETS;
+    use crate::headers::names_secret;
+    let none = ["token_file", "token_env", "password_file", "password_env", "store_set_cookie"];
+    // Of rules and tests it is looked into every value.
+    let looked_into = |name: &str| ["rule", "test"].contains(&name.split('.').next().unwrap());
+    for section in sections::all().iter().filter(|section| !looked_into(section.name)) {
+        for key in section.keys.iter().filter(|key| names_secret(key.name)) {
+            let known = SECRETS.contains(&key.name) || none.contains(&key.name);
+            assert!(known, "[{}] {}", section.name, key.name);
+        }
+    }
+}
+
 #[test]
 fn secrets_are_left_out() {
     let secret = "0123456789abcdef0123";
     let text = format!(
         "{ORIGIN}[admin]\naddress = \"127.0.0.1:1\"\ntoken = \"{secret}\"\n[purge]\ntoken = \"{secret}\"\n\
+         [redis]\nurl = \"redis://a.test\"\npassword = \"{secret}\"\n\
          [[rule]]\nrequest.set = {{ authorization = \"Bearer {secret}\", x-origin-token = \"{secret}\", x-a = \"b\" }}\n\
          match.header = {{ x-secret = \"{secret}\" }}\nredirect = {{ to = \"https://a:{secret}@a.test/\" }}\n\
          [[test]]\nrequest = {{ url = \"https://a.test/\", headers = {{ x-secret = \"{secret}\" }} }}\nexpect = {{ hit = false }}\n"
@@ -167,8 +185,92 @@ fn secrets_are_left_out() {
         told.contains("# SEAWALL_ADMIN_TOKEN, hidden") && told.contains("x-a = \"b\""),
         "{told}"
     );
-    assert!(told.contains("# 5 hidden"), "{told}");
+    assert!(told.contains("# 6 hidden"), "{told}");
     // A token that everybody knows would be worse than none.
     let again = read_with(&told, &CliOverrides::default()).unwrap();
     assert_eq!((again.admin.token, again.proxy.purge.token), (None, None));
+}
+
+// Each flag, by its own name or its variable's, for clap knows all of them.
+#[test]
+fn every_flag_is_told() {
+    use clap::{Args, Command, FromArgMatches};
+    const SAMPLES: [(&str, &str); 15] = [
+        ("origin", "http://a.test:7"),
+        ("listen", "127.0.0.1:7"),
+        ("admin_listen", "127.0.0.1:8"),
+        ("admin_token", "0123456789abcdef"),
+        ("memory", "7MiB"),
+        ("max_object_size", "7KiB"),
+        ("threads", "7"),
+        ("default_lifetime", "7s"),
+        ("stale_while_revalidate", "7s"),
+        ("stale_if_error", "7s"),
+        ("trusted_proxy", "10.7.0.0/16"),
+        ("grace", "7s"),
+        ("access_log", "json"),
+        ("log_level", "debug"),
+        ("log_format", "json"),
+    ];
+    let command = CliOverrides::augment_args(Command::new("seawall"));
+    // Whatever this process was started with.
+    let parser = command.clone().mut_args(|flag| flag.env(clap::builder::Resettable::Reset));
+    for flag in command.get_arguments() {
+        let id = flag.get_id().as_str();
+        let long = format!("--{}", flag.get_long().expect("a name"));
+        let sample = SAMPLES.into_iter().find(|(known, _)| *known == id);
+        let (_, value) = sample.unwrap_or_else(|| panic!("{long} has no sample"));
+        let arguments = ["seawall", &long, value];
+        let matches = parser.clone().try_get_matches_from(arguments).unwrap();
+        let overrides = CliOverrides::from_arg_matches(&matches).unwrap();
+        read_with(ORIGIN, &overrides).unwrap_or_else(|faults| panic!("{faults}"));
+        let variable = flag.get_env().unwrap().to_str().unwrap().to_owned();
+        for (from_variable, by) in
+            [(false, By::Flag { flag: long.clone() }), (true, By::Environment { variable })]
+        {
+            let environment = if from_variable { &[id][..] } else { &[] };
+            let shown = shown(ORIGIN, &overrides, environment);
+            let told = shown.tables.iter().flat_map(|table| &table.settings);
+            let told: Vec<_> = told.filter(|setting| setting.by == by).collect();
+            let [told] = told.as_slice() else { panic!("{long}: {told:?}") };
+            let plain = told.value.as_ref().map(|value| value.to_string().replace('"', ""));
+            let plain = plain.map(|value| value.trim_matches(['[', ']', ' ']).to_owned());
+            assert_eq!(plain.as_deref(), Some(value).filter(|_| !told.hidden), "{long}");
+            assert_eq!(told.hidden, id == "admin_token", "{long}");
+        }
+    }
+}
+
+// What is good so far is shown, and what is missing is said; what is wrong is refused.
+#[test]
+fn what_is_missing_is_said_beside_what_is_in_force() {
+    let read = |text: &str| {
+        let name = format!("seawall-lacking-{}.toml", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources { file: Some(file.clone()), overrides: CliOverrides::default() };
+        let shown = show(&sources, &[]);
+        let loaded = load(&sources).map(|_| ());
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(loaded.is_ok(), shown.as_ref().is_ok_and(|shown| shown.missing.is_empty()));
+        shown
+    };
+    let two = "[upstream.a]\nurl = \"http://a.test\"\n[upstream.b]\nurl = \"http://b.test\"\n";
+    for (text, missing, routes) in [
+        ("[cache]\nmemory = \"9MiB\"\n", "--origin", 0),
+        ("[cache]\nmemory = \"9MiB\"\n[upstream]\n", "--origin", 0),
+        ("[cache]\nmemory = \"9MiB\"\n[[route]]\npath = \"/a\"\n", "--origin", 1),
+        (&format!("[cache]\nmemory = \"9MiB\"\n{two}"), "[[route]]", 0),
+    ] {
+        let shown = read(text).unwrap_or_else(|faults| panic!("{faults}"));
+        let [said] = shown.missing.as_slice() else { panic!("{text}: {:?}", shown.missing) };
+        assert!(said.contains(missing), "{said}");
+        assert!(shown.to_string().contains(&format!("# Missing: {said}.\n")), "{shown}");
+        let memory = By::File { line: 2 };
+        assert_eq!(of(&shown, "cache", "memory"), (Some("\"9MiB\"".to_owned()), memory));
+        assert_eq!(shown.tables.iter().filter(|table| table.name == "route").count(), routes);
+    }
+    assert!(read(ORIGIN).unwrap().missing.is_empty());
+    assert!(read("[cache]\nmemory = 9\n").is_err());
+    assert!(read(&format!("{two}[[route]]\nupstream = \"c\"\n")).is_err());
 }

@@ -245,6 +245,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "not_modified_without_last_modified = true",
             "complete_partial_without_validator = true",
             "accept_encoding = \"as-is\"",
+            "accept_encoding = \"identity\"",
             "normalize_accept_language = true",
             "compress = [\"br\", \"gzip\"]",
             "compress_levels = { br = 7 }",

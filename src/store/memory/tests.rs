@@ -229,3 +229,26 @@ fn a_swap_is_of_what_is_there_only() {
     assert!(!memory.swap(&key(1), &new, &old, NOW), "it was purged");
     assert!(agree(&memory));
 }
+
+// Who only looks leaves what is kept to those who use it.
+#[test]
+fn a_look_is_no_use_and_a_use_is_one() {
+    for (used, stays) in [(true, true), (false, false)] {
+        let memory = small();
+        let one = key(1);
+        assert_eq!(store(&memory, 1, 30_000), Insertion::Stored);
+        for number in 2..400 {
+            // Each is wanted again, so that it takes the place of who is not.
+            store(&memory, number, 30_000);
+            let _ = memory.get(key(number).as_str());
+            store(&memory, number, 30_000);
+            for _ in 0..3 {
+                let found = if used { memory.get(one.as_str()) } else { memory.peek(one.as_str()) };
+                if found.is_none() {
+                    break;
+                }
+            }
+        }
+        assert_eq!(memory.peek(one.as_str()).is_some(), stays, "used: {used}");
+    }
+}

@@ -130,6 +130,13 @@ impl Tier {
         Stamp::new(sequence, labels)
     }
 
+    /// Whether a body of `length` bytes may be written under `key`. A purge of a URL is one
+    /// deletion, which does not find what is keyed by more than that.
+    #[must_use]
+    pub fn takes(&self, key: &CacheKey, length: u64) -> bool {
+        !key.has_parts() && length <= self.config.max_object_size
+    }
+
     /// Has a response written whose fetch began at `began`, if it is worth it. Never waits.
     pub fn offer(&self, key: &CacheKey, response: &Arc<StoredResponse>, began: Timestamp) {
         // A purge of a URL is one deletion, which does not find what is keyed by more than that.
