@@ -80,6 +80,16 @@ async fn addresses_are_let_in_by_what_trusted_proxies_say_and_hits_are_guarded_t
     assert_eq!(origin.count(), 2);
 }
 
+// RFC 9110 §9.3.7: `*` is the server as a whole.
+#[tokio::test]
+async fn what_guards_every_path_guards_the_server_as_a_whole() {
+    let origin = Origin::answering(ok("a")).await;
+    let rules = "[[rule]]\nmatch.path = \"/**\"\naccess.deny = [\"127.0.0.0/8\"]";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    assert_eq!(proxy.send(&request("OPTIONS", "*")).await.status, 403);
+    assert_eq!(origin.count(), 0);
+}
+
 // RFC 7617, RFC 9110 §11.6 and §15.5.2.
 #[tokio::test]
 async fn what_users_guard_is_shared_among_those_who_are_let_in_and_nobody_else() {

@@ -90,6 +90,129 @@ async fn what_was_told_something_unkeyed_is_shared_only_where_a_rule_says_so() {
     assert!(proxy.get("/shared").await.is_hit());
 }
 
+// A rule for some of the requests with one key tells the origin who they are, however constant the
+// text: what it answers them must not be given to the others, nor the other way round.
+#[tokio::test]
+async fn what_only_some_requests_with_one_key_are_told_is_given_to_no_other() {
+    let told = |request: &Seen| {
+        ok(format!("{} {}", request.target, request.field("x-who").unwrap_or("-"))).fresh(600)
+    };
+    let origin = Origin::start(told).await;
+    let rules = r#"
+        [[rule]]
+        match = { path = "/path/**" }
+        request.path = { prefix = "/path", with = "/plain" }
+        request.set = { x-who = "all" }
+        [[rule]]
+        match = { cookie = { beta = true }, path = "/set" }
+        request.set = { x-who = "beta" }
+        [[rule]]
+        match = { client = "127.0.0.0/8", path = "/client" }
+        request.add = { x-who = "staff" }
+        [[rule]]
+        match = { not = { header = { x-a = false } }, path = "/not" }
+        request.path = { prefix = "/not", with = "/inside" }
+        [[rule]]
+        match = { header = { x-a = true }, path = "/path/off" }
+        request.path = "off"
+        request.remove = ["x-who"]
+        [[rule]]
+        match = { query = { utm_source = true }, path = "/query" }
+        key.drop_tracking = true
+        request.set = { x-who = "campaign" }
+        [[rule]]
+        match = { any = [{ method = "GET" }, { scheme = "https" }, { query = { page = true } }], path = "/keyed" }
+        request.set = { x-who = "keyed" }
+        [[rule]]
+        match = { cookie = { theme = "dark" }, path = "/cookie" }
+        key.cookies = ["theme"]
+        request.set = { x-who = "dark" }
+        [[rule]]
+        match = { header = { x-a = true }, path = "/removed" }
+        request.remove = ["x-b"]
+    "#;
+    let proxy = Proxy::ruled(&origin, rules).await;
+    let known = |path: &str| get(path).with("Cookie", "beta=1; theme=dark").with("X-A", "1");
+    for (path, bypasses) in [
+        ("/set", true),
+        ("/client", true),
+        ("/not", true),
+        ("/path/off", true),
+        ("/path/on", false),
+        ("/query?utm_source=1", true),
+        ("/keyed", false),
+        ("/cookie", false),
+        ("/removed", false),
+    ] {
+        let first = proxy.send(&known(path)).await;
+        assert_eq!(first.says("detail=unkeyed-edit"), bypasses, "{path} {}", first.cache_status());
+        let second = proxy.send(&known(path)).await;
+        assert_eq!((second.is_hit(), second.text()), (!bypasses, first.text()), "{path}");
+    }
+    assert_eq!(proxy.get("/set").await.text(), "/set -");
+    assert_eq!(proxy.send(&known("/set")).await.text(), "/set beta");
+    assert_eq!(proxy.get("/cookie").await.text(), "/cookie -");
+    assert_eq!(proxy.get("/path/off").await.text(), "/plain/off all");
+    assert_eq!(proxy.send(&known("/path/off")).await.text(), "/path/off -");
+}
+
+// A class is in the key, so that whoever shares an answer was told the same.
+#[tokio::test]
+async fn a_class_of_its_own_lets_those_who_are_told_something_share() {
+    let told = |request: &Seen| ok(request.field("x-who").unwrap_or("-")).fresh(600);
+    let origin = Origin::start(told).await;
+    let rules = r#"
+        [[rule]]
+        match = { cookie = { session = true }, path = "/own" }
+        class = { login = "yes" }
+        request.set = { x-who = "member" }
+        [[rule]]
+        match = { cookie = { session = true }, path = "/common" }
+        class = { kind = "a" }
+        request.set = { x-who = "member" }
+        [[rule]]
+        match = { header = { x-a = true }, path = "/common" }
+        class = { kind = "a" }
+    "#;
+    let proxy = Proxy::ruled(&origin, rules).await;
+    let member = |path: &str, session: u8| get(path).with("Cookie", format!("session={session}"));
+    assert_eq!(proxy.send(&member("/own", 1)).await.text(), "member");
+    let second = proxy.send(&member("/own", 2)).await;
+    assert!(second.is_hit() && second.text() == "member");
+    assert_eq!(proxy.get("/own").await.text(), "-");
+    // Another rule has the same class, and tells nothing.
+    assert!(proxy.send(&member("/common", 1)).await.says("detail=unkeyed-edit"));
+    assert_eq!(proxy.send(&get("/common").with("X-A", "1")).await.text(), "-");
+    assert_eq!(proxy.send(&member("/common", 1)).await.text(), "member");
+}
+
+// It is what `X-Forwarded-For` tells the origin, and no more.
+#[tokio::test]
+async fn the_clients_address_can_be_told_and_answers_shared() {
+    let origin = Origin::answering(ok("a").fresh(600)).await;
+    let rules = "[[rule]]\nrequest.client_address = [\"X-Real-IP\", \"True-Client-IP\"]";
+    let trust = format!("[trust]\nproxies = [\"127.0.0.0/8\"]\n{rules}");
+    let proxy = Proxy::ruled(&origin, &trust).await;
+    let from = |address: &str, path: &str| get(path).with("X-Forwarded-For", address);
+    proxy.send(&from("10.0.0.1, 192.0.2.7", "/").with("X-Real-IP", "6.6.6.6")).await;
+    let seen = origin.last();
+    assert_eq!(
+        (seen.all("x-real-ip"), seen.all("true-client-ip")),
+        (vec!["192.0.2.7"], vec!["192.0.2.7"])
+    );
+    assert_eq!(seen.field("x-forwarded-for"), Some("10.0.0.1, 192.0.2.7, 127.0.0.1"));
+    assert!(proxy.send(&from("192.0.2.8", "/")).await.is_hit());
+    let varying = Origin::answering(ok("a").fresh(600).with("Vary", "accept, x-real-ip")).await;
+    let proxy = Proxy::ruled(&varying, &trust).await;
+    for _ in 0..2 {
+        let response = proxy.send(&from("192.0.2.7", "/")).await;
+        assert!(response.says("detail=vary-client"), "{}", response.cache_status());
+    }
+    let proxy = Proxy::ruled(&origin, &trust).await;
+    proxy.send(&from("unknown", "/b").with("X-Real-IP", "6.6.6.6")).await;
+    assert_eq!(origin.last().field("x-real-ip"), None, "who can't be told is not made up");
+}
+
 // RFC 9110 §9.3.3: what a POST brings may be the answer to later GETs, but not what was made for
 // one client, nor what the origin has elsewhere.
 #[tokio::test]

@@ -371,7 +371,7 @@ fn tests_beside_the_rules_expect_keyed_parts_and_tags() {
         format!(
             "{KEYED}\n[[test]]\n\
              request = {{ url = \"http://a.test/p/7\", headers = {{ cookie = \"a=1; currency=EUR\" }} }}\n\
-             response = {{ headers = {{ cache-control = \"max-age=9\", surrogate-key = \"z a\" }} }}\n\
+             response = {{ headers = {{ cache-control = \"max-age=9\", vary = \"cookie\", surrogate-key = \"z a\" }} }}\n\
              expect = {{ key = {key}, tags = {tags} }}\n"
         )
     };

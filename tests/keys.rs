@@ -126,6 +126,34 @@ async fn a_purge_of_a_url_and_an_unsafe_request_reach_all_that_is_keyed_beside_i
     }
 }
 
+// Whoever changes a page knows it by the URL that visitors have.
+#[tokio::test]
+async fn a_purge_takes_what_its_url_is_keyed_as() {
+    let rules = r#"
+        [[rule]]
+        match = { host = ["www.shop.test", "shop.test"] }
+        key = { host = "shop.test", sort_query = true, drop_tracking = true }
+        [purge]
+        allow = ["127.0.0.0/8"]
+    "#;
+    let (origin, proxy) = keyed(rules).await;
+    let ask = |url: &str| get(url).with("Host", "shop.test");
+    for (round, (host, url)) in [
+        ("shop.test", "/a?b=2&a=1"),
+        ("shop.test", "/a?utm_source=x&a=1&b=2"),
+        ("www.shop.test", "/a?a=1&b=2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        proxy.send(&ask("/a?a=1&b=2")).await;
+        assert_eq!(origin.count(), round + 1, "{url}");
+        let purge = request("PURGE", url).with("Host", host).with("Purge-Mode", "hard");
+        assert_eq!(proxy.send(&purge).await.status, 200);
+    }
+    assert!(!proxy.send(&ask("/a?a=1&b=2")).await.is_hit());
+}
+
 #[tokio::test]
 async fn aliases_of_a_host_share_and_the_origin_sees_one_name() {
     let rules = r#"
@@ -146,16 +174,74 @@ async fn aliases_of_a_host_share_and_the_origin_sees_one_name() {
     assert_eq!(seen[1].field("host"), Some("a.test"));
 }
 
+// Whether somebody is logged in, or has a phone: without a copy for each session or browser.
+#[tokio::test]
+async fn classes_keep_requests_apart_by_whatever_rules_match() {
+    let rules = r#"
+        [[rule]]
+        match = { cookie = { session = true } }
+        class = { login = "yes" }
+        [[rule]]
+        match = { header = { user-agent = "*Mobile*" } }
+        class = { device = "phone" }
+        [[rule]]
+        match = { path = "/plain" }
+        class = { login = "any" }
+    "#;
+    let (_origin, proxy) = keyed(&format!("{rules}\n[purge]\nallow = [\"127.0.0.0/8\"]")).await;
+    let ask = |path: &str, session: &str, agent: &str| {
+        get(path).with("Cookie", format!("{session}=1; x={agent}")).with("User-Agent", agent)
+    };
+    for (path, session, agent, hit) in [
+        ("/", "session", "a", false),
+        ("/", "session", "b", true),
+        ("/", "other", "a", false),
+        ("/", "none", "b", true),
+        ("/", "session", "a Mobile", false),
+        ("/", "session", "b Mobile", true),
+        ("/", "other", "b Mobile", false),
+        ("/plain", "session", "a", false),
+        // What is the last rule's is the same for all.
+        ("/plain", "other", "a", true),
+    ] {
+        let response = proxy.send(&ask(path, session, agent)).await;
+        assert_eq!(response.is_hit(), hit, "{path} {session} {agent}");
+    }
+    proxy.send(&request("PURGE", "/").with("Purge-Mode", "hard")).await;
+    assert!(!proxy.send(&ask("/", "session", "a")).await.is_hit(), "a purge takes all of them");
+}
+
+// A client could put the page for nobody in particular in the place of another country's.
+#[tokio::test]
+async fn a_field_that_is_not_the_clients_to_say_is_not_keyed_either() {
+    let origin = Origin::start(|seen| ok(seen.field("cf-ipcountry").unwrap_or("-")).fresh(600));
+    let origin = origin.await;
+    let rules = "[[rule]]\nkey.headers = [\"cf-ipcountry\", \"accept\"]";
+    let proxy = Proxy::ruled(&origin, rules).await;
+    let forged = get("/").with("CF-IPCountry", "DE");
+    assert_eq!(proxy.send(&forged).await.text(), "-");
+    assert!(proxy.get("/").await.is_hit(), "it is the same to the origin");
+    let trust = format!("[trust]\nproxies = [\"127.0.0.0/8\"]\n{rules}");
+    let trusting = Proxy::ruled(&origin, &trust).await;
+    assert_eq!(trusting.send(&forged).await.text(), "DE");
+    assert!(!trusting.get("/").await.is_hit());
+}
+
 #[tokio::test]
 async fn the_origin_sees_what_is_not_keyed_only_where_a_rule_says_so() {
     let rules = r"
         [[rule]]
         key = { drop_tracking = true, origin_sees_dropped = true }
+        [[rule]]
+        match = { path = '/app/**' }
+        request.path = { strip = '/app' }
     ";
     let (origin, proxy) = keyed(rules).await;
-    proxy.get("/a?utm_source=x&b=1").await;
-    assert_eq!(origin.last().target, "/a?utm_source=x&b=1");
-    assert!(proxy.get("/a?b=1").await.is_hit());
+    for path in ["", "/app"] {
+        proxy.get(&format!("{path}/a?utm_source=x&b=1")).await;
+        assert_eq!(origin.last().target, "/a?utm_source=x&b=1");
+        assert!(proxy.get(&format!("{path}/a?b=1")).await.is_hit());
+    }
 }
 
 fn any_request() -> impl Strategy<Value = Request> {

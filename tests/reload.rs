@@ -277,6 +277,53 @@ async fn what_was_stored_by_a_dangerous_setting_goes_with_it() {
     assert_eq!(origin.count(), 2);
 }
 
+// What was made for one, and given to all by leave of a rule, is nobody's without it.
+#[tokio::test]
+async fn what_was_shared_although_it_was_told_something_unkeyed_goes_with_the_leave() {
+    let told = |seen: &Seen| ok(format!("{} {:?}", seen.target, seen.field("x-who"))).fresh(600);
+    let origin = Origin::start(told).await;
+    let rules = r#"
+        [[rule]]
+        match.path = "/edit"
+        request = { set = { x-who = "{header.x-name}" }, share_unkeyed = true }
+        [[rule]]
+        match.path = "/query"
+        key = { ignore_query = true, origin_sees_dropped = true }
+        [[rule]]
+        match.path = "/plain"
+        request.share_unkeyed = true
+    "#;
+    let configured = Configured::start(&origin, rules).await;
+    let proxy = &configured.proxy;
+    for (target, again) in [("/edit", "/edit"), ("/query?for=me", "/query"), ("/plain", "/plain")] {
+        proxy.send(&get(target).with("X-Name", "me")).await;
+        assert!(proxy.get(again).await.is_hit(), "{again}");
+    }
+    configured.becomes(&upstream(&origin)).await;
+    for (target, hit) in [("/edit", false), ("/query", false), ("/plain", true)] {
+        let response = proxy.get(target).await;
+        assert_eq!(response.is_hit(), hit, "{target} {}", response.cache_status());
+        assert_eq!(response.text(), format!("{target} None"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_shows_its_tags_as_the_new_rules_say() {
+    let origin = Origin::answering(ok("a").fresh(600).with("Surrogate-Key", "a")).await;
+    let exposed = format!("{}[[rule]]\ntags.expose = true\n", upstream(&origin));
+    let configured = Configured::start(&origin, "").await;
+    let proxy = &configured.proxy;
+    assert_eq!(proxy.get("/").await.field("surrogate-key"), None);
+    for (file, tags) in [(&exposed, Some("a")), (&upstream(&origin), None)] {
+        configured.becomes(file).await;
+        for request in [get("/"), get("/").with("Range", "bytes=0-0"), head("/")] {
+            let response = proxy.send(&request).await;
+            assert!(response.is_hit());
+            assert_eq!(response.field("surrogate-key"), tags);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_needs_a_restart_is_told_and_the_rest_is_taken() {
     let origin = Origin::answering(ok("a")).await;

@@ -83,6 +83,24 @@ async fn responses_are_matched_when_they_come_and_when_they_are_used() {
     assert!(!gone.field("cache-status").unwrap().contains("; hit"));
 }
 
+#[tokio::test]
+async fn a_response_can_be_matched_by_what_it_is_not() {
+    let origin = Origin::start(|request| {
+        let answer = ok("a").fresh(600);
+        if request.target == "/private" { answer.with("Cache-Control", "private") } else { answer }
+    })
+    .await;
+    let rules = r#"
+        [[rule]]
+        match_response = { not = { header = { cache-control = "*private*" } } }
+        response.set = { x-shared = "yes" }
+    "#;
+    let proxy = Proxy::ruled(&origin, rules).await;
+    for (path, shown) in [("/", Some("yes")), ("/", Some("yes")), ("/private", None)] {
+        assert_eq!(proxy.get(path).await.field("x-shared"), shown, "{path}");
+    }
+}
+
 // What a rule on responses allows holds for what is stored, whatever the origin's error says.
 #[tokio::test]
 async fn stale_windows_come_with_the_stored_response() {

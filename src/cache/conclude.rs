@@ -278,7 +278,7 @@ impl Conclusion<'_> {
         let policy = &job.config.policy;
         let head =
             stored.head.with_update(&not_modified.headers, self.times(), policy, &job.facts());
-        let head = head.hiding(job.config.tags.hidden());
+        let head = head.hiding(job.config.tags.fields());
         let (content, copies) = (stored.content.clone(), stored.copies.under(&head));
         let choice = compress::choose(&head, &content, &copies, job);
         if !choice.is_at_hand(&content) {
@@ -300,6 +300,9 @@ impl Conclusion<'_> {
         };
         let verdict = match verdict {
             Storability::Store if !job.config.store => Storability::DoNotStore(Reason::StoreOff),
+            Storability::Store if job.varies_by_client(&not_modified.headers) => {
+                Storability::DoNotStore(Reason::VaryClient)
+            }
             verdict => verdict,
         };
         let useless_at = head.expires_from_store_at(policy);

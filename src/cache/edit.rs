@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Config, Job};
 use crate::clock::Timestamp;
 use crate::context::Response;
+use crate::headers::list_members;
 use crate::policy;
 use crate::rules::{self, RequestEdits};
 
@@ -59,6 +60,12 @@ impl Job {
     pub(super) fn differs_at_origin(&self) -> bool {
         let differs = |edits: &Arc<RequestEdits>| edits.tells_unkeyed() || edits.path.is_some();
         self.edits.as_ref().is_some_and(differs)
+    }
+
+    /// Whether a response varies by a field in which rules tell the origin the client's address.
+    pub(super) fn varies_by_client(&self, fields: &HeaderMap) -> bool {
+        let vary = list_members(fields, &VARY);
+        self.edits.as_ref().is_some_and(|edits| edits.fields.tell_client_in(vary))
     }
 
     /// The request as rules see it.

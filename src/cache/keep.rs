@@ -142,15 +142,15 @@ impl Conclusion<'_> {
         head: &ResponseHead,
     ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
         let (job, times) = (self.job, self.times());
-        let hidden = job.config.tags.hidden();
+        let tags = || job.config.tags.fields();
         if head.status == StatusCode::PARTIAL_CONTENT {
             let placed = partial::place(head, self.plan.stored.as_deref(), job, times);
             let (stored_head, deposit) = placed.ok_or(Reason::PartialUnusable)?;
-            return Ok((stored_head.hiding(hidden), Some(deposit)));
+            return Ok((stored_head.hiding(tags()), Some(deposit)));
         }
         let policy = &job.config.policy;
         let new = StoredHead::new(&job.facts(), head.status, &head.headers, times, policy);
-        Ok((new.hiding(hidden), None))
+        Ok((new.hiding(tags()), None))
     }
 
     /// What the response can be purged by beside its URL.
@@ -200,7 +200,7 @@ impl Conclusion<'_> {
         let policy = &job.config.policy;
         let complete =
             stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
-        let complete = complete.hiding(job.config.tags.hidden());
+        let complete = complete.hiding(job.config.tags.fields());
         let verdict = allowed(complete.storable(&job.facts(), policy));
         let now = self.shared.clock.now();
         let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
@@ -211,7 +211,7 @@ impl Conclusion<'_> {
         {
             let rest = std::mem::take(response.http.body_mut());
             *response.http.status_mut() = StatusCode::OK;
-            *response.http.headers_mut() = respond::head_fields(&complete, now);
+            *response.http.headers_mut() = respond::head_fields(&complete, job, now);
             compress::vary(&complete, job, response.http.headers_mut());
             // Not stored: they are this client's.
             response.http.headers_mut().extend(cookies.into_iter().map(|it| (SET_COOKIE, it)));
@@ -235,6 +235,9 @@ impl Conclusion<'_> {
         }
         if !job.config.store {
             return Err(Reason::StoreOff);
+        }
+        if job.varies_by_client(&head.headers) {
+            return Err(Reason::VaryClient);
         }
         allowed(policy::storability(&job.facts(), head.status, &head.headers, policy))
     }

@@ -543,9 +543,16 @@ impl Job {
     fn facts(&self) -> RequestFacts<'_> {
         RequestFacts {
             keyed_cookies: self.target.keys_cookies(),
+            told_unkeyed: self.tells_unkeyed(),
             seed: self.seed(),
             ..RequestFacts::new(self.method(), self.headers(), self.trusted)
         }
+    }
+
+    /// Whether the origin is told something that is not in the key, and its answer shared.
+    fn tells_unkeyed(&self) -> bool {
+        let told = || self.edits.as_ref().is_some_and(|edits| edits.shares_unkeyed());
+        self.own().sends_unkeyed() || told()
     }
 
     /// A number of the key, the same on every node; zero where nobody asks for it.

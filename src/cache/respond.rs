@@ -88,7 +88,7 @@ fn as_it_is(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    let mut headers = head_fields(head, now);
+    let mut headers = head_fields(head, job, now);
     compress::vary(head, job, &mut headers);
     // Trailers are not kept.
     headers.remove(TRAILER);
@@ -131,7 +131,7 @@ pub(super) fn from_fill(
     };
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = head.status();
-    parts.headers = head_fields(head, now);
+    parts.headers = head_fields(head, job, now);
     if let Some(length) = fill.length() {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -187,9 +187,10 @@ pub(super) fn filling(
     Some(Response { http, outcome })
 }
 
-/// A stored head's fields for a client, with `Age` (RFC 9111 §5.1).
-pub(super) fn head_fields(head: &StoredHead, now: Timestamp) -> HeaderMap {
-    let mut headers = head.answer_fields();
+/// A stored head's fields for a client, with `Age` (RFC 9111 §5.1). Whether tags are among them,
+/// today's settings say.
+pub(super) fn head_fields(head: &StoredHead, job: &Job, now: Timestamp) -> HeaderMap {
+    let mut headers = if job.config.tags.expose { head.header_map() } else { head.answer_fields() };
     headers.insert(AGE, HeaderValue::from(head.age_seconds(now)));
     headers
 }

@@ -186,7 +186,7 @@ impl Shared {
                 return None;
             }
         };
-        Some(Candidate { head: head.hiding(tags.hidden()), stamp, validity, body })
+        Some(Candidate { head: head.hiding(tags.fields()), stamp, validity, body })
     }
 
     /// All of a body, in memory that is charged for; `None` where it is more than is stored, there
@@ -234,7 +234,7 @@ impl Shared {
         };
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = head.status();
-        parts.headers = respond::head_fields(&head, now);
+        parts.headers = respond::head_fields(&head, job, now);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         // All preconditions are answered here: no origin is told of them.
         let plan = Plan { ask: Ask::Validation, ..Plan::new(Forwarded::UriMiss, Reason::TierHit) };

@@ -3,6 +3,7 @@
 mod entrances;
 mod origins;
 mod rules;
+mod telling;
 mod tests;
 
 use std::collections::BTreeMap;

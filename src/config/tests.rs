@@ -4,6 +4,7 @@ mod edits;
 mod effective;
 mod every_key;
 mod schema;
+mod telling;
 
 use std::path::Path;
 use std::time::Duration;
@@ -452,8 +453,9 @@ fn faulty_rules_are_placed_and_explained() {
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.header = { \"a b\" = true }", 3, "field name", ""),
         ("[[rule]]\ntags.spaced = [\"Content-Type\"]", 2, "another meaning", "of its own"),
         ("[[rule]]\ntags.listed = [\"a b\"]", 2, "not a field name", ""),
-        ("[[rule]]\ntags.add = [\"a:{path.0}\"]", 2, "counted from 1", "{path.2}"),
-        ("[[rule]]\ntags.add = [\"a:{path\"]", 2, "brace", "{path.2}"),
+        ("[[rule]]\ntags.add = [\"a:{path.0}\"]", 2, "`{path.0}` stands for nothing", "names"),
+        ("[[rule]]\ntags.add = [\"a:{path\"]", 2, "brace", "close it"),
+        ("[[rule]]\ntags.add = [\"a:{client}\"]", 2, "can't have `{client}`", "{path.2}"),
         ("[[rule]]\ntags.adds = [\"a\"]", 2, "no key `adds`", "did you mean `add`?"),
         ("[[rule]]\ncache.keep = \"1h\"\nmatch.any = []", 3, "matches nothing", ""),
         (
@@ -462,6 +464,7 @@ fn faulty_rules_are_placed_and_explained() {
             "700 is out of range",
             "100 to 599",
         ),
+        ("[[rule]]\ncache.keep = \"1h\"\nmatch_response.not = {}", 3, "nothing is asked", "leave"),
         (
             "[[rule]]\nmatch_response.status = 404\ncache.enabled = false",
             3,
@@ -473,7 +476,10 @@ fn faulty_rules_are_placed_and_explained() {
         let below = ORIGIN.lines().count();
         only_fault(&format!("{ORIGIN}{text}\n"), below + line, title, advice);
     }
-    let deep = format!("{}{{ method = \"GET\" }}{}", "{ not = ".repeat(9), " }".repeat(9));
-    let text = format!("{ORIGIN}[[rule]]\ncache.keep = \"1h\"\nmatch = {deep}");
-    only_fault(&text, 5, "too deep", "");
+    for (key, inner) in [("match", "{ method = \"GET\" }"), ("match_response", "{ status = 200 }")]
+    {
+        let deep = format!("{}{inner}{}", "{ not = ".repeat(9), " }".repeat(9));
+        let text = format!("{ORIGIN}[[rule]]\ncache.keep = \"1h\"\n{key} = {deep}");
+        only_fault(&text, 5, "too deep", "");
+    }
 }

@@ -42,6 +42,11 @@ impl Beside {
         self.add(http::header::COOKIE.as_str(), value);
     }
 
+    /// Adds the class that a request is in, of those with this name. No field's name has an `@`.
+    pub fn add_class(&mut self, name: &str, class: &str) {
+        self.add(&format!("@{name}"), Some(class.as_bytes()));
+    }
+
     /// A name is a token, so the first `=` ends it. Bytes that are not plain ASCII are escaped.
     fn add(&mut self, name: &str, value: Option<&[u8]>) {
         self.text.push(SEPARATOR);

@@ -132,6 +132,12 @@ impl Target {
         self.beside.as_ref().is_some_and(|beside| beside.cookies)
     }
 
+    /// Whether the origin gets more of the query than is keyed.
+    #[must_use]
+    pub fn sends_unkeyed(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.sent.is_some())
+    }
+
     /// The absolute URI for the origin, sharing this target's bytes.
     #[must_use]
     pub fn uri(&self) -> Uri {

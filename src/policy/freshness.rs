@@ -182,24 +182,38 @@ impl Facts {
 
     /// How long past the lifetime it may be served while one request validates it.
     pub(super) fn revalidate_window(&self, overrides: &Overrides) -> Duration {
-        self.window(self.directives.stale_while_revalidate, overrides.stale_while_revalidate)
+        let configured = overrides.stale_while_revalidate;
+        self.window(self.directives.stale_while_revalidate, configured, overrides)
     }
 
     /// How long past the lifetime it may be served in place of an error.
     pub(super) fn error_window(&self, overrides: &Overrides) -> Duration {
-        self.window(self.directives.stale_if_error, overrides.stale_if_error)
+        self.window(self.directives.stale_if_error, overrides.stale_if_error, overrides)
     }
 
     /// How long past the lifetime it may be served while no response comes at all.
     pub(super) fn disconnected_window(&self, overrides: &Overrides) -> Duration {
-        self.window(None, overrides.stale_when_disconnected)
+        self.window(None, overrides.stale_when_disconnected, overrides)
+    }
+
+    /// Whether the windows are closed (RFC 9111 §4.2.4).
+    pub(super) fn bars_stale(&self, overrides: &Overrides) -> bool {
+        let directives = &self.directives;
+        let impersonal = || self.implicit || directives.public();
+        let excused = || overrides.serve_forbidden_stale && !directives.no_cache() && impersonal();
+        directives.bars_stale() && !excused()
     }
 
     /// The origin's grant, else the configured one; none where stale is barred (RFC 9111 §4.2.4).
     /// For an error that a client provoked, and for what may be one visitor's page, none but the
     /// origin's.
-    fn window(&self, granted: Option<u32>, configured: Duration) -> Duration {
-        if self.directives.bars_stale() {
+    fn window(
+        &self,
+        granted: Option<u32>,
+        configured: Duration,
+        overrides: &Overrides,
+    ) -> Duration {
+        if self.bars_stale(overrides) {
             return Duration::ZERO;
         }
         let sensitive = is_provoked(self.status) || self.is_checked_for_each();

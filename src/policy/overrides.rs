@@ -63,6 +63,13 @@ pub struct Overrides {
     pub store_set_cookie: bool,
     /// Share answers to requests with `Authorization` as if they had none (RFC 9111 §3.5).
     pub share_authorized: bool,
+    /// Share answers although the origin was told something that is not in the key.
+    pub share_unkeyed: bool,
+    /// Let the stale windows hold although `must-revalidate`, `proxy-revalidate` or `s-maxage`
+    /// forbids to serve stale (RFC 9111 §4.2.4); `no-cache` forbids it still. Not for what may be
+    /// one visitor's page (a cookie or `Authorization` was sent), unless the origin calls it
+    /// public.
+    pub serve_forbidden_stale: bool,
     /// Let a response answer every URL that differs from its own only in what its
     /// `No-Vary-Search` calls immaterial ([`super::SearchVariation`]). Its word then counts for
     /// URLs that it was never asked for, and for all visitors.
@@ -105,6 +112,8 @@ impl Default for Overrides {
             x_accel_expires: false,
             store_set_cookie: false,
             share_authorized: false,
+            share_unkeyed: false,
+            serve_forbidden_stale: false,
             no_vary_search: false,
             accept_short_partial: false,
             not_modified_without_last_modified: false,

@@ -1,9 +1,9 @@
 //! Which settings the reading of a response depended on when it was stored.
 //!
 //! Lifetimes and windows are worked out at each use, so that they follow the settings. Which field
-//! speaks, whether a cookie or an answer to `Authorization` may be kept, and which URLs a response
-//! answers, is decided once: a response for which that has changed
-//! since, by a reload or because another rule stored it, is fetched again.
+//! speaks, whether a cookie, an answer to `Authorization` or to what is not keyed may be kept, and
+//! which URLs a response answers, is decided once: a response for which that has changed since, by a
+//! reload or because another rule stored it, is fetched again.
 
 use http::header::{AUTHORIZATION, SET_COOKIE};
 
@@ -21,6 +21,7 @@ const ACCEL: u8 = 1 << 2;
 const COOKIE: u8 = 1 << 3;
 const AUTHORIZED: u8 = 1 << 4;
 const SEARCH: u8 = 1 << 5;
+const UNKEYED: u8 = 1 << 6;
 
 /// The settings that mattered for one response, and what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,13 +45,17 @@ impl Reading {
             | has(&X_ACCEL_EXPIRES, ACCEL)
             | has(&SET_COOKIE, COOKIE)
             | has(&NO_VARY_SEARCH, SEARCH)
-            | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 };
-        Self { concerned, settings: settings(overrides) }
+            | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 }
+            | if request.told_unkeyed { UNKEYED } else { 0 };
+        // What was not told is shared by nobody's leave: a record has to show the one by the other.
+        let untold = if request.told_unkeyed { 0 } else { UNKEYED };
+        Self { concerned, settings: settings(overrides) & !untold }
     }
 
     /// Of what was stored elsewhere, under `settings` as [`Reading::settings`] tells them.
     pub(super) fn recorded(stored: &StoredHead, request: &RequestFacts<'_>, settings: u8) -> Self {
-        Self { settings, ..Self::new(stored, request, &Overrides::default()) }
+        let new = Self::new(stored, request, &Overrides::default());
+        Self { concerned: new.concerned | (settings & UNKEYED), settings }
     }
 
     /// What the settings were, for a record.
@@ -72,12 +77,15 @@ fn settings(overrides: &Overrides) -> u8 {
         | bit(overrides.store_set_cookie, COOKIE)
         | bit(overrides.share_authorized, AUTHORIZED)
         | bit(overrides.no_vary_search, SEARCH)
+        | bit(overrides.share_unkeyed, UNKEYED)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
-    use crate::policy::testing::{reuse_at, stored, stored_for};
+    use crate::policy::testing::{AT_ONCE, get, headers, reuse_at, stored, stored_for};
     use crate::policy::{Reason, Reuse};
 
     #[test]
@@ -101,6 +109,19 @@ mod tests {
             assert_eq!(reuse_at(&head, &plain, 1), changed, "{field:?}");
             let unconcerned = stored(200, &[control], &then);
             assert_eq!(reuse_at(&unconcerned, &plain, 1), Reuse::Fresh, "{field:?}");
+        }
+        let then = Overrides { share_unkeyed: true, ..plain.clone() };
+        let fields = headers(&[control]);
+        let none = headers(&[]);
+        for told_unkeyed in [true, false] {
+            let facts = RequestFacts { told_unkeyed, ..get(&none) };
+            let head = StoredHead::new(&facts, StatusCode::OK, &fields, AT_ONCE, &then);
+            let restored = StoredHead::restore(&head.record().unwrap(), &then).unwrap();
+            for head in [head, restored] {
+                assert_eq!(reuse_at(&head, &then, 1), Reuse::Fresh);
+                let today = if told_unkeyed { changed } else { Reuse::Fresh };
+                assert_eq!(reuse_at(&head, &plain, 1), today, "{told_unkeyed}");
+            }
         }
         let then = Overrides { share_authorized: true, ..plain.clone() };
         let head = stored_for(&[("authorization", "Basic eDp5")], 200, &[control], &then);

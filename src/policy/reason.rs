@@ -61,8 +61,8 @@ reasons! {
         "`lookup = true` in a rule or in `[route.cache]`";
     /// A rule tells the origin something of the request that is not in the key.
     UnkeyedEdit => "unkeyed-edit",
-        "a rule's `request` edit tells the origin a field, a cookie or the client's address, which is not in the key",
-        "leave that out of the value; `share_unkeyed = true` shares answers all the same";
+        "a rule's `request` edit tells the origin something that is not in the key: a field, a cookie, the client's address, or that the request has what the rule matches by",
+        "key it, or give such requests a `class` of their own; `share_unkeyed = true` shares answers all the same";
 
     // Why no origin was asked.
     /// A rule sends the client elsewhere.
@@ -106,7 +106,7 @@ reasons! {
     /// `Vary` names a field that tells the origin the client's address: every client would have a
     /// variant.
     VaryClient => "vary-client",
-        "`Vary` names `X-Forwarded-For` or `Forwarded`: every client would have a variant",
+        "`Vary` names `X-Forwarded-For`, `Forwarded` or a field of `client_address`: every client would have a variant",
         "vary on something with few values";
     /// Neither freshness nor a validator, or none that may be used for this request.
     NoFreshness => "no-freshness",
@@ -157,7 +157,7 @@ reasons! {
     /// Stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` bars it.
     MustRevalidate => "must-revalidate",
         "stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` bars serving it",
-        "drop that directive";
+        "drop that directive; `serve_forbidden_stale = true` serves it within the stale windows all the same";
     /// The request says `no-cache` (RFC 9111 §5.2.1.4).
     RequestNoCache => "request-no-cache",
         "the client asks for validation and `request_directives` honours it",
@@ -176,7 +176,7 @@ reasons! {
         "vary on fewer fields";
     /// It was stored under other settings, by which its fields mean something else.
     SettingsChanged => "settings-changed",
-        "stored under settings by which its fields meant something else (`targeted`, `surrogate_control`, `x_accel_expires`, `store_set_cookie`, `share_authorized`, `no_vary_search`)",
+        "stored under settings by which its fields meant something else (`targeted`, `surrogate_control`, `x_accel_expires`, `store_set_cookie`, `share_authorized`, `share_unkeyed`, `no_vary_search`)",
         "nothing to do: the next answer is stored under the new ones";
     /// A soft purge made it stale.
     SoftPurged => "soft-purged",

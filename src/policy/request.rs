@@ -20,6 +20,9 @@ pub struct RequestFacts<'a> {
     /// Whether the `Cookie` in the fields is part of the key: then whoever gets the response sends
     /// the same one.
     pub keyed_cookies: bool,
+    /// Whether the origin is told something that others with the same key may not have it told,
+    /// and its answer is shared all the same.
+    pub told_unkeyed: bool,
     /// Tells keys apart, so that not all that is stored at once ends at once.
     pub seed: u64,
 }
@@ -28,7 +31,7 @@ impl<'a> RequestFacts<'a> {
     /// A request whose key is its URL.
     #[must_use]
     pub const fn new(method: &'a Method, headers: &'a HeaderMap, trusted: bool) -> Self {
-        Self { method, headers, trusted, keyed_cookies: false, seed: 0 }
+        Self { method, headers, trusted, keyed_cookies: false, told_unkeyed: false, seed: 0 }
     }
 }
 

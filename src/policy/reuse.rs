@@ -128,7 +128,7 @@ fn stale(
     lifetime: Duration,
 ) -> Reuse {
     let soft_purged = validity == Validity::SoftPurged;
-    if stored.must_revalidate() {
+    if stored.bars_stale(overrides) {
         let reason = if soft_purged { Reason::SoftPurged } else { Reason::MustRevalidate };
         return Reuse::Validate(reason);
     }
@@ -146,6 +146,8 @@ fn stale(
         return Reuse::Validate(Reason::SoftPurged);
     }
     let enough = match directives.max_stale {
+        // No client excuses from what the origin forbids.
+        _ if stored.must_revalidate() => false,
         None => false,
         Some(MaxStale::Any) => true,
         Some(MaxStale::Seconds(seconds)) => staleness <= Duration::from_secs(seconds),
@@ -179,7 +181,7 @@ pub fn on_failure(
     now: Timestamp,
 ) -> Option<StaleGrant> {
     let honoured = overrides.request_directives != RequestDirectivesPolicy::Ignore;
-    if stored.must_revalidate() || (honoured && directives.asks_to_validate()) {
+    if stored.bars_stale(overrides) || (honoured && directives.asks_to_validate()) {
         return None;
     }
     let lifetime = stored.freshness(overrides).duration;
@@ -201,7 +203,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::testing::{NOW_DATE, at, get, headers, reuse_at, reuse_for, secs, stored};
+    use crate::policy::testing::{
+        NOW_DATE, at, get, headers, reuse_at, reuse_for, secs, stored, stored_for,
+    };
 
     fn head(control: &str) -> StoredHead {
         stored(200, &[("date", NOW_DATE), ("cache-control", control)], &Overrides::default())
@@ -254,6 +258,39 @@ mod tests {
                     "{bar}"
                 );
             }
+        }
+    }
+
+    /// RFC 9111 §4.2.4, against which configuration has the last word.
+    #[test]
+    fn forbidden_stale_is_served_where_configured_and_made_for_nobody_in_particular() {
+        let windows =
+            Overrides { stale_while_revalidate: secs(5), stale_if_error: secs(5), ..honour() };
+        let lax = Overrides { serve_forbidden_stale: true, ..windows.clone() };
+        let stale = Reuse::Stale(StaleGrant::WhileRevalidate);
+        let barred = Reuse::Validate(Reason::MustRevalidate);
+        let cookie = [("cookie", "a=b")];
+        for (control, request, expected) in [
+            ("max-age=1, must-revalidate", &[][..], stale),
+            ("max-age=1, proxy-revalidate", &[], stale),
+            ("s-maxage=1", &[], stale),
+            ("max-age=1, must-revalidate", &cookie, barred),
+            ("public, s-maxage=1", &cookie, stale),
+            ("max-age=1, s-maxage=1, no-cache", &[], Reuse::Validate(Reason::NoCache)),
+        ] {
+            let fields = [("date", NOW_DATE), ("cache-control", control)];
+            let head = stored_for(request, 200, &fields, &lax);
+            let max_stale = [("cache-control", "max-stale")];
+            assert_eq!(reuse_for(&head, &max_stale, &lax, 5), expected, "{control}");
+            assert!(!matches!(reuse_for(&head, &max_stale, &windows, 5), Reuse::Stale(_)));
+            let past = reuse_for(&head, &max_stale, &lax, 6);
+            assert!(matches!(past, Reuse::Validate(_)), "{control}");
+            let failed = |overrides| {
+                let directives = RequestDirectives::default();
+                on_failure(&head, &directives, overrides, Failure::NoResponse, at(5))
+            };
+            let granted = (expected == stale).then_some(StaleGrant::IfError);
+            assert_eq!((failed(&lax), failed(&windows)), (granted, None), "{control}");
         }
     }
 

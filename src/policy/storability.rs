@@ -194,7 +194,9 @@ fn lives_on(status: StatusCode, directives: &ResponseDirectives, overrides: &Ove
     let granted = |seconds: Option<u32>| seconds.is_some_and(|seconds| seconds > 0);
     let windows = granted(directives.stale_while_revalidate) || granted(directives.stale_if_error);
     let raised = !overrides.min_lifetime.is_zero() && !is_provoked(status);
-    raised || (windows && !directives.bars_stale())
+    let barred = directives.bars_stale() && !overrides.serve_forbidden_stale;
+    // What has to be validated at each use is of none without a validator, however long it lives.
+    !directives.no_cache() && (raised || (windows && !barred))
 }
 
 /// What the origin says of freshness, before times are known.

@@ -57,7 +57,7 @@ type Fields = SmallVec<[Field; 8]>;
 #[derive(Clone, Copy, Debug)]
 struct Field {
     name: NameId,
-    /// Clients do not get it.
+    /// Clients do not get it, unless settings say so when they are answered.
     hidden: bool,
     offset: u32,
     value_len: u32,
@@ -134,7 +134,7 @@ impl StoredHead {
         self.facts.status
     }
 
-    /// The same head, of which clients do not get the fields with these names.
+    /// The same head, of which the fields with these names are not among those for an answer.
     #[must_use]
     pub fn hiding<'a>(mut self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
         for name in names {
@@ -194,7 +194,7 @@ impl StoredHead {
         self.fields_where(|field| !field.hidden)
     }
 
-    /// All fields, those that clients do not get among them.
+    /// All fields, those that are hidden from clients among them.
     #[must_use]
     pub fn header_map(&self) -> HeaderMap {
         self.fields_where(|_| true)
@@ -350,10 +350,17 @@ impl StoredHead {
         self.status() == StatusCode::PARTIAL_CONTENT
     }
 
-    /// Whether a stale response may never be served unvalidated (RFC 9111 §4.2.4).
+    /// Whether a stale response may never be served unvalidated (RFC 9111 §4.2.4), as the origin
+    /// says.
     #[must_use]
     pub const fn must_revalidate(&self) -> bool {
         self.facts.directives.bars_stale()
+    }
+
+    /// The same, as configuration has it.
+    #[must_use]
+    pub fn bars_stale(&self, overrides: &Overrides) -> bool {
+        self.facts.bars_stale(overrides)
     }
 
     /// None for other statuses than 2xx: a server makes no 304 in their place (RFC 9110 §13.2.1), so

@@ -136,7 +136,9 @@ fn edit(
     fields.apply(&mut head.headers);
     let Some(rewrite) = &edits.path else { return Ok(()) };
     let refused = |error| ProxyError::with_source(ErrorKind::BadRequest, error);
-    if let Some(path) = rewrite.apply(&target.path_and_query).map_err(refused)? {
+    // What is sent: its query may be more than what is keyed.
+    let sent = head.uri.path_and_query().unwrap_or(&target.path_and_query);
+    if let Some(path) = rewrite.apply(sent).map_err(refused)? {
         let mut uri = std::mem::take(&mut head.uri).into_parts();
         uri.path_and_query = Some(path);
         head.uri = Uri::from_parts(uri)

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 use tower::Service;
 
 use super::normalize::Normal;
+use super::route::Routes;
 use super::{Early, Purge, now};
 use crate::body::Body;
 use crate::cache;
@@ -25,8 +26,9 @@ static PURGE_MODE: HeaderName = HeaderName::from_static("purge-mode");
 
 /// Fields by which a `PURGE` asks for tags in place of its URL, and what stands between them: the
 /// fields that responses have them in.
-static TAGS: [(HeaderName, u8); 2] = [
+static TAGS: [(HeaderName, u8); 3] = [
     (HeaderName::from_static("surrogate-key"), b' '),
+    (HeaderName::from_static("xkey"), b' '),
     (HeaderName::from_static("cache-tag"), b','),
 ];
 
@@ -64,13 +66,33 @@ impl PurgeAccess {
 pub struct Purging<S> {
     access: Arc<PurgeAccess>,
     cache: Arc<cache::Shared>,
+    routes: Arc<Routes>,
     inner: S,
 }
 
 impl<S> Purging<S> {
-    /// Purges `cache` for whom `access` permits.
-    pub(super) fn new(access: Arc<PurgeAccess>, cache: Arc<cache::Shared>, inner: S) -> Self {
-        Self { access, cache, inner }
+    /// Purges `cache` for whom `access` permits; `routes` tell what a URL is stored under.
+    pub(super) fn new(
+        access: Arc<PurgeAccess>,
+        cache: Arc<cache::Shared>,
+        routes: Arc<Routes>,
+        inner: S,
+    ) -> Self {
+        Self { access, cache, routes, inner }
+    }
+
+    /// The URL as it is asked for, and as rules key it for a GET with the same fields.
+    fn urls(&self, normal: &Normal) -> Vec<Scope> {
+        let (target, request) = (&normal.target, &normal.request);
+        let (method, headers) = (&Method::GET, &request.head.headers);
+        let asked = rules::Request { method, target, headers, client: request.client };
+        let ruling = self.routes.ruling(&asked);
+        let mut keys = vec![target.key()];
+        if let Some(ruling) = ruling {
+            let keyed = ruling.keyed(target.clone(), &mut headers.clone(), false).key();
+            keys.extend((keyed != keys[0]).then_some(keyed));
+        }
+        keys.iter().map(|key| Scope::Url(key.as_str().to_owned())).collect()
     }
 }
 
@@ -98,7 +120,7 @@ where
         let mode = if hard { Mode::Hard } else { Mode::Soft };
         let scopes = match tags(headers) {
             Ok(Some(tags)) => tags,
-            Ok(None) => vec![Scope::Url(normal.target.key().as_str().to_owned())],
+            Ok(None) => self.urls(&normal),
             Err(refused) => return now(Err(refused)),
         };
         now(Ok(purged(self.cache.purge_each(scopes, mode))))
@@ -142,14 +164,15 @@ mod tests {
             headers.extend(lines.map(|(name, value)| (Some(name), value)));
             tags(&headers)
         };
-        let (key, tag) = (&TAGS[0].0, &TAGS[1].0);
+        let [(key, _), (xkey, _), (tag, _)] = &TAGS;
         let scopes = |tags: &[&str]| {
             let label = |tag: &&str| Scope::Label(Label::tag(tag.as_bytes()).expect("a tag"));
             Some(tags.iter().map(label).collect::<Vec<_>>())
         };
         assert_eq!(named(&[]).expect("no tags"), None);
-        let fields = [(key.clone(), "a b,c"), (tag.clone(), "d e, f")];
-        assert_eq!(named(&fields).expect("tags"), scopes(&["a", "b,c", "d e", "f"]));
+        let fields = [(key.clone(), "a b,c"), (xkey.clone(), "x y"), (tag.clone(), "d e, f")];
+        let tags = ["a", "b,c", "x", "y", "d e", "f"];
+        assert_eq!(named(&fields).expect("tags"), scopes(&tags));
         assert!(named(&[(key.clone(), " ")]).is_err());
     }
 

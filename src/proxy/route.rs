@@ -7,6 +7,7 @@ use futures_util::future::Either;
 use http::Method;
 use tower::Service;
 
+use super::controlled;
 use super::normalize::Normal;
 use super::rules::{Ruled, Rules, Ruling};
 use super::trace::{Routed as Traced, Trace};
@@ -121,6 +122,10 @@ where
         let traced = traced.map(|trace| (trace, target.clone()));
         let asked = terms.answer.is_some().then(|| target.clone());
         let looked_up = terms.cache.enabled && is_looked_up(&request);
+        if looked_up && !terms.key.fields.is_empty() {
+            // What the origin will not see must not be keyed either.
+            controlled::strip(&mut request.head.headers, trusted);
+        }
         let target = ruling.keyed(target, &mut request.head.headers, looked_up);
         let mut by_response = ruling.by_response();
         if let Some((trace, asked)) = traced {

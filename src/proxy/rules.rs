@@ -15,6 +15,9 @@ use crate::rules::{Answer, KeyRules, Matched, Request, RequestEdits, ResponseCon
 /// and many rules have many combinations.
 const MAX_REMEMBERED: usize = 1024;
 
+/// Combinations of rules on responses that are remembered for each of those.
+const MAX_REFINED: usize = 64;
+
 /// The operator's rules.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -226,7 +229,7 @@ impl Ruling {
         if more.is_empty() {
             return None;
         }
-        Some(self.refined.get(&more, || {
+        Some(self.refined.get(&more, MAX_REFINED, || {
             let mut certain = self.certain.clone();
             certain.extend(more.iter().copied());
             certain.sort_unstable();
@@ -265,7 +268,7 @@ impl Ruled {
         if matched.is_empty() {
             return Arc::clone(&self.alone);
         }
-        self.said.get(&matched, || {
+        self.said.get(&matched, MAX_REMEMBERED, || {
             let pending =
                 |number: &u16| self.rules.rule(*number).is_some_and(|rule| rule.response.is_some());
             let (pending, certain) = matched.iter().copied().partition(pending);
@@ -285,13 +288,13 @@ impl<T> Default for Memo<T> {
 }
 
 impl<T: Clone> Memo<T> {
-    fn get(&self, rules: &Matched, make: impl FnOnce() -> T) -> T {
+    fn get(&self, rules: &Matched, most: usize, make: impl FnOnce() -> T) -> T {
         if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(rules) {
             return known.clone();
         }
         let new = make();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_REMEMBERED {
+        if known.len() >= most {
             // Whatever is asked for often comes back at once.
             known.clear();
         }

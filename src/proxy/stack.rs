@@ -67,8 +67,8 @@ pub fn stack<W: Wire>(parts: &Parts<W>) -> Proxy<W> {
         .layer_fn(|inner| Admit::new(limits.clone(), inner))
         // One reading of host, path and hop-by-hop fields, before anybody acts on them.
         .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
-        // Speaks of URLs and tags, not of routes: a purge needs no upstream.
-        .layer_fn(|inner| Purging::new(access.clone(), cache.clone(), inner))
+        // Of URLs and tags: it asks the rules what is keyed of a URL, and needs no upstream.
+        .layer_fn(|inner| Purging::new(access.clone(), cache.clone(), routes.clone(), inner))
         // Decides once which settings apply; all below read only those.
         .layer_fn(|inner| Routing::new(routes.clone(), inner))
         // Before anything is answered, from wherever: who may not is told nothing else.

@@ -94,7 +94,8 @@ impl Users {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (user, hash) = line.split_once(':').ok_or(UsersError::Line(number))?;
+            let parts = line.split_once(':').filter(|(user, _)| !user.is_empty());
+            let (user, hash) = parts.ok_or(UsersError::Line(number))?;
             let hash = Hash::parse(hash, number)?;
             if hashes.insert(user.into(), hash).is_some() {
                 return Err(UsersError::Twice(number));
@@ -303,6 +304,7 @@ mod tests {
         for (file, expected) in [
             (String::new(), UsersError::Count),
             (format!("ann:{good}\nbob"), UsersError::Line(2)),
+            (format!(":{good}"), UsersError::Line(1)),
             ("ann:secret".to_owned(), UsersError::Kind(1)),
             ("ann:$apr1$saltsalt$x".to_owned(), UsersError::Kind(1)),
             ("ann:$2y$31$abc".to_owned(), UsersError::Cost(1)),

@@ -78,7 +78,7 @@ impl<P> Condition<P> {
             Self::Cookie(name, presence) => presence.holds(cookies(request.headers, name)),
             Self::Query(name, presence) => {
                 let query = request.target.path_and_query.query().unwrap_or_default();
-                presence.holds(parameters(query, name))
+                presence.holds(parameters(query, name).map(str::as_bytes))
             }
             Self::Client(networks) => {
                 networks.iter().any(|network| network.contains(&request.client))
@@ -131,15 +131,17 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<I
         let pair = pair.trim_ascii();
         let equals = pair.iter().position(|byte| *byte == b'=');
         let (key, value) = equals.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
-        (key == name.as_bytes()).then_some(value)
+        // RFC 6265 §5.2 trims both, and origins do: whoever writes a space must not pass for
+        // somebody without the cookie.
+        (key.trim_ascii() == name.as_bytes()).then_some(value.trim_ascii())
     })
 }
 
 /// The values of a query parameter, as they stand in the URL.
-pub(super) fn parameters<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn parameters<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     query.split('&').filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (!pair.is_empty() && key == name).then_some(value.as_bytes())
+        (!pair.is_empty() && key == name).then_some(value)
     })
 }
 
@@ -154,6 +156,7 @@ mod tests {
         headers.append("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("two"));
         headers.append(COOKIE, HeaderValue::from_static("session=abc;theme=dark; flag"));
+        headers.append(COOKIE, HeaderValue::from_static("spaced\t = a b "));
         headers
     }
 
@@ -187,6 +190,7 @@ mod tests {
             cookie("session", Presence::Present),
             cookie("theme", value("dark")),
             cookie("flag", value("")),
+            cookie("spaced", value("a b")),
             cookie("other", Presence::Absent),
             query("x", value("2")),
             query("y", value("")),

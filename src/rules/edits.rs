@@ -1,5 +1,7 @@
 //! What rules change of a message's fields.
 
+use std::net::IpAddr;
+
 use http::header::{
     ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPECT,
     FORWARDED, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
@@ -18,6 +20,9 @@ pub enum FieldEdit {
     Set(Box<[Template]>),
     /// These values come behind what there is.
     Add(Box<[Template]>),
+    /// Whatever there is gives way to the client's address, as `X-Forwarded-For` tells it too:
+    /// that is not counted as something that an answer could be made by.
+    Client,
     /// None is left.
     Remove,
 }
@@ -36,7 +41,7 @@ pub struct RequestEdits {
     pub path: Option<Rewrite>,
     /// Dangerous: whether answers are shared although the origin is told what is not in the key.
     pub share_unkeyed: bool,
-    tells_unkeyed: bool,
+    unkeyed: bool,
 }
 
 impl RequestEdits {
@@ -46,18 +51,25 @@ impl RequestEdits {
         self.fields.0.is_empty() && self.path.is_none()
     }
 
-    /// The edits of requests that are keyed by `key`.
+    /// The edits of requests that are keyed by `key`; `for_some` where that is not what decides
+    /// which requests they are for.
     #[must_use]
-    pub fn keyed_by(self, key: &KeyRules) -> Self {
-        let tells_unkeyed = !self.share_unkeyed && self.fields.read_unkeyed(key);
-        Self { tells_unkeyed, ..self }
+    pub fn keyed_by(self, key: &KeyRules, for_some: bool) -> Self {
+        let unkeyed = for_some || self.fields.read_unkeyed(key);
+        Self { unkeyed, ..self }
     }
 
     /// Whether the origin is told something that may differ between requests with one key, so that
     /// its answer is for one client only.
     #[must_use]
     pub fn tells_unkeyed(&self) -> bool {
-        self.tells_unkeyed
+        self.unkeyed && !self.share_unkeyed
+    }
+
+    /// Whether it is told such a thing, and its answer is shared all the same.
+    #[must_use]
+    pub fn shares_unkeyed(&self) -> bool {
+        self.unkeyed && self.share_unkeyed
     }
 }
 
@@ -74,12 +86,21 @@ impl FieldEdits {
         self.0.is_empty()
     }
 
+    /// Whether the origin gets the client's address in one of the fields that `Vary` names: the
+    /// request as it came does not tell it.
+    pub fn tell_client_in<'v>(&self, mut vary: impl Iterator<Item = &'v [u8]>) -> bool {
+        let told = self.0.iter().filter(|(_, edit)| matches!(edit, FieldEdit::Client));
+        let names: SmallVec<[&[u8]; 2]> = told.map(|(name, _)| name.as_str().as_bytes()).collect();
+        let is_told = |member: &[u8]| names.iter().any(|name| member.eq_ignore_ascii_case(name));
+        !names.is_empty() && vary.any(is_told)
+    }
+
     fn read_unkeyed(&self, key: &KeyRules) -> bool {
         self.0.iter().any(|(_, edit)| match edit {
             FieldEdit::Set(values) | FieldEdit::Add(values) => {
                 values.iter().any(|value| value.reads_unkeyed(key))
             }
-            FieldEdit::Remove => false,
+            FieldEdit::Client | FieldEdit::Remove => false,
         })
     }
 
@@ -87,16 +108,25 @@ impl FieldEdits {
     #[must_use]
     pub fn evaluate(&self, request: &Request<'_>) -> Evaluated {
         let evaluate = |(name, edit): &(HeaderName, FieldEdit)| {
-            let (replaces, templates) = match edit {
-                FieldEdit::Set(templates) => (true, &**templates),
-                FieldEdit::Add(templates) => (false, &**templates),
-                FieldEdit::Remove => (true, &[][..]),
+            let value = |template: &Template| template.value(request);
+            let values = match edit {
+                FieldEdit::Set(templates) | FieldEdit::Add(templates) => {
+                    templates.iter().filter_map(value).collect()
+                }
+                FieldEdit::Client => address(request.client).into_iter().collect(),
+                FieldEdit::Remove => SmallVec::new(),
             };
-            let values = templates.iter().filter_map(|template| template.value(request)).collect();
-            Change { name: name.clone(), replaces, values }
+            Change { name: name.clone(), replaces: !matches!(edit, FieldEdit::Add(_)), values }
         };
         Evaluated(self.0.iter().map(evaluate).collect())
     }
+}
+
+/// An address as origins read it; `None` where a trusted proxy did not say whose it is.
+fn address(client: IpAddr) -> Option<HeaderValue> {
+    let client = client.to_canonical();
+    let told = (!client.is_unspecified()).then(|| client.to_string())?;
+    HeaderValue::try_from(told).ok()
 }
 
 /// What edits come to for one request.
@@ -201,6 +231,7 @@ mod tests {
             ("x-remove", FieldEdit::Remove),
             ("x-swap", FieldEdit::Set(values(&["{header.x-set}"]))),
             ("x-none", FieldEdit::Set(values(&["{query.none}"]))),
+            ("x-real-ip", FieldEdit::Client),
         ] {
             edits.put(&HeaderName::from_static(name), &edit);
         }
@@ -211,6 +242,7 @@ mod tests {
             ("x-remove", "2"),
             ("x-none", "1"),
             ("x-kept", "1"),
+            ("x-real-ip", "6.6.6.6"),
         ]);
         apply(&edits, &mut fields);
         let expected = headers(&[
@@ -220,6 +252,7 @@ mod tests {
             ("x-add", "2"),
             ("x-swap", "0"),
             ("x-kept", "1"),
+            ("x-real-ip", "192.0.2.7"),
         ]);
         assert_eq!(fields, expected);
     }
@@ -239,10 +272,22 @@ mod tests {
         ] {
             let mut edits = RequestEdits::default();
             edits.fields.put(&HeaderName::from_static("x-a"), &FieldEdit::Set(values(&[value])));
-            assert_eq!(edits.clone().keyed_by(&key).tells_unkeyed(), unkeyed, "{value}");
-            let shared = RequestEdits { share_unkeyed: true, ..edits };
-            assert!(!shared.keyed_by(&key).tells_unkeyed(), "{value}");
+            assert_eq!(edits.clone().keyed_by(&key, false).tells_unkeyed(), unkeyed, "{value}");
+            assert!(edits.clone().keyed_by(&key, true).tells_unkeyed(), "{value}");
+            let shared = RequestEdits { share_unkeyed: true, ..edits }.keyed_by(&key, false);
+            assert!(!shared.tells_unkeyed(), "{value}");
+            assert_eq!(shared.shares_unkeyed(), unkeyed, "{value}");
         }
+    }
+
+    #[test]
+    fn the_clients_address_is_told_where_it_is_known() {
+        assert_eq!(address("::ffff:192.0.2.7".parse().unwrap()).unwrap(), "192.0.2.7");
+        assert_eq!(address("2001:db8::1".parse().unwrap()).unwrap(), "2001:db8::1");
+        assert_eq!(address("0.0.0.0".parse().unwrap()), None);
+        let mut edits = FieldEdits::default();
+        edits.put(&HeaderName::from_static("x-real-ip"), &FieldEdit::Client);
+        assert!(!edits.read_unkeyed(&KeyRules::default()));
     }
 
     #[test]

@@ -20,11 +20,39 @@ pub struct KeyRules {
     /// Cookies that count, each once, in the order of their names; the origin gets no others.
     /// `None`: none of them is keyed, and the origin gets them all.
     pub cookies: Option<Vec<String>>,
+    /// Classes of requests that are told apart, by name, in order.
+    pub classes: Vec<(String, String)>,
     /// The host that requests are keyed by, and sent to: over http, and over https.
     pub host: Option<[Authority; 2]>,
 }
 
 impl KeyRules {
+    /// Puts the request into a class; it has one of each name.
+    pub fn put_class(&mut self, name: &str, class: &str) {
+        match self.classes.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(place) => class.clone_into(&mut self.classes[place].1),
+            Err(place) => self.classes.insert(place, (name.to_owned(), class.to_owned())),
+        }
+    }
+
+    /// Whether the request is in a class.
+    #[must_use]
+    pub fn is_in(&self, name: &str, class: &str) -> bool {
+        self.classes.iter().any(|(known, of)| known == name && of == class)
+    }
+
+    /// Whether a field of the request is keyed.
+    #[must_use]
+    pub fn has_field(&self, name: &HeaderName) -> bool {
+        self.fields.contains(name)
+    }
+
+    /// Whether a cookie is keyed.
+    #[must_use]
+    pub fn has_cookie(&self, name: &str) -> bool {
+        self.cookies.as_ref().is_some_and(|keyed| keyed.iter().any(|it| it == name))
+    }
+
     /// The target that a request is keyed by, and sent to. Where `looked_up`, what is not keyed of
     /// its cookies is removed; other requests keep them, and have no parts beside the URL.
     #[must_use]
@@ -35,12 +63,16 @@ impl KeyRules {
         let sent = self.origin_sees_dropped.then(|| target.path_and_query.clone());
         target = target.with_query(|query| self.query.apply(query));
         let sent = sent.filter(|sent| *sent != target.path_and_query);
-        let parts = looked_up && (!self.fields.is_empty() || self.cookies.is_some());
+        let any = || !self.fields.is_empty() || self.cookies.is_some() || !self.classes.is_empty();
+        let parts = looked_up && any();
         if sent.is_none() && !parts {
             return target;
         }
         let mut beside = Beside::sending(sent);
         if parts {
+            for (name, class) in &self.classes {
+                beside.add_class(name, class);
+            }
             for name in &self.fields {
                 let lines = headers.get_all(name).into_iter();
                 beside.add_field(name, lines.map(HeaderValue::as_bytes));
@@ -113,6 +145,17 @@ mod tests {
             apply(&KeyRules::default(), &[("cookie", "c")]),
             (url.to_owned(), Some("c".to_owned()))
         );
+    }
+
+    #[test]
+    fn classes_are_keyed_by_their_names_and_the_last_of_a_name_counts() {
+        let mut rules = KeyRules::default();
+        for (name, class) in [("login", "no"), ("device", "phone"), ("login", "yes")] {
+            rules.put_class(name, class);
+        }
+        let url = "http://a.test/x?utm_source=1&b=2";
+        assert_eq!(apply(&rules, &[]).0, format!("{url}\n@device=phone\n@login=yes"));
+        assert!(rules.is_in("login", "yes") && !rules.is_in("login", "no"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod rewrite;
 mod set;
 mod tag;
 mod template;
+mod unkeyed;
 
 pub use answer::{Answer, Fixed, Redirect};
 pub use condition::{Condition, Presence};
@@ -27,8 +28,8 @@ pub use query::QueryRules;
 pub use response::ResponseCondition;
 pub use rewrite::{NotAPath, Rewrite};
 pub use set::{Matched, RuleSet, RuleSetError};
-pub use tag::{Label, LabelError, Labels, TagRules, TagTemplate, TooManyTags, tags};
-pub use template::{Template, TemplateError};
+pub use tag::{Label, LabelError, Labels, TagRules, TooManyTags, tags};
+pub use template::{TagTemplate, Template, TemplateError};
 
 use std::net::IpAddr;
 

@@ -81,6 +81,12 @@ impl QueryRules {
             && !self.sort
     }
 
+    /// Whether parameters of this name count.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        !self.ignore && self.counts(name)
+    }
+
     /// What counts of a query, without its question mark; `None` if nothing is left.
     #[must_use]
     pub fn apply<'a>(&self, query: &'a str) -> Option<Cow<'a, str>> {

@@ -20,6 +20,8 @@ pub struct ResponseCondition {
     pub headers: Box<[(HeaderName, Presence)]>,
     /// `Content-Length` lies in this range; a response that does not tell its length does not.
     pub size: Option<RangeInclusive<u64>>,
+    /// This does not hold.
+    pub not: Option<Box<Self>>,
 }
 
 impl ResponseCondition {
@@ -36,6 +38,17 @@ impl ResponseCondition {
                 .size
                 .as_ref()
                 .is_none_or(|range| length(headers).is_some_and(|length| range.contains(&length)))
+            && self.not.as_ref().is_none_or(|not| !not.holds(status, headers))
+    }
+
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.status.is_empty()
+            && self.content_type.is_empty()
+            && self.headers.is_empty()
+            && self.size.is_none()
+            && self.not.is_none()
     }
 
     fn is_of_type(&self, headers: &HeaderMap) -> bool {
@@ -68,6 +81,7 @@ mod tests {
             content_type: image(),
             headers: [(name, Presence::Present)].into(),
             size: Some(0..=100),
+            not: None,
         };
         let ok = StatusCode::OK;
         assert!(ResponseCondition::default().holds(ok, &HeaderMap::new()));
@@ -79,5 +93,15 @@ mod tests {
         let typed = ResponseCondition { content_type: image(), ..ResponseCondition::default() };
         assert!(!typed.holds(ok, &headers(&[("content-type", "text/html")])));
         assert!(!typed.holds(ok, &HeaderMap::new()));
+        let not = |condition: &ResponseCondition| ResponseCondition {
+            not: Some(Box::new(condition.clone())),
+            ..ResponseCondition::default()
+        };
+        let (untyped, twice) = (not(&typed), not(&not(&typed)));
+        assert!(untyped.holds(ok, &HeaderMap::new()) && !untyped.holds(ok, &fields));
+        assert!(twice.holds(ok, &fields) && !twice.is_empty());
+        let but = ResponseCondition { not: Some(Box::new(full.clone())), ..typed };
+        assert!(!but.holds(ok, &fields) && but.holds(StatusCode::FOUND, &fields));
+        assert!(ResponseCondition::default().is_empty());
     }
 }

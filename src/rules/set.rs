@@ -106,7 +106,10 @@ impl RuleSet {
     #[must_use]
     pub fn matching(&self, request: &Request<'_>) -> Matched {
         SCRATCH.with_borrow_mut(|paths| {
-            self.match_paths(request.target.path(), paths);
+            // `OPTIONS *` is of the host as a whole (RFC 9110 §9.3.7): what is said of everything
+            // is said of it too.
+            let path = if request.target.path() == "*" { "/" } else { request.target.path() };
+            self.match_paths(path, paths);
             let mut found: Matched = self.always.iter().copied().collect();
             let named = self.by_host.get(request.target.host());
             found.extend(named.into_iter().flatten().copied());

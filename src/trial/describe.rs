@@ -195,7 +195,7 @@ pub(super) fn freshness(head: &StoredHead, policy: &Overrides, now: Timestamp) -
         stale_while_revalidate: windows.while_revalidate.as_secs(),
         stale_if_error: windows.if_error.as_secs(),
         stale_when_disconnected: windows.when_disconnected.as_secs(),
-        stale_forbidden: head.must_revalidate(),
+        stale_forbidden: head.bars_stale(policy),
         validator: !head.validators().is_empty(),
     }
 }

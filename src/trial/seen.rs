@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::ask::{Ask, Reply};
+use super::ask::Reply;
 use super::script::Sent;
 use crate::cache;
 use crate::clock::Timestamp;
@@ -68,7 +68,7 @@ impl Seen {
     }
 
     /// Looks at what is stored, and asks the rules what they say of it.
-    pub(super) fn look(&mut self, ask: &Ask, reply: &Reply, trace: &Trace, cache: &cache::Shared) {
+    pub(super) fn look(&mut self, reply: &Reply, trace: &Trace, cache: &cache::Shared) {
         self.now = cache.clock().now();
         self.routed = trace.routed().cloned();
         let Some(routed) = &self.routed else { return };
@@ -84,7 +84,8 @@ impl Seen {
         if let Some(variants) = variants {
             let all = variants.as_slice();
             let heads = all.iter().map(|stored| &stored.head);
-            let chosen = policy::select(heads, &ask.headers, policy);
+            // As they were looked up by: what is not keyed of cookies is gone.
+            let chosen = policy::select(heads, &routed.headers, policy);
             self.variants = all.len();
             self.stored = chosen.and_then(|place| all.get(place)).cloned();
         }

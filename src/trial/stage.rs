@@ -122,7 +122,7 @@ impl Stage {
         };
         self.settle().await;
         seen.sent = self.script.take();
-        seen.look(ask, reply, &trace, self.cache.as_ref());
+        seen.look(reply, &trace, self.cache.as_ref());
         seen
     }
 

@@ -68,6 +68,7 @@ impl Proxy {
         Self::with(origin, |settings| {
             settings.proxy.rules = read.proxy.rules;
             settings.proxy.purge = read.proxy.purge;
+            settings.proxy.trusted_proxies = read.proxy.trusted_proxies;
             settings.proxy.debug = read.proxy.debug;
             settings.written = read.written;
         })

@@ -1,6 +1,7 @@
 //! `[[rule]]`s, and how what they set is merged.
 
 use super::Compiler;
+use super::telling::Tellings;
 use crate::cache::Config;
 use crate::config::fault::Fault;
 use crate::config::schema::Apply;
@@ -14,6 +15,7 @@ const MAX_RULES: usize = 10_000;
 impl Compiler<'_> {
     pub(super) fn rules(&mut self, cache: &cache::Draft) -> Rules {
         let (mut list, mut conditions, mut settings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tellings = Tellings::default();
         let values = self.array_of_tables("rule");
         if let Some(one_too_many) = values.get(MAX_RULES) {
             let title = format!("there are more than {MAX_RULES} rules");
@@ -29,13 +31,15 @@ impl Compiler<'_> {
             }
             self.faults.extend(rule::contradictions(&value, &draft));
             let line = 1 + self.text[..value.span().start].matches('\n').count();
-            let (rule, condition, apply) = draft.finish(self.text, line);
+            let finished = draft.finish(self.text, line);
+            tellings.add(&finished);
+            let rule::Finished { rule, condition, apply, .. } = finished;
             list.push(rule);
             conditions.push(condition);
             settings.push(apply);
         }
         match RuleSet::new(conditions) {
-            Ok(set) => Rules::new(set, list, Composer { cache: cache.clone(), settings }),
+            Ok(set) => Rules::new(set, list, Composer { cache: cache.clone(), settings, tellings }),
             Err(error) => {
                 self.faults.push(
                     Fault::anywhere(None, error.to_string())
@@ -53,6 +57,7 @@ struct Composer {
     cache: cache::Draft,
     /// By the rules' numbers.
     settings: Vec<Vec<Apply<rule::Terms>>>,
+    tellings: Tellings,
 }
 
 impl std::fmt::Debug for Composer {
@@ -68,6 +73,7 @@ impl Compose for Composer {
         for apply in settings.flatten() {
             apply(&mut terms);
         }
-        terms.finish()
+        let for_some = self.tellings.are_for_some(rules, terms.key());
+        terms.finish(for_some)
     }
 }

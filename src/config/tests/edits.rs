@@ -2,6 +2,44 @@
 
 use super::*;
 
+/// What a rule on responses would say in vain is refused, whichever key it is.
+#[test]
+fn a_rule_on_responses_sets_only_what_can_wait_for_one() {
+    let before = [
+        "enabled",
+        "lookup",
+        "collapse",
+        "wait",
+        "ranges",
+        "protect",
+        "request_directives",
+        "complete_partial_without_validator",
+        "accept_encoding",
+        "normalize_accept_language",
+        "compress",
+        "compress_levels",
+        "compress_min_size",
+        "compress_types",
+    ];
+    let of_the_node = ["memory", "optimise", "max_variants"];
+    let changes = every_key::CHANGES.iter().find(|(section, _)| section.starts_with("[cache]"));
+    let mut refused = Vec::new();
+    for change in changes.unwrap().1 {
+        let (key, _) = change.split_once(' ').unwrap();
+        let text = format!("{ORIGIN}[[rule]]\nmatch_response.status = 200\ncache.{change}\n");
+        if of_the_node.contains(&key) {
+            continue;
+        }
+        if before.contains(&key) {
+            only_fault(&text, 5, &format!("`cache.{key}` is decided before there is"), "move it");
+            refused.push(key);
+        } else {
+            assert!(read_with(&text, &CliOverrides::default()).is_ok(), "{change}");
+        }
+    }
+    assert_eq!(refused, before);
+}
+
 #[test]
 fn faulty_edits_are_placed_and_explained() {
     let cases = [

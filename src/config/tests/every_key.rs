@@ -77,7 +77,12 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
     ),
     (
         "[[rule]]\ncache = { keep = \"7s\" }",
-        &["name = \"a\"", "match = { path = \"/a\" }", "match_response = { status = 404 }"],
+        &[
+            "name = \"a\"",
+            "match = { path = \"/a\" }",
+            "match_response = { status = 404 }",
+            "class = { login = \"yes\" }",
+        ],
     ),
     (
         "[[rule]]\ncache = { keep = \"7s\" }\n[rule.match]",
@@ -104,6 +109,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "header = { x-a = { regex = \"a+\" } }",
             "min_size = \"7KiB\"",
             "max_size = \"7KiB\"",
+            "not = { status = 200 }",
         ],
     ),
     (
@@ -151,6 +157,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "set = { x-a = \"{host}\" }",
             "add = { x-b = [\"1\", \"2\"] }",
             "remove = [\"x-c\"]",
+            "client_address = \"x-d\"",
             "path = { strip = \"/a\" }",
             "share_unkeyed = true",
         ],
@@ -240,6 +247,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "x_accel_expires = true",
             "store_set_cookie = true",
             "share_authorized = true",
+            "serve_forbidden_stale = true",
             "no_vary_search = true",
             "accept_short_partial = true",
             "not_modified_without_last_modified = true",

@@ -16,7 +16,7 @@ use crate::rules::{Answer, Fixed, Redirect, Template};
 const MOST_BODY: u64 = 1024 * 1024;
 
 pub(in crate::config) const REDIRECT: &[Key<RedirectDraft>] = keys! {
-    "to" = Required("\"https://www.example.com{path}\""), "Where to: a URL, or a path on the same host. It may have parts of the request in it, as in `[rule.request]`, but nothing that a client chooses where a host stands, except for `{host}`." => |draft, value| {
+    "to" = Required("\"https://www.example.com{path}\""), "Where to: a URL, or a path on the same host. A template, but with nothing that a client chooses where a host stands, except for `{host}`." => |draft, value| {
         draft.to = Some(value.parsed(destination)?);
         Ok(())
     };

@@ -22,7 +22,7 @@ use crate::rules::{
 const MOST_VALUES: usize = 16;
 
 pub(in crate::config) const REQUEST: &[Key<Vec<Setting>>] = keys! {
-    "set" = Example("{ x-shop = \"{host}\", x-section = \"{path.1}\" }"), "Fields that the origin gets with these values (one, or a list) instead of what the client sent. A value may have parts of the request in it: `{host}`, `{path}`, `{path.2}` (a segment), `{query}`, `{query.NAME}`, `{header.NAME}`, `{cookie.NAME}`, `{client}`, `{scheme}`, `{method}`. One that comes out empty is left out." => |settings, value| {
+    "set" = Example("{ x-shop = \"{host}\", x-section = \"{path.1}\" }"), "Fields that the origin gets with these values (one, or a list) instead of what the client sent. Values are templates, in which `{host}`, `{path}`, `{path.2}` (a segment), `{query}`, `{query.NAME}`, `{scheme}`, `{method}`, `{header.NAME}`, `{cookie.NAME}` and `{client}` are parts of the request. One that comes out empty is left out." => |settings, value| {
         settings.extend(Side::Request.fields(value, FieldEdit::Set)?);
         Ok(())
     };
@@ -34,12 +34,17 @@ pub(in crate::config) const REQUEST: &[Key<Vec<Setting>>] = keys! {
         settings.extend(Side::Request.removed(value)?);
         Ok(())
     };
-    "path" = Example("{ strip = \"/app\" }"), "Another path for the origin: `{ strip = \"/app\" }`, `{ prefix = \"/app\", with = \"/v2\" }`, `{ regex = \"^/p/([0-9]+)$\", with = \"/product/$1\" }`, or `\"off\"`. Prefixes end where segments do. The client's path stays what is matched, keyed and purged; the query is the client's." => |settings, value| {
-        let rewrite = if is_off(value) { None } else { Some(rewrite(value)?) };
-        settings.push(whole("request.path", value, move |terms| terms.request.path.clone_from(&rewrite)));
+    "client_address" = Example("\"X-Real-IP\""), "Fields that it gets the client's address in, whatever the client sent in them. It is what `X-Forwarded-For` tells it anyway, so that answers are shared as without it: an origin that answers by address has to say `private`." => |settings, value| {
+        settings.extend(Side::Request.addressed(value)?);
         Ok(())
     };
-    "share_unkeyed" = Default("false"), "Dangerous: whether answers are shared although `set` or `add` tell the origin something that is not in the key: `{header.NAME}`, `{cookie.NAME}` or `{client}`. If an answer depends on it, everybody gets what was made for one. Without this, such requests bypass the cache (`unkeyed-edit`)." => |settings, value| {
+    "path" = Example("{ strip = \"/app\" }"), "Another path for the origin: `{ strip = \"/app\" }`, `{ prefix = \"/app\", with = \"/v2\" }`, `{ regex = \"^/p/([0-9]+)$\", with = \"/product/$1\" }`, or `\"off\"`. Prefixes end where segments do. The client's path stays what is matched, keyed and purged; the query is the client's." => |settings, value| {
+        let rewrite = if is_off(value) { None } else { Some(rewrite(value)?) };
+        let path = whole("request.path", value, move |terms| terms.request.path.clone_from(&rewrite));
+        settings.push(Setting { tells_origin: true, ..path });
+        Ok(())
+    };
+    "share_unkeyed" = Default("false"), "Dangerous: whether answers are shared although `set`, `add` or `path` tell the origin something that is not in the key: `{header.NAME}`, `{cookie.NAME}` or `{client}`, or anything at all in a rule that matches by what is not keyed. If an answer depends on it, everybody gets what was made for one. Without this, such requests bypass the cache (`unkeyed-edit`)." => |settings, value| {
         let share = value.boolean()?;
         settings.push(setting("request.share_unkeyed", value.span(), move |terms| terms.request.share_unkeyed = share));
         Ok(())
@@ -134,9 +139,18 @@ impl Side {
         })
     }
 
+    fn addressed(self, value: &Value<'_>) -> Checked<Vec<Setting>> {
+        value.one_or_more(|value| {
+            let field = value.formed(|| sketch::text(FIELD), |name| self.field(name))?;
+            Ok(self.edit(field, value.span(), FieldEdit::Client))
+        })
+    }
+
     fn edit(self, field: HeaderName, span: Range<usize>, edit: FieldEdit) -> Setting {
         let key = format!("{}.{field}", self.name());
-        setting(&key, span, move |terms| self.of(terms).put(&field, &edit))
+        let tells_origin = matches!(self, Self::Request) && !matches!(edit, FieldEdit::Remove);
+        let edited = setting(&key, span, move |terms| self.of(terms).put(&field, &edit));
+        Setting { tells_origin, ..edited }
     }
 
     fn field(self, name: &str) -> Result<HeaderName, Refused> {
@@ -167,7 +181,7 @@ pub(super) fn setting(
     span: Range<usize>,
     apply: impl Fn(&mut Terms) + Send + Sync + 'static,
 ) -> Setting {
-    Setting { key: key.to_owned(), span, apply: Arc::new(apply) }
+    Setting { key: key.to_owned(), span, tells_origin: false, class: None, apply: Arc::new(apply) }
 }
 
 /// A setting whose keys are decided together.
@@ -202,14 +216,17 @@ pub(super) fn is_off(value: &Value<'_>) -> bool {
 }
 
 pub(super) fn template(text: &str) -> Result<Template, Refused> {
-    Template::parse(text).map_err(|error| {
-        let instead = match error {
-            TemplateError::Unknown(_) => "write one of these names",
-            TemplateError::Unbalanced => "close it, or write it twice",
-            TemplateError::Control | TemplateError::TooLong => "write it in one short line",
-        };
-        Refused::new(error.to_string(), instead)
-    })
+    Template::parse(text).map_err(|error| not_a_template(&error))
+}
+
+pub(super) fn not_a_template(error: &TemplateError) -> Refused {
+    let instead = match error {
+        TemplateError::Unknown(_) => "write one of these names",
+        TemplateError::NotOfUrl(_) => "write what stands in the URL, like \"product:{path.2}\"",
+        TemplateError::Unbalanced => "close it, or write it twice",
+        TemplateError::Control | TemplateError::TooLong => "write it in one short line",
+    };
+    Refused::new(error.to_string(), instead)
 }
 
 fn rewrite(value: &Value<'_>) -> Checked<Rewrite> {

@@ -104,28 +104,48 @@ pub(in crate::config) const MATCH: &[Key<Matcher>] = keys! {
     };
 };
 
-pub(in crate::config) const RESPONSE: &[Key<ResponseCondition>] = keys! {
-    "status" = Example("[200, \"400-499\"]"), "The status: a number, or a range in quotes." => |response, value| {
-        response.status = value.one_or_more(status)?.into();
+/// A `match_response` table as it is read.
+#[derive(Debug, Default)]
+pub(in crate::config) struct ResponseMatcher {
+    pub(super) condition: ResponseCondition,
+    depth: usize,
+}
+
+pub(in crate::config) const RESPONSE: &[Key<ResponseMatcher>] = keys! {
+    "status" = Example("[200, \"400-499\"]"), "The status: a number, or a range in quotes." => |matcher, value| {
+        matcher.condition.status = value.one_or_more(status)?.into();
         Ok(())
     };
-    "content_type" = Example("\"image/*\""), "A glob over the media type, without its parameters and without regard to case." => |response, value| {
+    "content_type" = Example("\"image/*\""), "A glob over the media type, without its parameters and without regard to case." => |matcher, value| {
         let glob = |text: &str| Text::glob_ignoring_case(text).map_err(|error| not_a_pattern(&error));
-        response.content_type = value.one_or_more(|value| value.parsed(glob))?.into();
+        matcher.condition.content_type = value.one_or_more(|value| value.parsed(glob))?.into();
         Ok(())
     };
-    "header" = Example("{ x-cacheable = true }"), "Fields by name, as in `match`." => |response, value| {
-        response.headers = headers(value)?.into();
+    "header" = Example("{ x-cacheable = true }"), "Fields by name, as in `match`." => |matcher, value| {
+        matcher.condition.headers = headers(value)?.into();
         Ok(())
     };
-    "min_size" = Example("\"1KiB\""), "`Content-Length` is this or more. A response that does not tell its length does not match." => |response, value| {
-        let most = response.size.as_ref().map_or(u64::MAX, |size| *size.end());
-        response.size = Some(value.size(0..=1024 * TIB)?..=most);
+    "min_size" = Example("\"1KiB\""), "`Content-Length` is this or more. A response that does not tell its length does not match." => |matcher, value| {
+        let most = matcher.condition.size.as_ref().map_or(u64::MAX, |size| *size.end());
+        matcher.condition.size = Some(value.size(0..=1024 * TIB)?..=most);
         Ok(())
     };
-    "max_size" = Example("\"1MiB\""), "`Content-Length` is this or less." => |response, value| {
-        let least = response.size.as_ref().map_or(0, |size| *size.start());
-        response.size = Some(least..=value.size(0..=1024 * TIB)?);
+    "max_size" = Example("\"1MiB\""), "`Content-Length` is this or less." => |matcher, value| {
+        let least = matcher.condition.size.as_ref().map_or(0, |size| *size.start());
+        matcher.condition.size = Some(least..=value.size(0..=1024 * TIB)?);
+        Ok(())
+    };
+    "not" = Example("{ header = { cache-control = \"*private*\" } }"), "A table like `match_response`: it does not hold." => |matcher, value| {
+        if matcher.depth >= MAX_DEPTH {
+            return Err(value.fault("not stands too deep in itself").into());
+        }
+        let table = value.table("write a table like match_response: { status = 200 }")?;
+        let mut inner = ResponseMatcher { depth: matcher.depth + 1, ..ResponseMatcher::default() };
+        fill("rule.match_response", &[RESPONSE], table, value.around(), &mut inner)?;
+        if inner.condition.is_empty() && value.around().sketch.is_none() {
+            return Err(value.fault("nothing is asked, so that nothing would match").help("leave not out").into());
+        }
+        matcher.condition.not = Some(Box::new(inner.condition));
         Ok(())
     };
 };

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod class;
 mod edits;
 mod key;
 mod matching;
@@ -25,10 +26,10 @@ pub(in crate::config) use access::ACCESS;
 pub(in crate::config) use answer::{REDIRECT, RESPOND};
 pub(in crate::config) use edits::{REQUEST, RESPONSE_EDITS};
 pub(in crate::config) use key::KEY;
-use matching::Matcher;
 pub(in crate::config) use matching::{
     FIELD, MATCH, METHOD, RESPONSE, headers, method, not_a_pattern,
 };
+use matching::{Matcher, ResponseMatcher};
 pub(in crate::config) use tags::TAGS;
 
 /// What one `[[rule]]` says.
@@ -64,10 +65,19 @@ impl Terms {
         }
     }
 
-    pub(in crate::config) fn finish(self) -> proxy::Terms {
+    /// What counts of requests.
+    pub(in crate::config) const fn key(&self) -> &KeyRules {
+        &self.key
+    }
+
+    /// `told_for_some`: whether request edits are for some only of the requests with one key.
+    pub(in crate::config) fn finish(self, told_for_some: bool) -> proxy::Terms {
         let mut cache = self.cache.finish();
+        cache.policy.share_unkeyed = self.request.share_unkeyed || self.key.origin_sees_dropped;
         cache.edits = (!self.response.is_empty()).then(|| Arc::new(self.response));
-        let request = (!self.request.is_empty()).then(|| self.request.keyed_by(&self.key));
+        // Where an edit is taken back for some, what they are told is the client's own request.
+        let edited = told_for_some || !self.request.is_empty();
+        let request = edited.then(|| self.request.keyed_by(&self.key, told_for_some));
         proxy::Terms {
             cache: Arc::new(cache),
             key: self.key,
@@ -84,8 +94,30 @@ pub(in crate::config) struct Setting {
     key: String,
     /// Where its value stands in the file.
     span: Range<usize>,
+    /// Whether it tells the origin something of its own.
+    tells_origin: bool,
+    /// The class that it puts requests into.
+    class: Option<Class>,
     pub(in crate::config) apply: Apply<Terms>,
 }
+
+/// A rule, as what is made of it knows it.
+pub(in crate::config) struct Finished {
+    /// As the proxy shows it.
+    pub(in crate::config) rule: proxy::Rule,
+    /// Which requests it is for.
+    pub(in crate::config) condition: Condition,
+    /// How its settings are made.
+    pub(in crate::config) apply: Vec<Apply<Terms>>,
+    /// What it changes of requests, by the settings' keys, and whether that tells the origin
+    /// something.
+    pub(in crate::config) request_edits: Vec<(String, bool)>,
+    /// The classes that it puts requests into.
+    pub(in crate::config) classes: Vec<Class>,
+}
+
+/// The name of a class, and which of those with this name it is.
+pub(in crate::config) type Class = (String, String);
 
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,21 +126,23 @@ impl std::fmt::Debug for Setting {
 }
 
 impl Draft {
-    /// The rule as the proxy knows it, its condition, and how its settings are made.
-    pub(in crate::config) fn finish(
-        self,
-        text: &str,
-        line: usize,
-    ) -> (proxy::Rule, Condition, Vec<Apply<Terms>>) {
+    /// The rule, of which `line` is the first one in `text`.
+    pub(in crate::config) fn finish(self, text: &str, line: usize) -> Finished {
         let (mut written, mut apply) = (Vec::new(), Vec::new());
+        let (mut request_edits, mut classes) = (Vec::new(), Vec::new());
         for setting in self.settings {
             let value = text.get(setting.span).unwrap_or_default().to_owned();
+            if setting.key.starts_with("request.") {
+                request_edits.push((setting.key.clone(), setting.tells_origin));
+            }
+            classes.extend(setting.class);
             written.push(proxy::Setting { key: setting.key, value });
             apply.push(setting.apply);
         }
         let rule =
             proxy::Rule { name: self.name, line, response: self.response, settings: written };
-        (rule, Condition::All(self.conditions.into()), apply)
+        let condition = Condition::All(self.conditions.into());
+        Finished { rule, condition, apply, request_edits, classes }
     }
 }
 
@@ -124,11 +158,11 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.conditions = matcher.conditions;
         Ok(())
     };
-    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. Settings that are needed before there is a response (`enabled`, `lookup`, `collapse`, `wait`, `request_directives`, `accept_encoding`, `compress` and its kin) can't depend on one." => |draft, value| {
-        let mut response = ResponseCondition::default();
+    "match_response" = Example("{ status = [200, 404] }"), "Which responses its settings are for, if not all to those requests. What is needed before there is a response can't depend on one: `key`, `access`, `redirect`, `respond`, `request`, and of `cache` what decides how the origin is asked (`enabled`, `lookup`, `collapse`, `wait`, `ranges`, `protect`, `request_directives`, `accept_encoding`, `normalize_accept_language`, `complete_partial_without_validator`, `compress` and its kin)." => |draft, value| {
+        let mut matcher = ResponseMatcher::default();
         let table = value.table("write match_response = { status = [200, 404] }")?;
-        fill("rule.match_response", &[RESPONSE], table, value.around(), &mut response)?;
-        draft.response = Some(response);
+        fill("rule.match_response", &[RESPONSE], table, value.around(), &mut matcher)?;
+        draft.response = Some(matcher.condition);
         Ok(())
     };
     "cache" = Example("{ default_lifetime = \"1h\" }"), "Keys of `[cache]`, but `memory` and `max_variants`. Each of them is decided separately: the last rule that matches and sets it wins." => |draft, value| {
@@ -140,6 +174,10 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
             Arc::new(move |terms: &mut Terms| apply(&mut terms.key))
         };
         draft.settings.extend(settings("key", KEY, value, within)?);
+        Ok(())
+    };
+    "class" = Example("{ login = \"yes\" }"), "Classes that requests are kept apart by, by names of your own: `class = { login = \"yes\" }` in a rule that matches by a session's cookie keeps what is made for those who are logged in from all others, without a copy for each of them. Every name is decided separately." => |draft, value| {
+        draft.settings.extend(class::classes(value)?);
         Ok(())
     };
     "tags" = Example("{ add = [\"product:{path.2}\"] }"), "What responses can be purged by beside their URLs; see `[rule.tags]`." => |draft, value| {
@@ -174,19 +212,48 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
     };
 };
 
-/// Keys that are read before there is a response.
-const BEFORE_RESPONSE: [&str; 10] = [
-    "enabled",
-    "lookup",
-    "collapse",
-    "wait",
-    "request_directives",
-    "accept_encoding",
-    "compress",
-    "compress_levels",
-    "compress_min_size",
-    "compress_types",
+/// What can wait for a response: what becomes of it, and what the client gets of it. All else is
+/// asked before there is one, so that a rule on responses would say it in vain.
+const AFTER_RESPONSE: [&str; 32] = [
+    "cache.store",
+    "cache.max_object_size",
+    "cache.default_lifetime",
+    "cache.lifetime",
+    "cache.lifetimes",
+    "cache.min_lifetime",
+    "cache.max_lifetime",
+    "cache.browser_ttl",
+    "cache.jitter",
+    "cache.early_refresh",
+    "cache.heuristic",
+    "cache.heuristic_fraction",
+    "cache.heuristic_max",
+    "cache.heuristic_error_statuses",
+    "cache.negative",
+    "cache.stale_while_revalidate",
+    "cache.stale_if_error",
+    "cache.stale_when_disconnected",
+    "cache.keep",
+    "cache.hit_for_miss",
+    "cache.fill_grace",
+    "cache.stall_timeout",
+    "cache.window",
+    "cache.targeted",
+    "cache.surrogate_control",
+    "cache.x_accel_expires",
+    "cache.store_set_cookie",
+    "cache.share_authorized",
+    "cache.serve_forbidden_stale",
+    "cache.no_vary_search",
+    "cache.accept_short_partial",
+    "cache.not_modified_without_last_modified",
 ];
+
+/// Whether a rule on responses may set a key.
+fn can_wait(key: &str) -> bool {
+    ["tags.", "response."].iter().any(|table| key.starts_with(table))
+        || AFTER_RESPONSE.contains(&key)
+}
 
 fn cache_settings(value: &Value<'_>) -> Checked<Vec<Setting>> {
     settings("cache", cache::RULES, value, |apply| {
@@ -219,7 +286,8 @@ fn settings<T>(
         };
         let value = Value::new(node, value.around());
         let apply = within(read(&value)?);
-        Ok(Setting { key: format!("{section}.{key}"), span: value.span(), apply })
+        let key = format!("{section}.{key}");
+        Ok(Setting { key, span: value.span(), tells_origin: false, class: None, apply })
     }))
 }
 
@@ -241,9 +309,7 @@ pub(in crate::config) fn contradictions(value: &Value<'_>, draft: &Draft) -> Vec
     }
     if draft.response.is_some() {
         for setting in &draft.settings {
-            let key = setting.key.strip_prefix("cache.");
-            let waits = ["tags.", "response."].iter().any(|it| setting.key.starts_with(it));
-            if !waits && key.is_none_or(|key| BEFORE_RESPONSE.contains(&key)) {
+            if !can_wait(&setting.key) {
                 let title =
                     format!("`{}` is decided before there is a response to match", setting.key);
                 faults.push(

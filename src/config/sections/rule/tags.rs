@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::edits::not_a_template;
 use super::matching::FIELD;
 use crate::config::fault::Checked;
 use crate::config::raw::Value;
@@ -15,7 +16,7 @@ pub(in crate::config) const TAGS: &[Key<TagRules>] = settings! {
     "spaced" = Default("[\"Surrogate-Key\", \"xkey\"]"), "Response fields with tags between spaces. Any number of lines of them counts. A response with more than 4,096 tags, or one above 1,024 bytes, is not stored: it would outlive a purge." => |tags, value| tags.spaced = fields(value)?;
     "listed" = Default("[\"Cache-Tag\"]"), "Response fields with tags between commas." => |tags, value| tags.listed = fields(value)?;
     "groups" = Default("true"), "Whether `Cache-Groups` counts (RFC 9875). A group belongs to its origin: scheme, host and port." => |tags, value| tags.groups = value.boolean()?;
-    "add" = Default("[]"), "Tags that responses get here, with `{host}`, `{path}`, `{path.2}` (its second segment) and `{query.NAME}` as they stand in the URL: `[\"product:{path.2}\"]`. A tag that lacks a part is left out." => |tags, value| tags.add = value.list("write a list: [\"product:{path.2}\"]", |value| value.parsed(template))?;
+    "add" = Default("[]"), "Tags that responses get here: templates of which every part stands in the URL: `[\"product:{path.2}\"]`. A tag that lacks a part is left out." => |tags, value| tags.add = value.list("write a list: [\"product:{path.2}\"]", |value| value.parsed(template))?;
     "expose" = Default("false"), "Whether clients get the fields with tags. They always get `Cache-Groups`, which is for every cache on the way." => |tags, value| tags.expose = value.boolean()?;
 };
 
@@ -36,6 +37,5 @@ fn field(text: &str) -> Result<HeaderName, Refused> {
 }
 
 fn template(text: &str) -> Result<TagTemplate, Refused> {
-    TagTemplate::parse(text)
-        .map_err(|why| Refused::new(why, "write a tag like \"product:{path.2}\""))
+    TagTemplate::parse(text).map_err(|error| not_a_template(&error))
 }

@@ -1,18 +1,20 @@
-//! Texts with parts of the request in them: `"https://{host}{path}"`.
+//! Texts with parts of the request in them: `"https://{host}{path}"`. One grammar for fields,
+//! redirections and tags; a tag can have only what stands in the URL.
 
-use std::io::Write;
-use std::net::IpAddr;
+mod output;
+mod part;
+mod reference;
+mod tag;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
-use super::condition::{cookies, parameters, values};
 use super::{KeyRules, Request};
+use output::{Output, Use};
+use part::Part;
+pub use tag::TagTemplate;
 
 /// Bytes of a template as it is written.
 const MOST_WRITTEN: usize = 4096;
-
-/// Bytes that a template may become: clients choose what is put in.
-const MOST_RENDERED: usize = 8192;
 
 /// What can stand between braces.
 const PARTS: &str = "{host}, {path}, {path.2}, {query}, {query.NAME}, {header.NAME}, {cookie.NAME}, \
@@ -24,6 +26,9 @@ pub enum TemplateError {
     /// A name that stands for nothing.
     #[error("`{{{0}}}` stands for nothing; there are {PARTS}")]
     Unknown(String),
+    /// A part that is not of the URL, in a tag.
+    #[error("a tag can't have `{{{0}}}`: all who share a response share its tags")]
+    NotOfUrl(String),
     /// A brace without its other half.
     #[error("a brace has no other half; {{{{ and }}}} are braces that mean themselves")]
     Unbalanced,
@@ -50,30 +55,6 @@ pub struct Template {
 enum Piece {
     Text(Box<str>),
     Part(Part),
-}
-
-/// A part of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Host,
-    Path,
-    /// A segment of the path, from 1.
-    Segment(usize),
-    Query,
-    Parameter(Box<str>),
-    Header(HeaderName),
-    Cookie(Box<str>),
-    Client,
-    Scheme,
-    Method,
-}
-
-/// For what a template is rendered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-    Field,
-    /// A URI reference: what no URI has is percent-encoded.
-    Reference,
 }
 
 impl Template {
@@ -125,33 +106,12 @@ impl Template {
     #[must_use]
     pub fn reads_unkeyed(&self, key: &KeyRules) -> bool {
         let unkeyed = |part: &Part| match part {
-            Part::Header(name) => !key.fields.contains(name),
-            Part::Cookie(name) => {
-                !key.cookies.as_ref().is_some_and(|keyed| keyed.iter().any(|it| **it == **name))
-            }
+            Part::Header(name) => !key.has_field(name),
+            Part::Cookie(name) => !key.has_cookie(name),
             Part::Client => true,
             _ => false,
         };
         self.pieces.iter().any(|piece| matches!(piece, Piece::Part(part) if unkeyed(part)))
-    }
-
-    /// Whether a client can choose the host that this leads to, as a URI reference: something
-    /// other than the request's own host stands where a host may.
-    #[must_use]
-    pub fn leaves_host_open(&self) -> bool {
-        let mut written = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => written.push_str(text),
-                Piece::Part(Part::Host) => written.push('h'),
-                Piece::Part(Part::Scheme) if written.is_empty() => written.push_str("http"),
-                // It begins with a slash.
-                Piece::Part(Part::Path) => written.push('/'),
-                // Anything may stand here, so it must be behind the host.
-                Piece::Part(_) => return !has_host_behind_it(&written),
-            }
-        }
-        !has_host_behind_it(&written) && !ends_with_host(&written)
     }
 
     fn begins_with_text(&self, start: &str) -> bool {
@@ -159,38 +119,15 @@ impl Template {
     }
 
     fn rendered(&self, request: &Request<'_>, to: Use) -> Option<HeaderValue> {
-        let mut out = Output { bytes: Vec::with_capacity(64), to };
+        let mut out = Output::new(to);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push(text.as_bytes()),
                 Piece::Part(part) => part.write(request, &mut out),
             }
-            if out.bytes.len() > MOST_RENDERED {
-                return None;
-            }
         }
-        HeaderValue::from_bytes(out.bytes.trim_ascii()).ok()
+        out.finish()
     }
-}
-
-/// Whether what is written so far is a reference whose host has ended.
-fn has_host_behind_it(written: &str) -> bool {
-    let after = |rest: &str| rest.find(['/', '?', '#']).is_some_and(|at| at > 0);
-    match written.split_once("://") {
-        Some((_, rest)) => after(rest),
-        None => match written.strip_prefix("//") {
-            Some(rest) => after(rest),
-            // A single slash: a path on this host, unless another slash may follow.
-            None => written.starts_with('/'),
-        },
-    }
-}
-
-/// Whether it ends with its host, like `https://shop.example`.
-fn ends_with_host(written: &str) -> bool {
-    let rest = written.split_once("://").map(|(_, rest)| rest);
-    rest.or_else(|| written.strip_prefix("//"))
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']))
 }
 
 fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
@@ -222,106 +159,13 @@ fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
     Ok(pieces)
 }
 
-impl Part {
-    fn parse(name: &str) -> Result<Self, TemplateError> {
-        let unknown = || TemplateError::Unknown(name.to_owned());
-        match name.split_once('.') {
-            None => match name {
-                "host" => Ok(Self::Host),
-                "path" => Ok(Self::Path),
-                "query" => Ok(Self::Query),
-                "client" => Ok(Self::Client),
-                "scheme" => Ok(Self::Scheme),
-                "method" => Ok(Self::Method),
-                _ => Err(unknown()),
-            },
-            Some((_, "")) => Err(unknown()),
-            Some(("path", number)) => {
-                let number = number.parse().ok().filter(|number| (1..=64).contains(number));
-                number.map(Self::Segment).ok_or_else(unknown)
-            }
-            Some(("query", name)) => Ok(Self::Parameter(name.into())),
-            Some(("cookie", name)) => Ok(Self::Cookie(name.into())),
-            Some(("header", name)) => {
-                HeaderName::from_bytes(name.as_bytes()).map(Self::Header).map_err(|_| unknown())
-            }
-            Some(_) => Err(unknown()),
-        }
-    }
-
-    fn write(&self, request: &Request<'_>, out: &mut Output) {
-        let target = request.target;
-        match self {
-            Self::Host => out.push(target.host().as_bytes()),
-            Self::Path => out.push(target.path().as_bytes()),
-            Self::Segment(number) => {
-                let segment = target.path().split('/').nth(*number);
-                out.push(segment.unwrap_or_default().as_bytes());
-            }
-            Self::Query => {
-                out.push(target.path_and_query.query().unwrap_or_default().as_bytes());
-            }
-            Self::Parameter(name) => {
-                let query = target.path_and_query.query().unwrap_or_default();
-                out.push(parameters(query, name).next().unwrap_or_default());
-            }
-            Self::Header(name) => {
-                for (index, value) in values(request.headers, name).enumerate() {
-                    if index > 0 {
-                        out.push(b", ");
-                    }
-                    out.push(value);
-                }
-            }
-            Self::Cookie(name) => {
-                out.push(cookies(request.headers, name).next().unwrap_or_default());
-            }
-            Self::Client => out.address(request.client),
-            Self::Scheme => out.push(target.scheme().as_bytes()),
-            Self::Method => out.push(request.method.as_str().as_bytes()),
-        }
-    }
-}
-
-/// What a template has become so far; never much longer than it may be.
-struct Output {
-    bytes: Vec<u8>,
-    to: Use,
-}
-
-impl Output {
-    fn push(&mut self, text: &[u8]) {
-        // One byte too many is enough to see that it is too long.
-        let room = (MOST_RENDERED + 1).saturating_sub(self.bytes.len());
-        for &byte in text.iter().take(room) {
-            match self.to {
-                _ if byte < b' ' || byte == 0x7f => {}
-                Use::Reference if !is_of_uri(byte) => {
-                    // Writing to a vector does not fail.
-                    let _ = write!(self.bytes, "%{byte:02X}");
-                }
-                Use::Field | Use::Reference => self.bytes.push(byte),
-            }
-        }
-    }
-
-    fn address(&mut self, address: IpAddr) {
-        let _ = write!(self.bytes, "{}", address.to_canonical());
-    }
-}
-
-/// Whether a URI may have the byte (RFC 3986 §2), a percent sign included. Backslashes, which
-/// browsers take for slashes, are not of these.
-fn is_of_uri(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::COOKIE;
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
 
+    use super::output::{MOST_RENDERED, is_of_uri};
     use super::*;
     use crate::key::Target;
 
@@ -395,33 +239,6 @@ mod tests {
                 Template::parse(template).unwrap().reference(request)
             });
             assert_eq!(value.unwrap(), expected, "{template} {url}");
-        }
-    }
-
-    #[test]
-    fn a_client_never_chooses_the_host_of_a_reference() {
-        for (template, open) in [
-            ("/new{path}", false),
-            // Slashes at its beginning become one.
-            ("/{query.to}", false),
-            ("{path}", false),
-            ("https://shop.example", false),
-            ("https://shop.example{path}", false),
-            ("https://shop.example/{path.1}", false),
-            ("https://www.{host}{path}", false),
-            ("{scheme}://{host}/?{query}", false),
-            ("//cdn.example/{path.1}", false),
-            ("https://shop.example{path.1}", true),
-            ("https://{header.x}/", true),
-            ("https://{path}", true),
-            ("//{query.to}/", true),
-            ("{query.to}", true),
-            ("{header.x}://h/", true),
-            ("relative", true),
-            ("/a/{path.1}", false),
-        ] {
-            let template_read = Template::parse(template).unwrap();
-            assert_eq!(template_read.leaves_host_open(), open, "{template}");
         }
     }
 
