@@ -41,6 +41,16 @@ pub static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-p
 /// `X-Request-ID`.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A number as a field's value, in one allocation as long as it is: `HeaderValue::from` leaves room
+/// for any number, and another allocation counts who shares it.
+#[must_use]
+pub fn number(number: impl Into<u64>) -> HeaderValue {
+    let number = number.into();
+    // Invariant: digits are a good value.
+    HeaderValue::from_str(itoa::Buffer::new().format(number))
+        .unwrap_or_else(|_| HeaderValue::from(number))
+}
+
 /// Removes the fields that are for one connection only: those that `Connection` nominates, and
 /// the hop-by-hop set itself, `Connection` included (RFC 9110 §7.6.1, RFC 9111 §3.1).
 ///

@@ -16,6 +16,7 @@ use super::{Filling, Job, multipart};
 use crate::body::{Blocks, BlocksBody, Body};
 use crate::clock::Timestamp;
 use crate::context::{Detail, Outcome, Response};
+use crate::headers::number;
 use crate::policy::{
     ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
     Validity, precondition, range, reuse,
@@ -133,7 +134,7 @@ pub(super) fn from_fill(
     parts.status = head.status();
     parts.headers = head_fields(head, job, now);
     if let Some(length) = fill.length() {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        parts.headers.insert(CONTENT_LENGTH, number(length));
     }
     filling(fill, parts, job, plan, outcome)
 }
@@ -171,7 +172,7 @@ pub(super) fn filling(
     let (status, reader) = match wanted {
         RangeAnswer::Single(range) => {
             head.headers.insert(CONTENT_RANGE, content_range(range, fill.length()));
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+            head.headers.insert(CONTENT_LENGTH, number(range.end - range.start));
             (StatusCode::PARTIAL_CONTENT, fill.reader(range.start, Some(range.end))?)
         }
         // The origin was not asked for that part, so that it has not decided to send all of it.
@@ -191,7 +192,7 @@ pub(super) fn filling(
 /// today's settings say.
 pub(super) fn head_fields(head: &StoredHead, job: &Job, now: Timestamp) -> HeaderMap {
     let mut headers = if job.config.tags.expose { head.header_map() } else { head.answer_fields() };
-    headers.insert(AGE, HeaderValue::from(head.age_seconds(now)));
+    headers.insert(AGE, number(head.age_seconds(now)));
     headers
 }
 
@@ -255,7 +256,7 @@ fn respond(
         if status != StatusCode::NO_CONTENT
             && let Some(length) = body.size_hint().exact()
         {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert(CONTENT_LENGTH, number(length));
         }
         body = Body::Empty;
     } else {

@@ -1,48 +1,54 @@
 //! `Cache-Status` (RFC 9211).
 
-use std::fmt::Write;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::context::Outcome;
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// Every response has this field: it is put together on the stack, and allocated once, as long as
+/// it is.
+type Text = SmallVec<[u8; 128]>;
+
 /// Adds what the cache of this `name` did, behind what caches nearer to the origin say of
 /// themselves (RFC 9211 §2).
 pub fn add(headers: &mut HeaderMap, name: &str, outcome: &Outcome) {
-    let mut text = String::with_capacity(96);
-    // Writing to a string does not fail.
-    let _ = write(&mut text, name, outcome);
-    if let Ok(value) = HeaderValue::try_from(text) {
+    if let Ok(value) = HeaderValue::from_bytes(&text(name, outcome)) {
         headers.append(&CACHE_STATUS, value);
     }
 }
 
-fn write(text: &mut String, name: &str, outcome: &Outcome) -> std::fmt::Result {
-    text.write_str(name)?;
+fn text(name: &str, outcome: &Outcome) -> Text {
+    let mut text = Text::from_slice(name.as_bytes());
+    let mut say = |words: &str| text.extend_from_slice(words.as_bytes());
+    let mut digits = itoa::Buffer::new();
     if outcome.hit {
-        text.write_str("; hit")?;
+        say("; hit");
     }
     if let Some(forwarded) = outcome.forwarded {
-        write!(text, "; fwd={}", forwarded.token())?;
+        say("; fwd=");
+        say(forwarded.token());
     }
     if let Some(status) = outcome.forward_status {
-        write!(text, "; fwd-status={}", status.as_u16())?;
+        say("; fwd-status=");
+        say(status.as_str());
     }
     if let Some(ttl) = outcome.ttl {
-        write!(text, "; ttl={ttl}")?;
+        say("; ttl=");
+        say(digits.format(ttl));
     }
     if outcome.stored {
-        text.write_str("; stored")?;
+        say("; stored");
     }
     if outcome.collapsed {
-        text.write_str("; collapsed")?;
+        say("; collapsed");
     }
     if let Some(detail) = outcome.detail {
-        write!(text, "; detail={}", detail.word())?;
+        say("; detail=");
+        say(detail.word());
     }
-    Ok(())
+    text
 }
 
 #[cfg(test)]
@@ -53,7 +59,7 @@ mod tests {
     use crate::context::{Detail, Forwarded};
     use crate::policy::Reason;
 
-    fn text(outcome: &Outcome) -> String {
+    fn added(outcome: &Outcome) -> String {
         let mut headers = HeaderMap::new();
         add(&mut headers, "seawall", outcome);
         headers["cache-status"].to_str().expect("ascii").to_owned()
@@ -62,7 +68,7 @@ mod tests {
     #[test]
     fn every_parameter_has_its_place() {
         let hit = Outcome { hit: true, ttl: Some(7), ..Outcome::default() };
-        assert_eq!(text(&hit), "seawall; hit; ttl=7");
+        assert_eq!(added(&hit), "seawall; hit; ttl=7");
         let miss = Outcome {
             forwarded: Some(Forwarded::Stale),
             forward_status: Some(StatusCode::NOT_MODIFIED),
@@ -72,7 +78,7 @@ mod tests {
             ..Outcome::default()
         };
         assert_eq!(
-            text(&miss),
+            added(&miss),
             "seawall; fwd=stale; fwd-status=304; stored; collapsed; detail=stale"
         );
     }
