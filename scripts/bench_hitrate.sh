@@ -18,7 +18,7 @@ for trace in "$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz; do
     for divisor in 1000 100 10; do
         replay "$trace" --memory "$((footprint / divisor))" --compare |
             jq -r --arg name "${name%%.csv*}" --arg share "1/$divisor" '
-                def percent: . * 1000 | round / 10;
+                def percent: . * 1000 | round / 10 | tostring | if test("[.]") then . else . + ".0" end;
                 ([{policy: "Seawall", hit_ratio, byte_hit_ratio}] + .peers)[]
                 | "| \($name) | \($share) | \(.policy) | \(.hit_ratio | percent) | \(.byte_hit_ratio | percent) |"'
     done

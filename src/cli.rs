@@ -1,13 +1,14 @@
 //! The command line: types only. What they mean is said by the modules that they are handed to.
 
 mod bench;
+pub(crate) mod logs;
 pub(crate) mod replay;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(crate) use bench::{Bench, Http, Warmup};
+pub(crate) use bench::{Bench, Http, Latency, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};

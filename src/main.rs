@@ -5,9 +5,12 @@ mod bench;
 mod cli;
 mod demo;
 mod explain;
+mod logs;
+mod page;
 mod purge;
 mod reload;
 mod replay;
+mod units;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};

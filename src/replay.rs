@@ -2,9 +2,7 @@
 
 mod html;
 mod plots;
-mod progress;
 mod table;
-mod units;
 
 use std::fs;
 use std::io;
@@ -12,16 +10,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use seawall::config::{self, Change, ChangeError, CliOverrides, Faults, Sources};
-use seawall::forecast::format::Format;
 use seawall::forecast::report::{Report, Variant, Wanted};
-use seawall::forecast::{
-    Clockwork, Loader, Missed, Plan, Reading, Site, Source, SourceError, Trace, Weigh,
-};
+use seawall::forecast::{Clockwork, Missed, Plan, Site, Weigh};
 
-use crate::cli::replay::{self, Assumed, Diff, Logs, Replay, ReplayCommand, Settings, Telling};
+use crate::cli::replay::{self, Asked, Assumed, Diff, Replay, ReplayCommand, Settings, Telling};
+use crate::logs::{self, LogError};
+use crate::page::PlotError;
+use crate::units;
 
 /// Combinations of what-ifs that are played at most.
 const MOST_VARIANTS: usize = 200;
+
+/// What Seawall's own policy is called among others.
+const OURS: &str = "Seawall";
 
 /// What came of it.
 #[derive(Debug)]
@@ -40,21 +41,20 @@ pub(crate) enum ReplayError {
     #[error("--what-if comes to {0} combinations; {MOST_VARIANTS} are the most")]
     TooManyVariants(usize),
     #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("{}: {cause}", .file.display())]
-    Unrecognised { file: PathBuf, cause: seawall::forecast::Unrecognised },
-    #[error("no request could be read from {0} lines{1}; --format says what they look like")]
-    Nothing(u64, String),
+    Log(#[from] LogError),
     #[error("cannot write {}: {cause}", .file.display())]
     Write { file: PathBuf, cause: io::Error },
     #[error("cannot draw: {0}")]
-    Draw(#[from] plots::PlotError),
+    Draw(#[from] PlotError),
 }
 
 impl ReplayError {
     /// Whether the command line is at fault.
     pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::Change(_) | Self::TooManyVariants(_) | Self::Unrecognised { .. })
+        match self {
+            Self::Log(error) => error.is_usage(),
+            other => matches!(other, Self::Change(_) | Self::TooManyVariants(_)),
+        }
     }
 }
 
@@ -68,15 +68,14 @@ pub(crate) fn run(replay: Replay) -> Result<Done, ReplayError> {
     match replay.command {
         Some(ReplayCommand::Diff(diff)) => compare(&diff),
         None => {
-            let Replay { config, logs, settings, telling, .. } = replay;
-            let variants = variants(&settings.what_if)?;
+            let Replay { config, asked, .. } = replay;
+            let variants = variants(&asked.settings.what_if)?;
             let what_if = variants.into_iter().map(|changes| {
                 let words: Vec<_> = changes.iter().map(Change::text).collect();
                 (words.join("; "), config.clone(), changes)
             });
-            let report =
-                forecast(config.as_deref(), &logs, &settings, &telling, what_if.collect())?;
-            tell(&report, &telling, |name| report.figure(name))
+            let report = forecast(config.as_deref(), &asked, what_if.collect())?;
+            tell(&report, &asked.telling, |name| report.figure(name))
         }
     }
 }
@@ -85,10 +84,10 @@ pub(crate) fn run(replay: Replay) -> Result<Done, ReplayError> {
 fn compare(diff: &Diff) -> Result<Done, ReplayError> {
     let after = diff.after.display().to_string();
     let what_if = vec![(after, Some(diff.after.clone()), Vec::new())];
-    let report = forecast(Some(&diff.before), &diff.logs, &diff.settings, &diff.telling, what_if)?;
+    let report = forecast(Some(&diff.before), &diff.asked, what_if)?;
     // A budget judges the change, not what was before.
     let after = report.what_if.first();
-    tell(&report, &diff.telling, |name| figure_of(after?, name))
+    tell(&report, &diff.asked.telling, |name| figure_of(after?, name))
 }
 
 fn variants(sweeps: &[String]) -> Result<Vec<Vec<Change>>, ReplayError> {
@@ -104,11 +103,10 @@ type Alternative = (String, Option<PathBuf>, Vec<Change>);
 
 fn forecast(
     file: Option<&Path>,
-    logs: &Logs,
-    settings: &Settings,
-    telling: &Telling,
+    asked: &Asked,
     what_if: Vec<Alternative>,
 ) -> Result<Report, ReplayError> {
+    let Asked { logs, base: origin, settings, telling } = asked;
     let changes = settings.set.iter().map(|text| Change::parse(text));
     let changes = changes.collect::<Result<Vec<_>, _>>()?;
     let base = load(file, &changes, settings)?;
@@ -120,7 +118,7 @@ fn forecast(
     let details = [&base].into_iter().chain(others.iter().map(|(_, other)| other));
     let details = details.into_iter().any(|loaded| !loaded.settings.proxy.rules.list().is_empty());
     let since = Instant::now();
-    let (trace, reading) = read(logs, details)?;
+    let (trace, reading) = logs::read(logs, origin, details)?;
     let reading_seconds = since.elapsed().as_secs_f64();
     let clockwork = Clockwork {
         warm_up: settings
@@ -188,6 +186,18 @@ fn tell(
     Ok(Done { said, missed: missed.into_iter().flatten().map(words).collect() })
 }
 
+/// Seawall among the policies that it is compared with, the best first, and then what is no policy:
+/// whether it is none, its name, and what it reaches.
+fn ranking(report: &Report) -> Vec<(bool, &'static str, f64, f64)> {
+    let peers = report.peers.iter();
+    let mut rows: Vec<_> = peers
+        .map(|peer| (peer.is_bound, peer.policy, peer.hit_ratio, peer.byte_hit_ratio))
+        .chain([(false, OURS, report.hit_ratio, report.byte_hit_ratio)])
+        .collect();
+    rows.sort_by(|one, other| one.0.cmp(&other.0).then(other.2.total_cmp(&one.2)));
+    rows
+}
+
 /// A configuration, and whether there is one.
 struct Loaded {
     settings: config::Settings,
@@ -226,31 +236,6 @@ fn load(
     let is_given = file.is_some() || !changes.is_empty();
     let sources = Sources { file: file.map(Path::to_owned), overrides };
     Ok(Loaded { settings: config::load_changed(&sources, changes)?, is_given })
-}
-
-fn read(logs: &Logs, details: bool) -> Result<(Trace, Reading), ReplayError> {
-    let mut loader = Loader::new(&logs.base, details, logs.max_requests);
-    let given = match (&logs.format, &logs.fields) {
-        (_, Some(fields)) => Some(Format::Json(fields.clone())),
-        (format, None) => format.clone(),
-    };
-    for file in &logs.log {
-        let source = Source::open(file)?;
-        let shown = progress::show(file, &source);
-        loader
-            .read(source, given.as_ref())
-            .map_err(|cause| ReplayError::Unrecognised { file: file.clone(), cause })?;
-        shown.end();
-    }
-    let (trace, reading) = loader.finish();
-    if trace.requests.is_empty() {
-        let kinds = reading.broken.iter().max_by_key(|(_, lines)| lines.count);
-        let most = kinds.map(|(kind, lines)| {
-            format!(", most of them {}, like: {}", kind.meaning(), lines.text)
-        });
-        return Err(ReplayError::Nothing(reading.lines, most.unwrap_or_default()));
-    }
-    Ok((trace, reading))
 }
 
 #[cfg(test)]

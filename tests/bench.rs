@@ -36,8 +36,7 @@ async fn a_budget_decides_the_exit_code_and_reports_agree_with_the_origin() {
         "--html",
         html.to_str().unwrap(),
     ];
-    let (code, said, complaint) =
-        ended(&[&run[..], &["--fail-under", "saved_ratio=98%"]].concat()).await;
+    let (code, said, complaint) = ended(&[&run[..], &["--budget", "saved>=98%"]].concat()).await;
     assert_eq!(code, Some(0), "{said}{complaint}");
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(json["answered"], 200);
@@ -50,7 +49,7 @@ async fn a_budget_decides_the_exit_code_and_reports_agree_with_the_origin() {
     std::fs::remove_file(html).unwrap();
 
     let (code, said, _) =
-        ended(&[url.as_str(), "-n", "50", "--objects=4", "--fail-over", "hit_ratio=1%"]).await;
+        ended(&[url.as_str(), "-n", "50", "--objects=4", "--budget", "hit_ratio<=1%"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("BUDGET MISSED hit_ratio is 100.00 %, over 1.00 %"), "{said}");
     assert!(said.contains("the cache says   100.00 % of requests"), "{said}");
@@ -68,7 +67,7 @@ async fn what_cannot_be_run_has_its_exit_code_and_says_why() {
         (&[url.as_str(), "--rate", "0"], 64, "above 0"),
         (&[url.as_str(), "--urls", "/nowhere/list"], 64, "/nowhere/list"),
         (&[url.as_str(), "--size", "5"], 64, "--size"),
-        (&[url.as_str(), "--fail-over", "p99=1"], 64, "\"1ms\""),
+        (&[url.as_str(), "--budget", "p99<=1"], 64, "\"1ms\""),
     ] {
         let (found, _, complaint) = ended(arguments).await;
         assert_eq!(found, Some(code), "{arguments:?}: {complaint}");

@@ -41,6 +41,7 @@ mod fuzz;
 mod head;
 mod headers;
 mod heuristics;
+mod honest;
 mod http2;
 mod http2_attacks;
 mod http2_faults;

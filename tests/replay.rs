@@ -131,6 +131,39 @@ fn a_trace_is_replayed_as_objects_that_never_change() {
         (row["hit_ratio"].as_f64().unwrap() * 8.0).round()
     };
     assert_eq!((ratio("LRU"), ratio("FIFO"), ratio("unbounded memory")), (3.0, 2.0, 4.0));
+    assert_eq!((ratio("Belady"), ratio("W-TinyLFU")), (4.0, 3.0));
+    let bound = peers.iter().find(|row| row["policy"] == "upper bound").unwrap();
+    assert_eq!(bound["is_bound"], true);
+}
+
+#[test]
+fn requests_that_vary_ask_for_different_objects() {
+    let log = temporary("vary.json");
+    let line = |second: u32, method: &str, language: &str| {
+        format!(
+            r#"{{"ts":17000000{second:02},"method":"{method}","uri":"/a","status":200,"size":100,"request":{{"headers":{{"Accept-Language":["{language}"]}}}},"resp_headers":{{"Vary":["Accept-Language"],"Cache-Control":["max-age=600"]}}}}"#
+        ) + "\n"
+    };
+    let mut lines: Vec<_> = ["en", "de", "en", "de"]
+        .into_iter()
+        .zip(0..)
+        .map(|(language, second)| line(second, "GET", language))
+        .collect();
+    // A write makes both variants invalid.
+    lines.extend([line(4, "POST", "en"), line(5, "GET", "de"), line(6, "GET", "en")]);
+    lines.push(line(7, "GET", "en"));
+    std::fs::write(&log, lines.concat()).unwrap();
+    let report = json(&["--log", log.to_str().unwrap()]);
+    assert_eq!((requests(&report, "fresh"), requests(&report, "missed")), (3, 4), "{report}");
+    assert_eq!((&report["log"]["urls"], &report["log"]["keys"]), (&1.into(), &3.into()));
+    assert_eq!(report["assumed_ratio"], 0.0);
+    std::fs::remove_file(&log).unwrap();
+    // Of a log that tells no `Vary` it can be assumed; what it does not tell of requests is absent.
+    let assumed =
+        ["--log", "combined.log", "-c", "site.toml", "--assume", "*=vary: accept-language"];
+    let report = json(&assumed);
+    assert_eq!(requests(&report, "fresh"), FRESH);
+    assert!(report["assumed_ratio"].as_f64().unwrap() > 0.5);
 }
 
 #[test]

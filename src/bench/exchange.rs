@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::Mutex;
 
 use super::failure::Failure;
-use super::origin::{BENCH_ANSWER, wish};
+use super::origin::BENCH_ANSWER;
 use super::record::Answer;
 use super::target::{Sender, Target, Version};
 use super::verdict;
@@ -37,7 +37,13 @@ impl Manner {
     /// field (RFC 9112 §3.2).
     fn request(&self, ask: &Ask, version: Version) -> Option<Request<Empty<Bytes>>> {
         let mut request = Request::new(Empty::new());
-        *request.headers_mut() = self.fields.clone();
+        *request.method_mut() = ask.method.clone();
+        *request.headers_mut() = ask.fields.clone();
+        // What the command line says goes before what a log says.
+        for name in self.fields.keys() {
+            request.headers_mut().remove(name);
+        }
+        request.headers_mut().extend(self.fields.clone());
         let authority = ask.host.as_ref().unwrap_or(&self.authority);
         *request.uri_mut() = match version {
             Version::Http1 => {
@@ -52,8 +58,8 @@ impl Manner {
                 .build()
                 .ok()?,
         };
-        if let Some(size) = ask.size.filter(|_| self.tells_origin) {
-            request.headers_mut().insert(&BENCH_ANSWER, wish(size, ask.latency));
+        if let Some(wish) = ask.wish.as_ref().filter(|_| self.tells_origin) {
+            request.headers_mut().insert(&BENCH_ANSWER, wish.value());
         }
         Some(request)
     }
@@ -149,6 +155,7 @@ async fn read(response: Response<Incoming>, max_body: u64) -> Result<Answer, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::origin::Wish;
 
     #[test]
     fn the_host_stands_where_the_version_has_it() {
@@ -161,10 +168,11 @@ mod tests {
         };
         let mut ask = Ask {
             at: None,
+            method: http::Method::GET,
             host: None,
             path: "/a?b".parse().unwrap(),
-            size: Some(7),
-            latency: None,
+            fields: HeaderMap::from_iter([(http::header::ACCEPT, HeaderValue::from_static("a/b"))]),
+            wish: Some(Wish { size: Some(7), ..Wish::default() }),
         };
         let request = manner.request(&ask, Version::Http1).unwrap();
         assert_eq!(
@@ -172,6 +180,7 @@ mod tests {
             ("/a?b", &HeaderValue::from_static("h.example:81"))
         );
         assert_eq!(request.headers()[&BENCH_ANSWER], "size=7");
+        assert_eq!(request.headers()[http::header::ACCEPT], "*/*");
         let request = manner.request(&ask, Version::Http2).unwrap();
         assert_eq!(request.uri(), "http://h.example:81/a?b");
         assert!(!request.headers().contains_key(HOST) && request.headers().contains_key("accept"));

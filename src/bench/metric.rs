@@ -57,7 +57,9 @@ const NAMED: [(&str, Metric); 8] = [
 impl Metric {
     /// By its name: one of a list, or `p99`, `mean`, `max`, `miss.p99.9`.
     pub(super) fn named(name: &str) -> Option<Self> {
-        if let Some((_, metric)) = NAMED.iter().find(|(known, _)| *known == name) {
+        // `hit` is short for `hit_ratio`, as `seawall replay` has it.
+        let is_name = |known: &str| known == name || known.strip_suffix("_ratio") == Some(name);
+        if let Some((_, metric)) = NAMED.iter().find(|(known, _)| is_name(known)) {
             return Some(*metric);
         }
         let (verdict, rest) = match name.split_once('.') {
@@ -180,8 +182,8 @@ pub(super) struct Budget {
 /// Why a text is no budget.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BudgetError {
-    /// It has no `=`.
-    #[error("`{0}` is not a budget; write it like hit_ratio=80% or p99=50ms")]
+    /// It has neither `>=` nor `<=`.
+    #[error("`{0}` is not a budget; write it like hit>=80% or p99<=50ms")]
     Form(String),
     /// No figure has the name.
     #[error("there is no figure called `{0}`; there are {all}", all = Metric::names())]
@@ -200,13 +202,23 @@ pub(super) enum BudgetError {
 }
 
 impl Budget {
-    /// Reads `name=value`.
+    /// Reads budgets with commas between them, as `seawall replay` has them.
     ///
     /// # Errors
     /// [`BudgetError`].
-    pub(super) fn read(text: &str, side: Side, has_origin: bool) -> Result<Self, BudgetError> {
-        let form = || BudgetError::Form(text.to_owned());
-        let (name, value) = text.split_once('=').ok_or_else(form)?;
+    pub(super) fn read_all(text: &str, has_origin: bool) -> Result<Vec<Self>, BudgetError> {
+        text.split(',').map(|text| Self::read(text, has_origin)).collect()
+    }
+
+    /// Reads `name>=value` or `name<=value`.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub(super) fn read(text: &str, has_origin: bool) -> Result<Self, BudgetError> {
+        let least = text.split_once(">=").map(|parts| (parts, Side::NotUnder));
+        let most = || text.split_once("<=").map(|parts| (parts, Side::NotOver));
+        let form = || BudgetError::Form(text.trim().to_owned());
+        let ((name, value), side) = least.or_else(most).ok_or_else(form)?;
         let (name, value) = (name.trim().to_owned(), value.trim());
         let metric = Metric::named(&name).ok_or_else(|| BudgetError::Name(name.clone()))?;
         if !has_origin && name.starts_with("origin_") {
@@ -270,6 +282,7 @@ mod tests {
         for (name, metric) in NAMED {
             assert_eq!(Metric::named(name), Some(metric));
         }
+        assert_eq!(Metric::named("hit"), Some(Metric::HitRatio));
         let p = |percent| Quantile::Percentile(percent);
         for (name, verdict, quantile) in [
             ("p50", None, p(50.0)),
@@ -282,48 +295,47 @@ mod tests {
         ] {
             assert_eq!(Metric::named(name), Some(Metric::Latency(verdict, quantile)), "{name}");
         }
-        for name in ["", "p", "p101", "p-1", "pNaN", "hit", "hit.", "none.p50", "hits"] {
+        for name in ["", "p", "p101", "p-1", "pNaN", "hit.", "none.p50", "hits", "_ratio"] {
             assert_eq!(Metric::named(name), None, "{name}");
         }
     }
 
     #[test]
     fn budgets_are_met_or_not() {
-        use Side::{NotOver, NotUnder};
         // 80 % hits, 10 % of requests through to the origin, hits 1 ms, misses 100 ms.
         let summary = summary();
-        for (text, side, met) in [
-            ("hit_ratio=80%", NotUnder, true),
-            ("hit_ratio=0.81", NotUnder, false),
-            ("hit_ratio=80%", NotOver, true),
-            ("saved_ratio=90%", NotUnder, true),
-            ("origin_hit_ratio=90%", NotUnder, true),
-            ("origin_requests=9", NotOver, false),
-            ("error_ratio=0", NotOver, true),
-            ("p50=2ms", NotOver, true),
-            ("max=50ms", NotOver, false),
-            ("miss.p99=101ms", NotOver, true),
-            ("stale.p99=1h", NotOver, false),
-            ("rps=10", NotUnder, true),
+        for (text, met) in [
+            ("hit_ratio>=80%", true),
+            ("hit_ratio>=0.81", false),
+            ("hit_ratio<=80%", true),
+            ("saved_ratio>=90%", true),
+            ("origin_hit_ratio>=90%", true),
+            ("origin_requests<=9", false),
+            ("error_ratio<=0", true),
+            ("p50<=2ms", true),
+            ("max<=50ms", false),
+            ("miss.p99<=101ms", true),
+            ("stale.p99<=1h", false),
+            ("rps>=10", true),
         ] {
-            let checked = Budget::read(text, side, true).unwrap().check(&summary);
+            let checked = Budget::read(text, true).unwrap().check(&summary);
             assert_eq!(checked.met, met, "{text}: {checked}");
         }
-        let text = |text| Budget::read(text, NotOver, true).unwrap().check(&summary).to_string();
-        assert_eq!(text("max=50ms"), "max is 100 ms, over 50.0 ms");
-        assert_eq!(text("stale.max=1s"), "stale.max was not measured, and should be 1.00 s");
+        let text = |text| Budget::read(text, true).unwrap().check(&summary).to_string();
+        assert_eq!(text("max<=50ms"), "max is 100 ms, over 50.0 ms");
+        assert_eq!(text("stale.max<=1s"), "stale.max was not measured, and should be 1.00 s");
     }
 
     #[test]
     fn a_bad_budget_says_what_is_wrong() {
-        let error = |text| Budget::read(text, Side::NotUnder, false).unwrap_err().to_string();
-        assert!(error("hit_ratio").contains("hit_ratio=80%"));
-        assert!(error("hits=1").contains("byte_hit_ratio"));
-        assert!(error("hit_ratio=80").contains("80%"));
-        assert!(error("hit_ratio=many").contains("not a share"));
-        assert!(error("p99=50").contains("50ms"));
-        assert!(error("rps=NaN").contains("not a number"));
-        assert!(error("origin_requests=1").contains("--with-origin"));
+        let error = |text| Budget::read_all(text, false).unwrap_err().to_string();
+        assert!(error("hit_ratio=5").contains("hit>=80%"));
+        assert!(error("hits>=1").contains("byte_hit_ratio"));
+        assert!(error("hit_ratio>=80").contains("80%"));
+        assert!(error("hit_ratio>=many").contains("not a share"));
+        assert!(error("p99>=50").contains("50ms"));
+        assert!(error("rps>=NaN").contains("not a number"));
+        assert!(error("origin_requests>=1").contains("--with-origin"));
     }
 
     #[test]

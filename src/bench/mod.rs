@@ -37,6 +37,7 @@ use self::plan::{Plan, PlanError};
 use self::progress::Progress;
 use self::summary::Summary;
 use crate::cli::Bench;
+use crate::page::PlotError;
 use crate::{complain, say};
 
 /// How a run ended.
@@ -71,6 +72,8 @@ enum Fault {
     Signals(#[source] io::Error),
     #[error("cannot write {}: {cause}", .file.display())]
     Html { file: PathBuf, cause: io::Error },
+    #[error("cannot draw: {0}")]
+    Draw(#[from] PlotError),
     #[error("there was nothing to ask for")]
     Nothing,
     #[error("not one whole answer came: {0}")]
@@ -90,13 +93,10 @@ fn run_plan(bench: &Bench) -> Result<Ended, Fault> {
         complain(format_args!("the limit on open files stays as it is: {error}"));
     }
     let plan = Plan::new(bench, stop)?;
-    if let (Some(origin), Some(0)) = (&plan.origin, bench.with_origin.map(|at| at.port())) {
-        complain(format_args!("the origin listens on {}", origin.address()));
-    }
     let summary = measure(&plan)?;
     let checked: Vec<_> = plan.budgets.iter().map(|budget| budget.check(&summary)).collect();
     if let Some(file) = &bench.html {
-        let written = std::fs::write(file, html::render(&summary, &checked));
+        let written = std::fs::write(file, html::render(&summary, &checked)?);
         written.map_err(|cause| Fault::Html { file: file.clone(), cause })?;
     }
     say(if bench.json {

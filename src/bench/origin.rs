@@ -1,8 +1,11 @@
 //! The bench's own origin: it answers what the workload says, and counts what gets through.
 
+mod wish;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,21 +13,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use tokio::net::TcpListener;
-
-/// Says in a request what the bench's own origin is to answer with, so that it needs no table of all
-/// objects: `size=1234, wait=20`, in bytes and milliseconds (RFC 9651 §3.2). Caches pass it on like
-/// any field that they do not know, and store responses without it.
-pub(super) static BENCH_ANSWER: HeaderName = HeaderName::from_static("bench-answer");
+pub(super) use wish::{BENCH_ANSWER, Wish};
 
 /// Bytes written at a time; all bodies share this memory.
 const BLOCK: usize = 64 * 1024;
@@ -37,7 +38,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// What it answers where a request does not say, and with.
 #[derive(Clone, Debug)]
 pub(super) struct Manners {
-    /// `Cache-Control` of every answer; an empty one is not sent.
+    /// `Cache-Control` of answers that are given none; an empty one is not sent.
     pub(super) cache_control: HeaderValue,
     /// How long it waits before it answers.
     pub(super) latency: Duration,
@@ -134,11 +135,12 @@ async fn accept(listener: &TcpListener, manners: &Arc<Manners>, counters: &Arc<C
             let (manners, counters) = (Arc::clone(&manners), Arc::clone(&counters));
             async move {
                 counters.requests.fetch_add(1, Ordering::Relaxed);
-                let (size, wait) = wanted(request.headers(), &manners);
+                let wish = Wish::of(request.headers());
+                let wait = wish.wait.unwrap_or(manners.latency).min(LONGEST_WAIT);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
-                Ok::<_, Infallible>(answer(&request, size, &manners, &counters))
+                Ok::<_, Infallible>(answer(&request, wish, &manners, &counters))
             }
         });
         let connection = http1::Builder::new()
@@ -149,65 +151,80 @@ async fn accept(listener: &TcpListener, manners: &Arc<Manners>, counters: &Arc<C
     }
 }
 
-/// The value of [`BENCH_ANSWER`].
-pub(super) fn wish(size: u64, wait: Option<Duration>) -> HeaderValue {
-    // A structured integer has at most fifteen digits (RFC 9651 §3.3.1).
-    let size = size.min(999_999_999_999_999);
-    let text = match wait {
-        Some(wait) => format!("size={size}, wait={}", wait.as_millis().min(1_000_000)),
-        None => format!("size={size}"),
-    };
+/// The entity tag of a body of `size` bytes.
+pub(super) fn tag(size: u64) -> HeaderValue {
+    let text = format!("\"{size}\"");
     // Invariant: these are visible ASCII characters.
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// Bytes of body and the wait before them, as the request says within bounds.
-fn wanted(fields: &HeaderMap, manners: &Manners) -> (u64, Duration) {
-    let value = fields.get(&BENCH_ANSWER).map(HeaderValue::as_bytes).unwrap_or_default();
-    let said: Dictionary = Parser::new(value).parse().unwrap_or_default();
-    let number = |name: &str| match said.get(name) {
-        Some(ListEntry::Item(item)) => match item.bare_item {
-            BareItem::Integer(number) => u64::try_from(i64::from(number)).ok(),
-            _ => None,
-        },
-        _ => None,
-    };
-    let size = number("size").unwrap_or(manners.size).min(manners.most);
-    let wait = number("wait").map_or(manners.latency, Duration::from_millis);
-    (size, wait.min(LONGEST_WAIT))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 fn answer(
     request: &Request<Incoming>,
-    size: u64,
+    wish: Wish,
     manners: &Manners,
     counters: &Counters,
 ) -> Response<Body> {
-    let etag = format!("\"{size}\"");
-    let is_known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == *etag);
-    let mut response = if is_known {
+    let whole = wish.size.unwrap_or(manners.size).min(manners.most);
+    let mut fields = wish.fields;
+    if !wish.is_silent && !manners.cache_control.is_empty() {
+        fields.entry(CACHE_CONTROL).or_insert_with(|| manners.cache_control.clone());
+    }
+    fields.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    let tag = fields.entry(ETAG).or_insert_with(|| tag(whole)).clone();
+    let asked = request.headers();
+    let is_known = asked.get(IF_NONE_MATCH).is_some_and(|known| *known == tag);
+    // Informational, partial and unchanged is what an answer becomes, not what it is.
+    let status = wish.status.filter(|status| {
+        !status.is_informational()
+            && ![StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED].contains(status)
+    });
+    let status = status.unwrap_or(StatusCode::OK);
+    let (mut status, mut sent) = (status, 0..whole);
+    if status == StatusCode::OK && is_known {
         counters.not_modified.fetch_add(1, Ordering::Relaxed);
-        let mut response = Response::new(Empty::new().boxed_unsync());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else if request.method() == Method::HEAD {
-        Response::new(Empty::new().boxed_unsync())
+        (status, sent) = (StatusCode::NOT_MODIFIED, 0..0);
+    } else if status == StatusCode::OK
+        && let Some(part) = part(request, whole, &tag)
+        && let Ok(range) =
+            HeaderValue::try_from(format!("bytes {}-{}/{whole}", part.start, part.end - 1))
+    {
+        fields.insert(CONTENT_RANGE, range);
+        (status, sent) = (StatusCode::PARTIAL_CONTENT, part);
+    }
+    // RFC 9110 §15.3.5, §15.3.6, §15.4.5.
+    let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT)
+        || status == StatusCode::NOT_MODIFIED;
+    let length = if is_empty { 0 } else { sent.end - sent.start };
+    if !is_empty {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let body = if is_empty || request.method() == Method::HEAD {
+        Empty::new().boxed_unsync()
     } else {
-        counters.bytes.fetch_add(size, Ordering::Relaxed);
-        Response::new(StreamBody::new(blocks(size)).boxed_unsync())
+        counters.bytes.fetch_add(length, Ordering::Relaxed);
+        StreamBody::new(blocks(length)).boxed_unsync()
     };
-    let fields = response.headers_mut();
-    if !is_known {
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(size));
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    }
-    if !manners.cache_control.is_empty() {
-        fields.insert(CACHE_CONTROL, manners.cache_control.clone());
-    }
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        fields.insert(ETAG, etag);
-    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
     response
+}
+
+/// The part that is asked for, if it is a single one and all of it is there (RFC 9110 §14.2).
+fn part(request: &Request<impl Sized>, whole: u64, tag: &HeaderValue) -> Option<Range<u64>> {
+    let fields: &HeaderMap = request.headers();
+    if request.method() != Method::GET || fields.get(IF_RANGE).is_some_and(|known| known != tag) {
+        return None;
+    }
+    let (first, last) =
+        fields.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let last_byte = whole.checked_sub(1)?;
+    let (first, last) = match (first, last) {
+        ("", suffix) => (whole.saturating_sub(suffix.parse::<u64>().ok()?), last_byte),
+        (first, "") => (first.parse().ok()?, last_byte),
+        (first, last) => (first.parse().ok()?, last.parse::<u64>().ok()?.min(last_byte)),
+    };
+    (first <= last).then(|| first..last + 1)
 }
 
 /// `size` bytes that share their memory.
@@ -234,24 +251,30 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_what_it_wants_within_bounds() {
-        let ms = Duration::from_millis;
-        for (said, size, wait) in [
-            ("size=12, wait=20", 12, ms(20)),
-            ("wait=0", 5, Duration::ZERO),
-            ("size=5000", 1_000, ms(7)),
-            ("size=-1, wait=-1", 5, ms(7)),
-            ("wait=999999999", 5, LONGEST_WAIT),
-            ("size=\"x\"", 5, ms(7)),
-            ("(((", 5, ms(7)),
+    fn a_part_is_what_is_asked_for_of_what_there_is() {
+        let tag = tag(100);
+        for (range, expected) in [
+            ("bytes=0-9", Some(0..10)),
+            ("bytes=90-", Some(90..100)),
+            ("bytes=-5", Some(95..100)),
+            ("bytes=-500", Some(0..100)),
+            ("bytes=50-500", Some(50..100)),
+            ("bytes=100-", None),
+            ("bytes=9-0", None),
+            ("bytes=0-1,5-6", None),
+            ("bytes=-", None),
+            ("lines=0-1", None),
         ] {
-            let value = HeaderValue::from_static(said);
-            let fields = HeaderMap::from_iter([(BENCH_ANSWER.clone(), value)]);
-            assert_eq!(wanted(&fields, &manners()), (size, wait), "{said}");
+            let request = |tag: &str| {
+                Request::get("/").header(RANGE, range).header(IF_RANGE, tag).body(()).unwrap()
+            };
+            assert_eq!(part(&request("\"100\""), 100, &tag), expected, "{range}");
+            assert_eq!(part(&request("\"other\""), 100, &tag), None, "{range}");
         }
-        assert_eq!(wanted(&HeaderMap::new(), &manners()), (5, ms(7)));
-        let fields = HeaderMap::from_iter([(BENCH_ANSWER.clone(), wish(9, Some(ms(3))))]);
-        assert_eq!(wanted(&fields, &manners()), (9, ms(3)));
+        assert_eq!(
+            part(&Request::get("/").header(RANGE, "bytes=0-").body(()).unwrap(), 0, &tag),
+            None
+        );
     }
 
     #[tokio::test]
@@ -267,22 +290,26 @@ mod tests {
         use std::io::{Read, Write};
         let origin = Origin::start(([127, 0, 0, 1], 0).into(), manners()).unwrap();
         let mut stream = std::net::TcpStream::connect(origin.address()).unwrap();
-        for (fields, expected) in [
-            ("Bench-Answer: size=3, wait=0", "\r\n\r\n~~~"),
-            ("If-None-Match: \"5\"", "304 Not Modified"),
+        for (fields, head, body) in [
+            ("Bench-Answer: size=3, wait=0", "cache-control: max-age=60", "~~~"),
+            ("Bench-Answer: size=9\r\nRange: bytes=3-5", "content-range: bytes 3-5/9", "~~~"),
+            ("Bench-Answer: size=2, status=410", "410 gone", "~~"),
+            ("Bench-Answer: status=204", "204 no content", ""),
+            ("Bench-Answer: silent", "content-length: 5", "~~~~~"),
+            ("If-None-Match: \"5\"", "304 not modified", ""),
         ] {
             write!(stream, "GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").unwrap();
-            let mut read = Vec::new();
-            while !String::from_utf8_lossy(&read).contains(expected) {
+            let mut read = String::new();
+            while !read.ends_with(&format!("\r\n\r\n{body}")) {
                 let mut buffer = [0; 1024];
                 let length = stream.read(&mut buffer).unwrap();
-                assert!(length > 0, "{}", String::from_utf8_lossy(&read));
-                read.extend_from_slice(&buffer[..length]);
+                assert!(length > 0, "{fields}: {read}");
+                read += &String::from_utf8_lossy(&buffer[..length]).to_ascii_lowercase();
             }
-            let head = String::from_utf8_lossy(&read).to_ascii_lowercase();
-            assert!(head.contains("cache-control: max-age=60"), "{head}");
+            assert!(read.contains(head), "{fields}: {read}");
+            assert_eq!(read.contains("cache-control"), !fields.contains("silent"), "{read}");
         }
-        let through = Through { requests: 2, not_modified: 1, bytes: 3 };
+        let through = Through { requests: 6, not_modified: 1, bytes: 13 };
         assert_eq!(origin.through(), through);
         assert_eq!(origin.through().since(through), Through::default());
     }

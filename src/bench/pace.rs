@@ -95,10 +95,11 @@ mod tests {
         let path: http::uri::PathAndQuery = "/a".parse().unwrap();
         let ask = |at: &Option<u64>| Ask {
             at: at.map(Duration::from_millis),
+            method: http::Method::GET,
             host: None,
             path: path.clone(),
-            size: None,
-            latency: None,
+            fields: http::HeaderMap::new(),
+            wish: None,
         };
         Box::new(times.iter().map(ask).collect::<Vec<_>>().into_iter())
     }

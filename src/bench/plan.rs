@@ -13,13 +13,14 @@ use seawall::shutdown::Shutdown;
 
 use super::drive::{Bound, Driver, Gauges, Width};
 use super::exchange::Manner;
-use super::metric::{Budget, BudgetError, Side};
+use super::metric::{Budget, BudgetError};
 use super::origin::{Manners, Origin};
 use super::pace::{Feed, Pace};
 use super::summary::Run;
 use super::target::{Target, TargetError, Trust, Version};
-use super::workload::{Asks, List, Notes, Sizes, Synthetic, Trace, WorkloadError, Zipf};
-use crate::cli::{Bench, Http, Warmup};
+use super::workload::{Asks, List, Log, Notes, Sending, Sizes, Synthetic, WorkloadError, Zipf};
+use crate::cli::{Bench, Http, Latency, Warmup};
+use crate::{complain, logs, units};
 
 /// What is done where nothing else ends a run.
 const USUAL_TIME: Duration = Duration::from_secs(10);
@@ -77,12 +78,11 @@ pub(super) struct Plan {
 /// A workload that was read.
 struct Workload {
     asks: Asks,
+    notes: Notes,
     /// What it is, for reports.
     name: String,
     /// After how many requests it has been played once.
     once: Option<u64>,
-    /// Whether it ends by itself.
-    ends: bool,
 }
 
 impl Plan {
@@ -98,8 +98,7 @@ impl Plan {
             None => USUAL_SIZE,
         };
         let (fields, authority) = fields(bench)?;
-        let notes = Notes::default();
-        let workload = workload(bench, sizes, &notes)?;
+        let workload = workload(bench, sizes, &authority)?;
         let (pace, pace_name) = pace(bench);
         let name = workload.name.clone();
         let bound = bound(bench, &workload);
@@ -113,13 +112,19 @@ impl Plan {
         let origin = bench.with_origin.map(|at| {
             let manners = Manners {
                 cache_control: bench.origin_cache_control.clone(),
-                latency: bench.origin_latency,
+                latency: match bench.origin_latency {
+                    Latency::Fixed(latency) => latency,
+                    Latency::Logged => Duration::ZERO,
+                },
                 size: sizes.most(),
                 most: bench.max_body,
             };
             Origin::start(at, manners).map_err(|cause| PlanError::Origin { at, cause })
         });
         let origin = origin.transpose()?;
+        if let (Some(origin), Some(0)) = (&origin, bench.with_origin.map(|at| at.port())) {
+            complain(format_args!("the origin listens on {}", origin.address()));
+        }
         let version = knock(&target, bench.timeout)?;
 
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
@@ -152,15 +157,22 @@ impl Plan {
             Warmup::Time(time) => Bound { requests: None, time: Some(time) },
         });
         let run = Run { url: bench.url.text.clone(), workload: name, pace: pace_name, transport };
-        Ok(Self { driver: Arc::new(driver), warmup, bound, origin, notes, budgets, run })
+        Ok(Self {
+            driver: Arc::new(driver),
+            warmup,
+            bound,
+            origin,
+            notes: workload.notes,
+            budgets,
+            run,
+        })
     }
 }
 
 fn budgets(bench: &Bench) -> Result<Vec<Budget>, BudgetError> {
-    let has_origin = bench.with_origin.is_some();
-    let under = bench.fail_under.iter().map(|text| (text, Side::NotUnder));
-    let over = bench.fail_over.iter().map(|text| (text, Side::NotOver));
-    under.chain(over).map(|(text, side)| Budget::read(text, side, has_origin)).collect()
+    let budget =
+        bench.budget.as_deref().map(|it| Budget::read_all(it, bench.with_origin.is_some()));
+    budget.unwrap_or(Ok(Vec::new()))
 }
 
 /// Fields of every request, and the host that they ask for.
@@ -178,27 +190,29 @@ fn fields(bench: &Bench) -> Result<(HeaderMap, Authority), PlanError> {
     Ok((fields, authority))
 }
 
-fn workload(bench: &Bench, sizes: Sizes, notes: &Notes) -> Result<Workload, WorkloadError> {
+fn workload(bench: &Bench, sizes: Sizes, host: &Authority) -> Result<Workload, WorkloadError> {
+    if !bench.logs.log.is_empty() {
+        return log(bench, host);
+    }
     let (base, seed) = (&bench.url.base, bench.seed);
     let random = Rng::with_seed(seed);
-    if let Some(file) = &bench.trace {
-        let trace = Trace::open(file, base, notes.clone())?;
-        let name = format!("the trace {}", file.display());
-        return Ok(Workload { asks: Box::new(trace), name, once: None, ends: true });
-    }
+    let endless = |asks: Asks, name: String, once: Option<u64>| Workload {
+        asks,
+        notes: Notes::default(),
+        name,
+        once,
+    };
     if let Some(file) = &bench.urls {
         let list = List::read(file, base, sizes, seed)?;
         let (count, file) = (list.len(), file.display());
-        let once = Some(count as u64);
         return Ok(match bench.zipf {
             None => {
                 let name = format!("{count} URLs of {file} in order");
-                Workload { asks: Box::new(list), name, once, ends: false }
+                endless(Box::new(list), name, Some(count as u64))
             }
             Some(exponent) => {
                 let name = format!("{count} URLs of {file}, Zipf {exponent}");
-                let asks = Box::new(list.drawn(exponent, random));
-                Workload { asks, name, once: None, ends: false }
+                endless(Box::new(list.drawn(exponent, random)), name, None)
             }
         });
     }
@@ -220,14 +234,33 @@ fn workload(bench: &Bench, sizes: Sizes, notes: &Notes) -> Result<Workload, Work
         newest: 0,
     };
     let name = format!("{count} made-up objects, Zipf {exponent}{fading}");
-    Ok(Workload { asks: Box::new(synthetic), name, once: None, ends: false })
+    Ok(endless(Box::new(synthetic), name, None))
+}
+
+/// What logs say.
+fn log(bench: &Bench, host: &Authority) -> Result<Workload, WorkloadError> {
+    let (trace, reading) = logs::read(&bench.logs, &format!("http://{host}"), true)?;
+    let files: Vec<_> = bench.logs.log.iter().map(|file| file.display().to_string()).collect();
+    let count = trace.requests.len() as u64;
+    let (requests, urls) = (units::count(count), units::count(trace.urls() as u64));
+    let name = format!("{requests} requests for {urls} URLs of {}", files.join(", "));
+    let sending = Sending {
+        base: bench.url.base.clone(),
+        authority: host.clone(),
+        has_origin: bench.with_origin.is_some(),
+        any_method: bench.all_methods,
+        takes_its_time: bench.origin_latency == Latency::Logged,
+    };
+    let notes = Notes::of(&reading);
+    let asks = Box::new(Log::new(trace, sending, notes.clone()));
+    Ok(Workload { asks, notes, name, once: Some(count) })
 }
 
 fn pace(bench: &Bench) -> (Pace, String) {
     match (bench.rate, bench.speed) {
         (Some(rate), _) => (Pace::Rate(rate), format!("{rate} requests a second (open loop)")),
         (None, Some(speed)) => {
-            (Pace::Recorded(speed), format!("the trace's times, {speed} times as fast (open loop)"))
+            (Pace::Recorded(speed), format!("the log's times, {speed} times as fast (open loop)"))
         }
         (None, None) => (Pace::Closed, "as fast as answers come (closed loop)".to_owned()),
     }
@@ -236,7 +269,6 @@ fn pace(bench: &Bench) -> (Pace, String) {
 /// What ends a run: what was said, else the workload itself, else the usual time.
 fn bound(bench: &Bench, workload: &Workload) -> Bound {
     match (bench.requests, bench.duration) {
-        (None, None) if workload.ends => Bound::default(),
         (None, None) if workload.once.is_some() => Bound { requests: workload.once, time: None },
         (None, None) => Bound { requests: None, time: Some(USUAL_TIME) },
         (requests, time) => Bound { requests, time },

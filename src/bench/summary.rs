@@ -80,6 +80,8 @@ pub(super) struct Summary {
     pub(super) failures: BTreeMap<&'static str, u64>,
     /// Lines of the workload that say nothing of a request.
     pub(super) broken_lines: u64,
+    /// Requests of a log that were not sent.
+    pub(super) left_out: u64,
     #[serde(skip)]
     pub(super) noted: Noted,
     #[serde(skip)]
@@ -184,6 +186,7 @@ impl Summary {
             statuses: record.statuses.clone(),
             failures: record.failures.iter().map(|(it, count)| (it.word(), *count)).collect(),
             broken_lines: noted.broken,
+            left_out: noted.left_out,
             noted,
             record,
         }

@@ -208,7 +208,7 @@ fn nobody_there_is_told_at_once() {
     assert!(!error.is_usage() && error.to_string().contains("refused"), "{error}");
     let error = plan(&format!("http://{at} --urls /nowhere/at/all")).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("/nowhere/at/all"), "{error}");
-    let error = plan(&format!("http://{at} --fail-under hits=80%")).unwrap_err();
+    let error = plan(&format!("http://{at} --budget hits>=80%")).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("hit_ratio"), "{error}");
     let error = plan(&format!("https://{at} --ca /nowhere/ca.pem")).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("/nowhere/ca.pem"), "{error}");

@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use http::uri::Authority;
 use seawall::config;
 
+use super::logs::Logs;
+
 const EXAMPLES: &str = "\
 Examples:
   seawall bench http://127.0.0.1:8080 --urls pages.txt --requests 10000
@@ -17,16 +19,16 @@ Examples:
   seawall bench http://127.0.0.1:8080 --with-origin 127.0.0.1:9000 --duration 30s --warmup 10s
       made-up objects from an origin of its own, which counts what gets through
 
-  seawall bench http://127.0.0.1:8080 --with-origin 127.0.0.1:9000 --trace trace.csv --speed 60
-      a trace, an hour of it in a minute
+  seawall bench http://127.0.0.1:8080 --with-origin 127.0.0.1:9000 --log access.log --speed 60
+      what an access log (or a trace) says, an hour of it in a minute
 
-  seawall bench https://cache.example --rate 2000 --duration 1m --fail-under hit_ratio=90% \\
-      --fail-over hit.p99=5ms --html report.html
+  seawall bench https://cache.example --rate 2000 --duration 1m \\
+      --budget 'hit>=90%,hit.p99<=5ms' --html report.html
       for CI: exit code 1 where a budget is missed
 
-Budgets are for hit_ratio, byte_hit_ratio, saved_ratio (with what shared another's fetch),
-origin_hit_ratio and origin_byte_hit_ratio (as --with-origin counted), error_ratio, rps,
-origin_requests, and latencies: p50, p99, p99.9, mean, max, or hit.p99, miss.mean and the like.
+Budgets are for hit (or hit_ratio), byte_hit, saved (with what shared another's fetch), origin_hit
+and origin_byte_hit (as --with-origin counted), error, rps, origin_requests, and latencies: p50,
+p99, p99.9, mean, max, or hit.p99, miss.mean and the like.
 
 Exit codes: 0 good; 1 a budget was missed; 64 usage; 70 failed at run time, as when nobody answers.";
 
@@ -44,30 +46,30 @@ pub(crate) struct Bench {
     pub(crate) url: Site,
 
     /// Ask for the URLs or paths of this file, one a line, in order and again.
-    #[arg(long, value_name = "FILE", help_heading = "What is asked for", conflicts_with_all = ["trace", "objects", "churn"])]
+    #[arg(long, value_name = "FILE", help_heading = "What is asked for", conflicts_with_all = ["log", "objects", "churn"])]
     pub(crate) urls: Option<PathBuf>,
 
-    /// Ask for what this file says: "timestamp,key,size" a line, in seconds and bytes; "-" for
-    /// standard input.
-    #[arg(long, value_name = "FILE", help_heading = "What is asked for", conflicts_with_all = ["zipf", "objects", "churn", "size"])]
-    pub(crate) trace: Option<PathBuf>,
-
-    /// Else: ask for so many made-up objects [default: 10000].
-    #[arg(long, value_name = "N", help_heading = "What is asked for", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    /// Else, or but for --log: ask for so many made-up objects [default: 10000].
+    #[arg(long, value_name = "N", help_heading = "What is asked for", conflicts_with = "log", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) objects: Option<u32>,
 
     /// How much more popular the popular ones are: the exponent of Zipf's law, 0 for not at all
     /// [default: 0.9; with --urls, in order].
-    #[arg(long, value_name = "S", help_heading = "What is asked for", value_parser = exponent)]
+    #[arg(long, value_name = "S", help_heading = "What is asked for", conflicts_with = "log", value_parser = exponent)]
     pub(crate) zipf: Option<f64>,
 
     /// Share of requests that are for a new object, while old ones fade, as news do
     /// [default: 0%].
-    #[arg(long, value_name = "SHARE", help_heading = "What is asked for", value_parser = share)]
+    #[arg(long, value_name = "SHARE", help_heading = "What is asked for", conflicts_with = "log", value_parser = share)]
     pub(crate) churn: Option<f64>,
 
     /// Size of made-up objects, or a range; for --with-origin [default: 16KiB].
-    #[arg(long, value_name = "SIZE[..SIZE]", help_heading = "What is asked for")]
+    #[arg(
+        long,
+        value_name = "SIZE[..SIZE]",
+        help_heading = "What is asked for",
+        conflicts_with = "log"
+    )]
     pub(crate) size: Option<String>,
 
     /// Where chance comes from: the same seed, the same requests.
@@ -78,12 +80,20 @@ pub(crate) struct Bench {
     #[arg(long, short = 'H', value_name = "NAME: VALUE", help_heading = "What is asked for", value_parser = field)]
     pub(crate) header: Vec<(http::HeaderName, http::HeaderValue)>,
 
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+
+    /// Send what a log has of POST, PUT, DELETE and the like too, without bodies: it may change
+    /// what is behind the cache. With --with-origin it is sent anyway.
+    #[arg(long, help_heading = "Logs", requires = "log")]
+    pub(crate) all_methods: bool,
+
     /// So many requests a second, however the answers come (open loop).
     #[arg(long, value_name = "N", help_heading = "When", value_parser = positive, conflicts_with = "speed")]
     pub(crate) rate: Option<f64>,
 
-    /// At the times of the trace, so many times faster (open loop).
-    #[arg(long, value_name = "FACTOR", help_heading = "When", value_parser = positive, requires = "trace")]
+    /// At the times of the log, so many times faster (open loop).
+    #[arg(long, value_name = "FACTOR", help_heading = "When", value_parser = positive, requires = "log")]
     pub(crate) speed: Option<f64>,
 
     /// End after so many requests.
@@ -135,21 +145,17 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "ADDR", help_heading = "The origin", value_parser = config::address)]
     pub(crate) with_origin: Option<SocketAddr>,
 
-    /// Cache-Control of its answers; empty for none.
+    /// Cache-Control of its answers, where no log tells it; empty for none.
     #[arg(long, value_name = "VALUE", default_value = "max-age=3600", help_heading = "The origin", value_parser = field_value)]
     pub(crate) origin_cache_control: http::HeaderValue,
 
-    /// How long it takes to answer.
-    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "The origin", value_parser = config::duration)]
-    pub(crate) origin_latency: Duration,
+    /// How long it takes to answer; "log": as long as the log says.
+    #[arg(long, value_name = "TIME|log", default_value = "0s", help_heading = "The origin", value_parser = latency)]
+    pub(crate) origin_latency: Latency,
 
-    /// Fail where a figure is under its bound (see below); may be repeated.
-    #[arg(long, value_name = "FIGURE=VALUE", help_heading = "The report")]
-    pub(crate) fail_under: Vec<String>,
-
-    /// Fail where a figure is over its bound (see below); may be repeated.
-    #[arg(long, value_name = "FIGURE=VALUE", help_heading = "The report")]
-    pub(crate) fail_over: Vec<String>,
+    /// Exit with 1 if any of these is missed (see below): 'hit>=90%,hit.p99<=5ms'.
+    #[arg(long, value_name = "DEMANDS", help_heading = "The report")]
+    pub(crate) budget: Option<String>,
 
     /// Write JSON.
     #[arg(long, help_heading = "The report")]
@@ -182,6 +188,15 @@ pub(crate) enum Http {
     /// HTTP/2, without TLS by prior knowledge.
     #[value(name = "2")]
     Two,
+}
+
+/// How long the bench's own origin takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Latency {
+    /// This long.
+    Fixed(Duration),
+    /// As long as what the workload was made of.
+    Logged,
 }
 
 /// What is not counted.
@@ -235,6 +250,13 @@ fn share(text: &str) -> Result<f64, String> {
 fn time(text: &str) -> Result<Duration, String> {
     let duration = config::duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("write a time above 0".to_owned()) } else { Ok(duration) }
+}
+
+fn latency(text: &str) -> Result<Latency, String> {
+    match text {
+        "log" => Ok(Latency::Logged),
+        _ => config::duration(text).map(Latency::Fixed).map_err(|error| error.to_string()),
+    }
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {
@@ -295,7 +317,10 @@ mod tests {
             ("http://a --rate 0", "above 0"),
             ("http://a --rate nan", "above 0"),
             ("http://a --rate 5 --speed 1 --trace x", "cannot be used with"),
-            ("http://a --speed 1", "--trace"),
+            ("http://a --speed 1", "--log"),
+            ("http://a --format csv", "--log"),
+            ("http://a --log x --size 1KiB", "cannot be used with"),
+            ("http://a --origin-latency 5", "5s"),
             ("http://a --urls x --trace y", "cannot be used with"),
             ("http://a -n 0", "0 is not in"),
             ("http://a -d 10", "10s"),

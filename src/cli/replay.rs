@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use seawall::config;
-use seawall::forecast::format::{FieldMap, FieldMapError, Format, LayoutError};
 use seawall::forecast::{Assumption, AssumptionError, Budget, BudgetError};
 use seawall::key::{Target, TargetError};
+
+use super::logs::Logs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,13 +39,7 @@ pub(crate) struct Replay {
     pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) logs: Logs,
-
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-
-    #[command(flatten)]
-    pub(crate) telling: Telling,
+    pub(crate) asked: Asked,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,40 +59,25 @@ pub(crate) struct Diff {
     pub(crate) after: PathBuf,
 
     #[command(flatten)]
+    pub(crate) asked: Asked,
+}
+
+/// What `replay` and `replay diff` are asked for.
+#[derive(Debug, Args)]
+#[command(mut_arg("log", |log| log.required(true)))]
+pub(crate) struct Asked {
+    #[command(flatten)]
     pub(crate) logs: Logs,
+
+    /// What the log leaves out of URLs.
+    #[arg(long, value_name = "URL", default_value = "http://localhost", value_parser = base, help_heading = "Logs")]
+    pub(crate) base: String,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
 
     #[command(flatten)]
     pub(crate) telling: Telling,
-}
-
-/// What is replayed.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
-pub(crate) struct Logs {
-    /// A log or trace, plain, gzip or Zstandard; "-" for standard input; may be repeated.
-    #[arg(long, alias = "trace", value_name = "FILE", required = true)]
-    pub(crate) log: Vec<PathBuf>,
-
-    /// common (clf), combined, vhost, seawall, json, csv (timestamp,key,size), or a format string of
-    /// nginx ('$remote_addr …') or Apache ('%h …') [default: by its first lines].
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
-    pub(crate) format: Option<Format>,
-
-    /// What the members of JSON are, like time=when,status=http.code,response.cache-control=cc.
-    #[arg(long, value_name = "PART=NAME,…", value_parser = fields)]
-    pub(crate) fields: Option<FieldMap>,
-
-    /// What the log leaves out of URLs.
-    #[arg(long, value_name = "URL", default_value = "http://localhost", value_parser = base)]
-    pub(crate) base: String,
-
-    /// Read no more requests than this; each takes 32 bytes of memory, and each URL its length and
-    /// some 100 more.
-    #[arg(long, value_name = "N", default_value_t = 200_000_000)]
-    pub(crate) max_requests: usize,
 }
 
 /// Under which settings.
@@ -186,14 +166,6 @@ impl Assumed {
     fn parse(text: &str) -> Result<Self, AssumptionError> {
         if text == "none" { Ok(Self::Nothing) } else { Assumption::parse(text).map(Self::This) }
     }
-}
-
-fn format(text: &str) -> Result<Format, LayoutError> {
-    Format::named(text)
-}
-
-fn fields(text: &str) -> Result<FieldMap, FieldMapError> {
-    FieldMap::parse(text)
 }
 
 fn budget(text: &str) -> Result<Budget, BudgetError> {

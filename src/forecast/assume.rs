@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::duration;
 
@@ -29,6 +29,8 @@ pub(super) enum Says {
     Lifetime(Duration),
     /// This `Cache-Control`.
     Control(HeaderValue),
+    /// Of lifetimes nothing, but this `Vary`.
+    Vary(HeaderValue),
 }
 
 /// Why an assumption can't be understood.
@@ -41,12 +43,15 @@ pub enum AssumptionError {
     #[error("`{0}` is not a pattern: {1}")]
     Pattern(String, String),
     /// Neither a time nor directives.
-    #[error("`{0}` is neither a time nor directives of Cache-Control: write 1h, or no-store")]
+    #[error(
+        "`{0}` is neither a time nor directives of Cache-Control nor a Vary: write 1h, no-store, or \
+         vary: accept-encoding"
+    )]
     Says(String),
 }
 
 impl Assumption {
-    /// From `PATTERN=TIME` or `PATTERN=DIRECTIVES`. A pattern that begins with a slash is of paths,
+    /// From `PATTERN=TIME`, `PATTERN=DIRECTIVES` or `PATTERN=vary: NAMES`. A pattern that begins with a slash is of paths,
     /// another of media types; in both `*` stands for anything.
     ///
     /// # Errors
@@ -64,6 +69,14 @@ impl Assumption {
         let is_path = pattern.starts_with('/');
         let pattern = if is_path { Pattern::Path(glob) } else { Pattern::Type(glob) };
         Ok(Self { pattern, says: Says::parse(says)?, text: text.to_owned() })
+    }
+
+    /// The `Vary` that it is about, if it is.
+    pub(super) fn vary(&self) -> Option<&HeaderValue> {
+        match &self.says {
+            Says::Vary(vary) => Some(vary),
+            Says::Lifetime(_) | Says::Control(_) => None,
+        }
     }
 
     /// Everything stays fresh for as long as there is.
@@ -84,6 +97,12 @@ impl Says {
     fn parse(text: &str) -> Result<Self, AssumptionError> {
         if let Ok(lifetime) = duration(text) {
             return Ok(Self::Lifetime(lifetime));
+        }
+        if let Some(names) = text.strip_prefix("vary:") {
+            let mut each = names.split(',').map(str::trim);
+            let are_names = each.all(|name| HeaderName::from_bytes(name.as_bytes()).is_ok());
+            let vary = HeaderValue::from_str(names.trim()).ok().filter(|_| are_names);
+            return vary.map(Self::Vary).ok_or_else(|| AssumptionError::Says(text.to_owned()));
         }
         let is_directive = |byte: u8| byte.is_ascii_alphanumeric() || b"-=, \"".contains(&byte);
         let refused = || AssumptionError::Says(text.to_owned());
@@ -136,7 +155,10 @@ mod tests {
         assert!(account.is_about("/account/a/b", "text/html") && !account.is_about("/", "x"));
         assert!(matches!(account.says, Says::Control(value) if value == "private, max-age=5"));
         assert!(Assumption::parse("*=10m").unwrap().is_about("/", "text/html"));
-        for text in ["image/*", "=1d", "a=", "[=1d", "a=5", "a=!"] {
+        let vary = Assumption::parse("text/*=vary: accept-encoding, accept").unwrap();
+        assert_eq!(vary.vary().unwrap(), "accept-encoding, accept");
+        assert_eq!(images.vary(), None);
+        for text in ["image/*", "=1d", "a=", "[=1d", "a=5", "a=!", "a=vary:", "a=vary: b c"] {
             assert!(Assumption::parse(text).is_err(), "{text}");
         }
     }

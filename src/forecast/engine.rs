@@ -1,20 +1,22 @@
 //! The replay: one request after the other, in virtual time.
 
+mod asking;
+mod bound;
+
 use std::time::Duration;
 
-use http::header::ETAG;
-
-use super::keeper::{Item, Keeper, Policy};
+use super::keeper::{Item, Keeper, NEVER, Policy};
 use super::outcome::{Loss, Outcome};
-use super::plan::{Kind, Lookup, Plan, Prospect, Ruled, Step, Store, Treatment, Weigh};
+use super::plan::{Plan, Prospect, Ruled, Step, Store, Treatment, Weigh};
 use super::tally::{Detail, Event, Totals};
 use super::trace::{REFERENCE, Request, Trace};
 use crate::cache::ByResponse;
 use crate::clock::Timestamp;
-use crate::policy::{
-    self, Failure, Overrides, Reason, Reuse, StaleGrant, Validity, on_failure, reuse,
-};
+use crate::policy::{Overrides, Reason, Reuse, StaleGrant, Validity, reuse};
 use crate::store::evict;
+
+use asking::{Asking, is_unchanged, spared};
+pub use bound::Bound;
 
 /// Nothing is stored.
 const NOTHING: u32 = u32::MAX;
@@ -93,8 +95,12 @@ pub fn run(trace: &Trace, plan: &Plan, setup: &Setup, detail: Option<&mut Detail
     let start = trace.requests.first().map_or(0, |request| request.at);
     let counts_from = start.saturating_add(setup.clockwork.warm_up);
     let mut engine = Engine::new(trace, plan, setup, detail);
-    for (request, step) in trace.requests.iter().zip(&plan.steps) {
+    let future = if setup.policy == Policy::Belady { next_requests(plan) } else { Vec::new() };
+    for (index, (request, step)) in trace.requests.iter().zip(&plan.steps).enumerate() {
         if setup.sample.holds(step.key) {
+            if let Some(next) = future.get(index) {
+                engine.keeper.foresee(*next);
+            }
             let event = engine.play(request, *step);
             if request.at >= counts_from {
                 engine.note(request, *step, &event);
@@ -103,6 +109,20 @@ pub fn run(trace: &Trace, plan: &Plan, setup: &Setup, detail: Option<&mut Detail
     }
     engine.totals.finish();
     engine.totals
+}
+
+/// For each request the next one for the same key.
+fn next_requests(plan: &Plan) -> Vec<u32> {
+    let mut next = vec![NEVER; plan.steps.len()];
+    let mut of_key = vec![NEVER; plan.keys()];
+    for (index, step) in plan.steps.iter().enumerate().rev() {
+        let (Some(place), Some(last)) = (next.get_mut(index), of_key.get_mut(step.key as usize))
+        else {
+            continue;
+        };
+        *place = std::mem::replace(last, index as u32);
+    }
+    next
 }
 
 /// What comes of each request.
@@ -117,6 +137,8 @@ struct Engine<'a> {
     trace: &'a Trace,
     plan: &'a Plan,
     keeper: Box<dyn Keeper>,
+    /// Bytes for residents and what is being fetched together; no bound where bodies alone count.
+    budget: u64,
     held: Vec<Held>,
     gone: Vec<u32>,
     clockwork: Clockwork,
@@ -138,6 +160,10 @@ impl<'a> Engine<'a> {
             trace,
             plan,
             keeper: setup.policy.keeper(&config, plan.keys()),
+            budget: match (plan.weigh, setup.policy) {
+                (Weigh::Body, _) | (_, Policy::Unbounded) => u64::MAX,
+                (Weigh::Full, _) => setup.memory / u64::from(setup.sample.every),
+            },
             held: vec![empty; plan.keys()],
             gone: Vec::new(),
             clockwork: setup.clockwork,
@@ -158,6 +184,9 @@ impl<'a> Engine<'a> {
             }
             Treatment::Bypassed { reason, invalidates } => {
                 if *invalidates {
+                    for variant in self.plan.variants.get(&key).into_iter().flatten() {
+                        self.forget(*variant, Past::Invalidated);
+                    }
                     self.forget(key, Past::Invalidated);
                 }
                 Event::of(Outcome::Uncacheable, Some(Loss::Policy(*reason)), request.bytes)
@@ -178,7 +207,7 @@ impl<'a> Engine<'a> {
         let kind = self.plan.kinds.get(held.kind as usize)?;
         self.keeper.touch(key);
         match &kind.treatment {
-            Treatment::LookedUp(lookup) => match &lookup.store {
+            Treatment::LookedUp(lookup) => match lookup.kept() {
                 Store::Yes(prospect) => Some((held, prospect)),
                 _ => None,
             },
@@ -253,8 +282,8 @@ impl<'a> Engine<'a> {
             let loss = Some(Loss::Policy(grant.reason()));
             return Event { origin: Some(0), ..Event::of(Outcome::Stale, loss, 0) };
         }
-        if is_unchanged(prospect, asked.lookup) {
-            self.keep(asked);
+        if is_unchanged(prospect, &asked.lookup.store) {
+            self.keep(asked, &asked.lookup.store);
             let loss = Some(Loss::Policy(reason));
             return Event { origin: Some(0), ..Event::of(Outcome::Revalidated, loss, 0) };
         }
@@ -263,8 +292,8 @@ impl<'a> Engine<'a> {
 
     /// What a refresh in the background gets from the origin, in bytes.
     fn refresh(&mut self, asked: &Asking<'_>, prospect: &Prospect) -> u64 {
-        let is_unchanged = is_unchanged(prospect, asked.lookup);
-        self.keep(asked);
+        let is_unchanged = is_unchanged(prospect, asked.lookup.kept());
+        self.keep(asked, asked.lookup.kept());
         if is_unchanged { 0 } else { self.trace.size(asked.request.asked) }
     }
 
@@ -288,8 +317,12 @@ impl<'a> Engine<'a> {
                 let loss = Loss::Policy(Reason::TooLarge);
                 Event::of(Outcome::Uncacheable, Some(loss), size)
             }
+            Store::Yes(prospect) if !self.has_room(asked, prospect) => {
+                self.remember(asked.key, Past::NotStored);
+                Event::of(Outcome::Missed, Some(Loss::Policy(Reason::OverBudget)), size)
+            }
             Store::Yes(_) => {
-                self.keep(asked);
+                self.keep(asked, &asked.lookup.store);
                 if let Some(held) = self.held.get_mut(asked.key as usize) {
                     let took = asked.request.took().or(self.clockwork.latency).unwrap_or(0);
                     held.ready_at = asked.request.at.saturating_add(i64::from(took));
@@ -300,18 +333,10 @@ impl<'a> Engine<'a> {
     }
 
     /// Stores the origin's answer, if it is worth its memory.
-    fn keep(&mut self, asked: &Asking<'_>) {
-        let Store::Yes(prospect) = &asked.lookup.store else { return };
+    fn keep(&mut self, asked: &Asking<'_>, store: &Store) {
+        let Store::Yes(prospect) = store else { return };
         let now = Timestamp::from_millis(asked.request.at);
-        let body = self.trace.size(asked.request.asked);
-        let size = match self.plan.weigh {
-            Weigh::Body => body,
-            Weigh::Full => {
-                // Once in the response's own costs and once in the map's.
-                let key = self.plan.key_lengths.get(asked.key as usize).copied().unwrap_or(0);
-                body + prospect.cost + 2 * u64::from(key)
-            }
-        };
+        let size = self.weight(asked, prospect);
         let item = Item { key: asked.key, size, useless_at: now.plus(prospect.useful), now };
         let stays = self.keeper.put(item, &mut self.gone);
         self.totals.resident_max = self.totals.resident_max.max(self.keeper.weight());
@@ -325,6 +350,25 @@ impl<'a> Engine<'a> {
                 *held = Held { kind: NOTHING, past: Past::Evicted, ..*held };
             }
         }
+    }
+
+    /// What an object weighs, in bytes.
+    fn weight(&self, asked: &Asking<'_>, prospect: &Prospect) -> u64 {
+        let body = self.trace.size(asked.request.asked);
+        match self.plan.weigh {
+            Weigh::Body => body,
+            Weigh::Full => {
+                // Once in the response's own costs and once in the map's.
+                let key = self.plan.key_lengths.get(asked.key as usize).copied().unwrap_or(0);
+                body + prospect.cost + 2 * u64::from(key)
+            }
+        }
+    }
+
+    /// Whether it can be held while it is fetched, beside all residents: nobody goes before it is
+    /// there.
+    fn has_room(&self, asked: &Asking<'_>, prospect: &Prospect) -> bool {
+        self.keeper.weight().saturating_add(self.weight(asked, prospect)) <= self.budget
     }
 
     fn forget(&mut self, key: u32, past: Past) {
@@ -357,43 +401,5 @@ impl<'a> Engine<'a> {
         if let Some(detail) = self.detail.as_deref_mut() {
             detail.note(request, kind.ruling, event);
         }
-    }
-}
-
-/// A request that is looked up.
-struct Asking<'a> {
-    request: &'a Request,
-    key: u32,
-    number: u32,
-    kind: &'a Kind,
-    lookup: &'a Lookup,
-}
-
-/// What allows what is stored to be served, and to stay, where the origin fails.
-fn spared(
-    asked: &Asking<'_>,
-    stored: &Prospect,
-    overrides: &Overrides,
-    now: Timestamp,
-) -> Option<StaleGrant> {
-    let lookup = asked.lookup;
-    if !lookup.status.is_server_error() {
-        return None;
-    }
-    let directives = lookup.directives.effective(overrides.request_directives, false);
-    on_failure(&stored.head, &directives, overrides, Failure::Status(lookup.status), now)
-}
-
-/// Whether the origin would say 304: what it would send has the entity tag or date of what is
-/// stored. Other changes a log does not tell.
-fn is_unchanged(stored: &Prospect, lookup: &Lookup) -> bool {
-    let Store::Yes(new) = &lookup.store else { return false };
-    if stored.head.validators().is_empty() {
-        return false;
-    }
-    let tag = |head: &policy::StoredHead| head.get(&ETAG);
-    match (tag(&stored.head), tag(&new.head)) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, COOKIE, DATE, EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, PRAGMA, RANGE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, COOKIE, DATE, EXPIRES,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, ORIGIN, PRAGMA, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -21,11 +21,17 @@ use crate::policy;
 const READ_BY_POLICY: [HeaderName; 7] =
     [AUTHORIZATION, COOKIE, RANGE, CACHE_CONTROL, PRAGMA, IF_NONE_MATCH, IF_MODIFIED_SINCE];
 
+/// What responses usually vary on. More is kept where rules have all that is told kept.
+const VARIED: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ORIGIN];
+
 /// Fields of responses that hold dates.
 const DATED: [HeaderName; 3] = [DATE, EXPIRES, LAST_MODIFIED];
 
 /// Who asks, where that is not told: an address for documentation (RFC 5737).
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// In milliseconds.
+const SECOND: i64 = 1000;
 
 /// Bytes that are shown of a broken line.
 const SHOWN: usize = 120;
@@ -149,6 +155,9 @@ impl Loader {
         let method = self.trace.askers.get(asker as usize).map(|asker| &asker.method);
         if let Some(known) = self.trace.asked.get_mut(url as usize) {
             known.validates |= status == StatusCode::NOT_MODIFIED;
+            if status == StatusCode::PARTIAL_CONTENT {
+                known.parts = known.parts.saturating_add(bytes);
+            }
             if method == Some(&Method::GET) && is_whole(status) {
                 known.size = known.size.max(Some(bytes));
                 known.whole = Some(response);
@@ -191,7 +200,14 @@ impl Loader {
         let read = |name: &HeaderName| READ_BY_POLICY.contains(name);
         write(&mut text, entry.request.iter().filter(|(name, _)| read(name)));
         let (class, _) = self.classes.intern(&text);
+        let varied = |name: &HeaderName| VARIED.contains(name);
+        if !self.details {
+            write(&mut text, entry.request.iter().filter(|(name, _)| varied(name)));
+        }
         let client = entry.client.unwrap_or(CLIENT);
+        let has_copy = entry.status == StatusCode::NOT_MODIFIED.as_u16();
+        // No field has this name.
+        text.extend_from_slice(if has_copy { b"304\n" } else { b"" });
         if self.details {
             write(&mut text, entry.request.iter().filter(|(name, _)| !read(name)));
             text.extend_from_slice(client.to_string().as_bytes());
@@ -202,9 +218,10 @@ impl Loader {
             let method = Method::from_bytes(&entry.method).map_err(|_| Broken::Request);
             // Every number has its asker, whatever its method is.
             let known = method.clone().unwrap_or_default();
-            let fields = entry.request.iter().filter(|(name, _)| self.details || read(name));
+            let fields =
+                entry.request.iter().filter(|(name, _)| self.details || read(name) || varied(name));
             let headers = fields.cloned().collect();
-            self.trace.askers.push(Asker { method: known, headers, client, class });
+            self.trace.askers.push(Asker { method: known, headers, client, has_copy, class });
             method?;
         }
         Ok(number)
@@ -229,6 +246,7 @@ impl Loader {
             let headers: HeaderMap = fields.iter().cloned().collect();
             let tells = [CACHE_CONTROL, EXPIRES];
             self.trace.tells_lifetimes |= tells.iter().any(|name| headers.contains_key(name));
+            self.trace.tells_vary |= headers.contains_key(VARY);
             self.trace.responses.push(Response { status, headers });
         }
         number
@@ -246,6 +264,7 @@ impl Loader {
         if !trace.requests.is_sorted_by_key(|request| request.at) {
             trace.requests.sort_by_key(|request| request.at);
         }
+        spread(&mut trace.requests);
         (trace, self.reading)
     }
 
@@ -266,6 +285,21 @@ impl Loader {
                 let known = self.trace.asked.get(request.asked as usize);
                 request.response = known.and_then(|asked| asked.whole).unwrap_or(*whole);
             }
+        }
+    }
+}
+
+/// Most logs tell whole seconds. Taken at their word, all requests of a second would come at once,
+/// and whoever comes after a fetch of a millisecond would seem to have waited for it: they are
+/// spread evenly over their second, in the log's order.
+fn spread(requests: &mut [Request]) {
+    if requests.iter().any(|request| request.at % SECOND != 0) {
+        return;
+    }
+    for second in requests.chunk_by_mut(|one, next| one.at == next.at) {
+        let all = i64::try_from(second.len()).unwrap_or(i64::MAX);
+        for (place, request) in (0..).zip(second) {
+            request.at += SECOND * place / all;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod kind;
 mod place;
+mod variant;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::store::{evict, memory};
 
 pub(super) use kind::{Kind, Lookup, Prospect, Store, Treatment};
 use place::{Placed, Places};
+use variant::Variants;
 
 /// What of an object is weighed against the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,8 @@ pub struct Plan {
     pub(super) kinds: Vec<Kind>,
     pub(super) rulings: Vec<Ruled>,
     pub(super) key_lengths: Vec<u32>,
+    /// Keys of which a response's `Vary` makes several.
+    pub(super) variants: HashMap<u32, Vec<u32>, FixedState>,
     pub(super) seed: evict::Config,
     pub(super) weigh: Weigh,
 }
@@ -138,7 +142,18 @@ impl Ruled {
 }
 
 /// What kinds are told apart by.
-type KindKey = (u32, u32, u32, u32);
+type KindKey = (u32, u32, u32, Extra);
+
+/// What else of what was asked for makes a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Extra {
+    /// The number of the assumption about its lifetime,
+    says: Option<usize>,
+    /// and of that about `Vary`.
+    vary: Option<usize>,
+    /// Whether it has a validator.
+    validates: bool,
+}
 
 impl Plan {
     /// Asks `site` about every request of `trace`.
@@ -148,6 +163,7 @@ impl Plan {
         let steps = trace.requests.iter().map(|request| planner.step(request)).collect();
         Self {
             steps,
+            variants: planner.variants.by_key(),
             kinds: planner.kinds,
             rulings: planner.places.ruled,
             key_lengths: planner.places.key_lengths,
@@ -168,8 +184,9 @@ struct Planner<'a> {
     site: &'a Site,
     trace: &'a Trace,
     places: Places,
-    /// By what was asked for: the number of its assumption, and whether it has a validator.
-    extras: Vec<Option<u32>>,
+    variants: Variants,
+    /// By what was asked for.
+    extras: Vec<Option<Extra>>,
     kinds: Vec<Kind>,
     numbers: HashMap<KindKey, u32, FixedState>,
     last: Option<(KindKey, u32)>,
@@ -181,6 +198,7 @@ impl<'a> Planner<'a> {
             site,
             trace,
             places: Places::new(site.has_rules, trace.urls()),
+            variants: Variants::new(site, trace),
             extras: vec![None; trace.urls()],
             kinds: Vec::new(),
             numbers: HashMap::default(),
@@ -194,8 +212,10 @@ impl<'a> Planner<'a> {
             self.places.place(request.asked, request.asker, |url, asker, keys| {
                 place::find(&site.routes, trace, url, asker, keys)
             });
-        let class = trace.askers.get(request.asker as usize).map_or(0, |asker| asker.class);
         let extra = self.extra(request.asked);
+        let placed = Placed { key, ruling };
+        let key = self.variants.key(site, trace, request, placed, &mut self.places, extra.vary);
+        let class = trace.askers.get(request.asker as usize).map_or(0, |asker| asker.class);
         let known_by = (request.response, ruling, class, extra);
         if let Some((last, kind)) = self.last
             && last == known_by
@@ -214,9 +234,8 @@ impl<'a> Planner<'a> {
         let number = self.kinds.len() as u32;
         let (_, ruling, _, extra) = known_by;
         let ruled = self.places.ruled.get(ruling as usize).cloned().unwrap_or(Ruled::Key);
-        let (assumed, validates) = (extra >> 1, extra & 1 == 1);
-        let assumption = (assumed as usize).checked_sub(1);
-        let says = assumption.and_then(|number| self.site.assumptions.get(number));
+        let assumption = |number: Option<usize>| self.site.assumptions.get(number?);
+        let (says, vary) = (assumption(extra.says), assumption(extra.vary));
         let question = kind::Question {
             trace: self.trace,
             request,
@@ -225,30 +244,33 @@ impl<'a> Planner<'a> {
             says: says.map(|assumption| &assumption.says),
             otherwise: self.site.otherwise.as_ref(),
             keyed: &self.site.keyed,
-            validates,
+            vary: vary.and_then(Assumption::vary),
+            validates: extra.validates,
         };
         self.kinds.push(question.answer());
         self.numbers.insert(known_by, number);
         number
     }
 
-    /// What else of what was asked for makes a difference: one more than the number of the
-    /// assumption about it, and in the lowest bit whether it has a validator.
-    fn extra(&mut self, asked: u32) -> u32 {
+    fn extra(&mut self, asked: u32) -> Extra {
         let index = asked as usize;
         if let Some(Some(known)) = self.extras.get(index) {
             return *known;
         }
         let validates = self.trace.asked.get(index).is_some_and(|asked| asked.validates);
-        let about = || {
+        let mut extra = Extra { validates, ..Extra::default() };
+        if !self.site.assumptions.is_empty() {
             let text = String::from_utf8_lossy(self.trace.text(asked));
             let path = path_of(&text);
-            let mut all = self.site.assumptions.iter();
             let told = self.trace.media_type(asked).unwrap_or_else(|| media_type(path));
-            all.rposition(|assumption| assumption.is_about(path, told))
-        };
-        let assumption = if self.site.assumptions.is_empty() { None } else { about() };
-        let extra = (assumption.map_or(0, |number| number as u32 + 1) << 1) | u32::from(validates);
+            let about = |is_vary: bool| {
+                self.site.assumptions.iter().rposition(|assumption| {
+                    assumption.vary().is_some() == is_vary && assumption.is_about(path, told)
+                })
+            };
+            extra.says = about(false);
+            extra.vary = about(true).filter(|_| !self.trace.tells_vary);
+        }
         if let Some(place) = self.extras.get_mut(index) {
             *place = Some(extra);
         }

@@ -14,7 +14,7 @@ pub use rows::{
 };
 use serde::Serialize;
 
-use super::engine::{Clockwork, Sample, Setup, run};
+use super::engine::{Bound, Clockwork, Sample, Setup, run};
 use super::keeper::Policy;
 use super::loader::Reading;
 use super::outcome::Outcome;
@@ -206,8 +206,15 @@ impl Report {
                 self.curve.push(Point { memory: setup.memory, hit_ratio, byte_hit_ratio });
             } else {
                 let policy = setup.policy.name();
-                self.peers.push(PeerRow { policy, hit_ratio, byte_hit_ratio });
+                let is_bound = setup.policy.is_bound();
+                self.peers.push(PeerRow { policy, is_bound, hit_ratio, byte_hit_ratio });
             }
+        }
+        if wanted.peers {
+            let Bound { hit_ratio, byte_hit_ratio } =
+                Bound::new(trace, plan, &Setup { sample, ..setup.clone() });
+            let policy = "upper bound";
+            self.peers.push(PeerRow { policy, is_bound: true, hit_ratio, byte_hit_ratio });
         }
         if !self.curve.is_empty() {
             let (hit_ratio, byte_hit_ratio) = (self.hit_ratio, self.byte_hit_ratio);

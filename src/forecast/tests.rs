@@ -82,13 +82,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
 /// Every key has one size, as it has in a replay.
 fn sized(mut lines: Vec<Line>) -> Vec<Line> {
     let mut sizes = std::collections::HashMap::new();
-    // What refreshes behind a HEAD is a GET, of which its line in a log tells nothing.
-    let refreshes = |line: &Line| line.control.is_some_and(|it| it.contains("while-revalidate"));
-    let any = lines.iter().any(refreshes);
     for line in &mut lines {
-        if any && line.method == "HEAD" {
-            line.method = "GET";
-        }
         let key = match line.target {
             "/a?x=1" | "/b/../a" | "/%61" => "/a",
             other => other,
@@ -154,13 +148,50 @@ fn replayed(settings: &Settings, lines: &[Line]) -> Vec<bool> {
     }
     let site = Site::new(settings, Weigh::Full, true).assuming(Vec::new(), true);
     let plan = Plan::new(&site, &trace);
-    let setup = Setup {
-        memory: settings.store.memory as u64,
-        policy: Policy::Seawall,
-        sample: Sample::ALL,
-        clockwork: Clockwork::default(),
-    };
+    let setup = setup(Policy::Seawall, settings.store.memory as u64);
     engine::outcomes(&trace, &plan, &setup).into_iter().map(Outcome::is_hit).collect()
+}
+
+/// A trace of keys, each with its size, and its plan.
+fn traced(keys: &[u32], size: impl Fn(u32) -> u64) -> (Trace, Plan) {
+    let mut text = String::new();
+    for (second, key) in keys.iter().enumerate() {
+        let _ = writeln!(text, "{second},{key},{}", size(*key));
+    }
+    let source = Source::new(Cursor::new(text.into_bytes()), None).unwrap();
+    let mut loader = Loader::new("http://localhost", false, usize::MAX);
+    loader.read(source, Some(&format::Format::Csv)).unwrap();
+    let (trace, _) = loader.finish();
+    let plan = Plan::new(&Site::new(&settings(), Weigh::Body, false), &trace);
+    (trace, plan)
+}
+
+fn setup(policy: Policy, memory: u64) -> Setup {
+    Setup { memory, policy, sample: Sample::ALL, clockwork: Clockwork::default() }
+}
+
+proptest! {
+    #[test]
+    fn nobody_exceeds_the_bound_and_with_one_size_nobody_belady(
+        keys in prop::collection::vec(0_u32..12, 1..120),
+        memory in 1_u64..60,
+    ) {
+        for is_uniform in [true, false] {
+            let size = |key: u32| if is_uniform { 5 } else { 1 + u64::from(key * key % 23) };
+            let (trace, plan) = traced(&keys, size);
+            let play = |policy| run(&trace, &plan, &setup(policy, memory), None);
+            let bound = Bound::new(&trace, &plan, &setup(Policy::Seawall, memory));
+            let belady = play(Policy::Belady).hit_ratio();
+            let all = Policy::OTHERS.into_iter().chain([Policy::Seawall]);
+            for policy in all.filter(|policy| *policy != Policy::Unbounded) {
+                let totals = play(policy);
+                let (hits, bytes) = (totals.hit_ratio(), totals.byte_hit_ratio());
+                prop_assert!(hits <= bound.hit_ratio + 1e-9, "{policy:?}");
+                prop_assert!(bytes <= bound.byte_hit_ratio + 1e-9, "{policy:?}");
+                prop_assert!(!is_uniform || hits <= belady + 1e-9, "{policy:?}");
+            }
+        }
+    }
 }
 
 proptest! {

@@ -1,36 +1,23 @@
 //! The report as one HTML file: no script, nothing fetched, light and dark.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 
 use seawall::forecast::Outcome;
 use seawall::forecast::report::{GroupRow, Report};
 
-use super::plots::{self, PlotError, ROLES};
-use super::units::{count, duration, harmless, percent, points, size};
-
-const STYLE: &str = include_str!("style.css");
+use super::{plots, ranking};
+use crate::page::{self, Drawn, END_OF_TABLE, PlotError, Prose, Role, Safe, figure, legend, table};
+use crate::units::{count, duration, harmless, percent, points, size};
 
 /// The page.
 pub(super) fn render(report: &Report) -> Result<String, PlotError> {
-    let mut roles = String::new();
-    for (color, role) in ROLES {
-        // Writing to a string does not fail.
-        let _ = write!(
-            roles,
-            "svg [fill=\"{color}\"]{{fill:var(--{role})}}svg [stroke=\"{color}\"]{{stroke:var(--{role})}}"
-        );
-    }
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
-         <title>Hit rates by seawall replay</title><style>{STYLE}{roles}</style></head><body><main>\n"
-    );
     let svgs = Svgs::new(report)?;
-    let _ = body(report, &svgs, &mut page);
-    page.push_str("</main></body></html>\n");
-    Ok(page)
+    Ok(page::page("Hit rates by seawall replay", |f| body(report, &svgs, f)))
 }
+
+/// What those are that are no policies.
+const BOUNDS: &str = "Belady knows the future, and is the best there can be where all objects have \
+                      one size; the upper bound holds for any sizes, and can't be exceeded.";
 
 /// The plots, where there is something to plot.
 struct Svgs {
@@ -45,31 +32,24 @@ struct Svgs {
 impl Svgs {
     fn new(report: &Report) -> Result<Self, PlotError> {
         let has_time = report.timeline.buckets.len() > 1;
-        let mut peers: Vec<_> = report
-            .peers
-            .iter()
-            .map(|peer| (peer.policy.to_owned(), peer.hit_ratio, peer.byte_hit_ratio))
-            .collect();
         let own = |name: &str| (name.to_owned(), report.hit_ratio, report.byte_hit_ratio);
-        if !peers.is_empty() {
-            peers.push(own("Seawall"));
-            peers.sort_by(|one, other| other.1.total_cmp(&one.1));
-        }
+        let peers: Vec<_> = ranking(report)
+            .into_iter()
+            .map(|(_, name, hit, bytes)| (name.to_owned(), hit, bytes))
+            .collect();
         let variants = report.what_if.iter();
         let variants = variants.map(|it| (it.change.clone(), it.hit_ratio, it.byte_hit_ratio));
         let what_if: Vec<_> = [own("as it is")].into_iter().chain(variants).collect();
-        let drawn = |is_there: bool, plot: &dyn Fn() -> Result<String, PlotError>| {
+        let drawn = |is_there: bool, plot: &dyn Fn() -> Drawn| {
             if is_there { plot().map(Some) } else { Ok(None) }
         };
         Ok(Self {
             over_time: drawn(has_time, &|| plots::over_time(report))?,
             load: drawn(has_time, &|| plots::load(report))?,
             curve: drawn(report.curve.len() > 1, &|| plots::curve(report))?,
-            peers: drawn(!peers.is_empty(), &|| plots::bars(&peers))?,
-            what_if: drawn(what_if.len() > 1, &|| plots::bars(&what_if))?,
-            types: drawn(report.types.len() > 1, &|| {
-                plots::bars(&plots::of_groups(&report.types))
-            })?,
+            peers: drawn(!report.peers.is_empty(), &|| page::bars(&peers))?,
+            what_if: drawn(what_if.len() > 1, &|| page::bars(&what_if))?,
+            types: drawn(report.types.len() > 1, &|| page::bars(&plots::of_groups(&report.types)))?,
         })
     }
 }
@@ -95,27 +75,37 @@ fn body(report: &Report, svgs: &Svgs, f: &mut String) -> fmt::Result {
             percent(report.assumed_ratio)
         )?;
     }
-    let legend =
-        "<p class=\"legend\"><i class=\"hit\"></i> requests <i class=\"bytes\"></i> bytes</p>";
-    figure(f, "Hit ratio over time", legend, svgs.over_time.as_ref())?;
-    let loads = "<p class=\"legend\"><i class=\"hit\"></i> from clients <i class=\"origin\"></i> to origins</p>";
-    figure(f, "Requests a second", loads, svgs.load.as_ref())?;
+    let ratios = legend([(Role::Hit, "requests"), (Role::Bytes, "bytes")]);
+    let loads = legend([(Role::Hit, "from clients"), (Role::Origin, "to origins")]);
     let by_memory = match report.knee {
         Some(knee) => {
-            format!("{legend}<p>The knee is at {}: more brings less from there on.</p>", size(knee))
+            format!("{ratios}<p>The knee is at {}: more brings less from there on.</p>", size(knee))
         }
-        None => legend.to_owned(),
+        None => ratios.clone(),
     };
-    figure(f, "Hit ratio by memory", &by_memory, svgs.curve.as_ref())?;
-    figure(f, "What if", legend, svgs.what_if.as_ref())?;
+    for (title, about, svg) in [
+        ("Hit ratio over time", &ratios, &svgs.over_time),
+        ("Requests a second", &loads, &svgs.load),
+        ("Hit ratio by memory", &by_memory, &svgs.curve),
+        ("What if", &ratios, &svgs.what_if),
+    ] {
+        if let Some(svg) = svg {
+            figure(f, title, about, svg)?;
+        }
+    }
     what_if(report, f)?;
-    figure(f, "With as much memory, other policies", legend, svgs.peers.as_ref())?;
+    if let Some(svg) = &svgs.peers {
+        let about = format!("{ratios}<p>{BOUNDS}</p>");
+        figure(f, "With as much memory, other policies", &about, svg)?;
+    }
     if report.sampled > 1 {
         writeln!(f, "<p>Played with one of {} keys, and as much less memory.</p>", report.sampled)?;
     }
     reasons(report, f)?;
     lost(report, f)?;
-    figure(f, "By type", legend, svgs.types.as_ref())?;
+    if let Some(svg) = &svgs.types {
+        figure(f, "By type", &ratios, svg)?;
+    }
     for (what, rows) in [("Host", &report.hosts), ("Path", &report.paths), ("Rule", &report.rules)]
     {
         groups(what, rows, f)?;
@@ -136,41 +126,25 @@ fn tiles(report: &Report, f: &mut String) -> fmt::Result {
     if let Some(seconds) = report.seconds_saved {
         tiles.push(("waited less", duration(seconds)));
     }
-    f.push_str("<div class=\"tiles\">");
-    for (name, figure) in tiles {
-        write!(f, "<div><b>{}</b><span>{name}</span></div>", Safe(&figure))?;
-    }
-    f.push_str("</div>\n<div class=\"stack\">");
-    for outcome in Outcome::ALL {
+    page::tiles(f, tiles)?;
+    let shares = Outcome::ALL.into_iter().filter_map(|outcome| {
         let counts = report.outcomes.get(outcome.word()).copied().unwrap_or_default();
         let share = counts.requests as f64 / report.requests.max(1) as f64;
-        if counts.requests > 0 {
-            let word = outcome.word();
-            let width = share * 100.0;
-            write!(
-                f,
-                "<div class=\"{word}\" style=\"flex-grow:{width:.3}\" title=\"{word}: {}\"></div>",
-                percent(share)
-            )?;
-        }
-    }
-    f.push_str("</div>\n<p class=\"legend\">");
-    for outcome in Outcome::ALL {
-        let counts = report.outcomes.get(outcome.word()).copied().unwrap_or_default();
-        if counts.requests > 0 {
-            let word = outcome.word();
-            let share = percent(counts.requests as f64 / report.requests.max(1) as f64);
-            write!(f, "<i class=\"{word}\"></i> {word} {share} ")?;
-        }
-    }
-    f.push_str("</p>\n");
-    Ok(())
+        (counts.requests > 0).then(|| (role(outcome), outcome.word(), share))
+    });
+    page::stack(f, &shares.collect::<Vec<_>>())
 }
 
-fn figure(f: &mut String, title: &str, about: &str, svg: Option<&String>) -> fmt::Result {
-    match svg {
-        Some(svg) => writeln!(f, "<h2>{title}</h2>{about}<figure>{svg}</figure>"),
-        None => Ok(()),
+const fn role(outcome: Outcome) -> Role {
+    match outcome {
+        Outcome::Fresh => Role::Hit,
+        Outcome::Stale => Role::Stale,
+        Outcome::Collapsed => Role::Collapsed,
+        Outcome::Revalidated => Role::Revalidated,
+        Outcome::Missed => Role::Missed,
+        Outcome::Uncacheable => Role::Uncacheable,
+        Outcome::Answered => Role::Answered,
+        Outcome::Refused => Role::Refused,
     }
 }
 
@@ -178,17 +152,18 @@ fn reasons(report: &Report, f: &mut String) -> fmt::Result {
     if report.reasons.is_empty() {
         return Ok(());
     }
-    f.push_str("<h2>Why requests were no fresh hits</h2><table><tr><th>reason<th class=\"n\">requests<th class=\"n\">bytes<th>what happened<th>what would win them</tr>");
+    f.push_str("<h2>Why requests were no fresh hits</h2>");
+    table(f, &["reason", " requests", " bytes", "what happened", "what would win them"])?;
     for row in &report.reasons {
         let (requests, bytes) = (count(row.requests), size(row.bytes));
-        let (meaning, advice) = (Safe(row.meaning), Safe(row.advice));
+        let (meaning, advice) = (Prose(row.meaning), Prose(row.advice));
         write!(
             f,
             "<tr><td><code>{}</code><td class=\"n\">{requests}<td class=\"n\">{bytes}<td>{meaning}<td>{advice}</tr>",
             row.reason
         )?;
     }
-    f.push_str("</table>\n");
+    f.push_str(END_OF_TABLE);
     Ok(())
 }
 
@@ -196,10 +171,11 @@ fn lost(report: &Report, f: &mut String) -> fmt::Result {
     if report.lost.is_empty() {
         return Ok(());
     }
-    f.push_str("<h2>URLs that lost most</h2><table><tr><th>URL<th class=\"n\">lost<th class=\"n\">of<th>mostly<th>what would win them</tr>");
+    f.push_str("<h2>URLs that lost most</h2>");
+    table(f, &["URL", " lost", " of", "mostly", "what would win them"])?;
     for row in &report.lost {
         let url = harmless(&row.url, 300);
-        let (url, advice) = (Safe(&url), Safe(row.advice));
+        let (url, advice) = (Safe(&url), Prose(row.advice));
         let (requests, of) = (count(row.requests), count(row.of));
         write!(
             f,
@@ -207,7 +183,7 @@ fn lost(report: &Report, f: &mut String) -> fmt::Result {
             row.reason
         )?;
     }
-    f.push_str("</table>\n");
+    f.push_str(END_OF_TABLE);
     Ok(())
 }
 
@@ -215,7 +191,7 @@ fn what_if(report: &Report, f: &mut String) -> fmt::Result {
     if report.what_if.is_empty() {
         return Ok(());
     }
-    f.push_str("<table><tr><th>what if<th class=\"n\">hit<th class=\"n\"><th class=\"n\">bytes<th class=\"n\"><th class=\"n\">to origin<th class=\"n\">peak/s</tr>");
+    table(f, &["what if", " hit", " points", " bytes", " points", " to origin", " peak/s"])?;
     for it in &report.what_if {
         let (hit, bytes) = (percent(it.hit_ratio), percent(it.byte_hit_ratio));
         let by_hit = points(it.hit_ratio - report.hit_ratio);
@@ -227,7 +203,7 @@ fn what_if(report: &Report, f: &mut String) -> fmt::Result {
             "<tr><td><code>{change}</code><td class=\"n\">{hit}<td class=\"n\">{by_hit}<td class=\"n\">{bytes}<td class=\"n\">{by_bytes}<td class=\"n\">{origin}<td class=\"n\">{peak}</tr>"
         )?;
     }
-    f.push_str("</table>\n");
+    f.push_str(END_OF_TABLE);
     Ok(())
 }
 
@@ -235,11 +211,8 @@ fn groups(what: &str, rows: &[GroupRow], f: &mut String) -> fmt::Result {
     if rows.len() < 2 {
         return Ok(());
     }
-    write!(
-        f,
-        "<h2>By {}</h2><table><tr><th>{what}<th class=\"n\">requests<th class=\"n\">hit<th class=\"n\">bytes<th class=\"n\">to origin</tr>",
-        what.to_lowercase()
-    )?;
+    write!(f, "<h2>By {}</h2>", what.to_lowercase())?;
+    table(f, &[what, " requests", " hit", " bytes", " to origin"])?;
     for row in rows {
         let name = harmless(&row.name, 120);
         let (requests, origin) = (count(row.requests), count(row.origin));
@@ -250,7 +223,7 @@ fn groups(what: &str, rows: &[GroupRow], f: &mut String) -> fmt::Result {
             Safe(&name)
         )?;
     }
-    f.push_str("</table>\n");
+    f.push_str(END_OF_TABLE);
     Ok(())
 }
 
@@ -270,7 +243,7 @@ fn fine_print(report: &Report, f: &mut String) -> fmt::Result {
     }
     if log.sizes_unknown > 0 {
         let urls = count(log.sizes_unknown);
-        write!(f, "<li>{urls} URLs never had a whole body: taken to be of the median size")?;
+        write!(f, "<li>{urls} URLs never had a body: taken to be of the median size")?;
     }
     if log.is_cut {
         f.push_str("<li>there is more in it than was read");
@@ -280,23 +253,4 @@ fn fine_print(report: &Report, f: &mut String) -> fmt::Result {
     }
     f.push_str("</ul>\n");
     Ok(())
-}
-
-/// Text from anywhere, in HTML.
-struct Safe<'a>(&'a str);
-
-impl Display for Safe<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
 }

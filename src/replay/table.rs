@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use seawall::forecast::Outcome;
 use seawall::forecast::report::{GroupRow, Report};
 
-use super::units::{count, duration, harmless, percent, points, size};
+use super::{OURS, ranking};
+use crate::units::{count, duration, harmless, percent, points, size};
 
 /// Characters of the longest bar.
 const BAR: f64 = 30.0;
@@ -141,23 +142,13 @@ fn peers(report: &Report, f: &mut String) -> fmt::Result {
         return Ok(());
     }
     writeln!(f, "{:<18} {:>8} {:>8}  over or under Seawall", "with as much", "hit", "bytes")?;
-    let mut rows: Vec<_> = report
-        .peers
-        .iter()
-        .map(|peer| (peer.policy, peer.hit_ratio, peer.byte_hit_ratio))
-        .chain([("Seawall", report.hit_ratio, report.byte_hit_ratio)])
-        .collect();
-    rows.sort_by(|one, other| other.1.total_cmp(&one.1));
-    for (policy, hit, bytes) in rows {
-        let difference = match policy {
-            "Seawall" => String::new(),
-            _ => format!(
-                "{:>5} {:>6}",
-                points(hit - report.hit_ratio),
-                points(bytes - report.byte_hit_ratio)
-            ),
-        };
-        writeln!(f, "{policy:<18} {:>8} {:>8}  {difference}", percent(hit), percent(bytes))?;
+    for (is_bound, policy, hit, bytes) in ranking(report) {
+        write!(f, "{policy:<18} {:>8} {:>8}", percent(hit), percent(bytes))?;
+        if policy != OURS {
+            let (hit, bytes) = (hit - report.hit_ratio, bytes - report.byte_hit_ratio);
+            write!(f, "  {:>5} {:>6}", points(hit), points(bytes))?;
+        }
+        writeln!(f, "{}", if is_bound { "  no policy" } else { "" })?;
     }
     sampled(report, f)
 }
@@ -237,10 +228,7 @@ fn log(report: &Report, f: &mut String) -> fmt::Result {
     }
     if log.sizes_unknown > 0 {
         let urls = count(log.sizes_unknown);
-        writeln!(
-            f,
-            "{urls} URLs never had a whole body in the log: taken to be of the median size"
-        )?;
+        writeln!(f, "{urls} URLs never had a body in the log: taken to be of the median size")?;
     }
     if log.is_cut {
         writeln!(f, "there is more in the log: --max-requests is reached")?;
@@ -249,12 +237,14 @@ fn log(report: &Report, f: &mut String) -> fmt::Result {
         writeln!(f, "the log ends early: {failed}")?;
     }
     let speed = &report.speed;
+    #[expect(clippy::cast_sign_loss, reason = "a rate has none")]
+    let by_second = speed.requests_per_second as u64;
     writeln!(
         f,
-        "read in {:.2} s, replayed in {:.2} s: {:.2} million requests a second; {} in memory",
+        "read in {:.2} s, replayed in {:.2} s: {} requests a second; {} in memory",
         speed.reading_seconds,
         speed.replay_seconds,
-        speed.requests_per_second / 1e6,
+        count(by_second),
         size(speed.trace_bytes),
     )
 }

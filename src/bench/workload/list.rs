@@ -55,8 +55,7 @@ impl List {
                 .as_str()
                 .bytes()
                 .fold(0_u64, |sum, byte| sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
-            let size = Some(sizes.of(name, seed));
-            asks.push(Ask { at: None, host, path, size, latency: None });
+            asks.push(Ask::get(host, path, sizes.of(name, seed)));
         }
         if asks.is_empty() {
             return Err(WorkloadError::Empty(file.to_owned()));

@@ -2,9 +2,9 @@
 //! makes requests can be one.
 
 mod list;
+mod logged;
 mod sizes;
 mod synthetic;
-mod trace;
 mod zipf;
 
 use std::io;
@@ -13,12 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
-
+use http::{HeaderMap, Method};
 pub(super) use list::List;
+pub(super) use logged::{Log, Sending};
+use seawall::forecast::Reading;
 pub(super) use sizes::Sizes;
 pub(super) use synthetic::Synthetic;
-pub(super) use trace::Trace;
 pub(super) use zipf::Zipf;
+
+use super::origin::Wish;
+use crate::logs::LogError;
 
 /// Bound on a line of a file, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -28,14 +32,24 @@ const MAX_LINE: u64 = 64 * 1024;
 pub(super) struct Ask {
     /// When, since wherever the workload counts from; `None` where it has no times.
     pub(super) at: Option<Duration>,
+    /// Its method.
+    pub(super) method: Method,
     /// The host to ask for, where it is not that of the URL on the command line.
     pub(super) host: Option<Authority>,
     /// What to ask for.
     pub(super) path: PathAndQuery,
-    /// Bytes of body that the bench's own origin is to answer with.
-    pub(super) size: Option<u64>,
-    /// How long the bench's own origin is to wait before it answers.
-    pub(super) latency: Option<Duration>,
+    /// Fields of its own.
+    pub(super) fields: HeaderMap,
+    /// What the bench's own origin is to answer with.
+    pub(super) wish: Option<Wish>,
+}
+
+impl Ask {
+    /// A plain GET, to be answered with `size` bytes.
+    fn get(host: Option<Authority>, path: PathAndQuery, size: u64) -> Self {
+        let wish = Some(Wish { size: Some(size), ..Wish::default() });
+        Self { at: None, method: Method::GET, host, path, fields: HeaderMap::new(), wish }
+    }
 }
 
 /// Requests in their order. `next` is called by threads that have answers to read, so it may wait
@@ -55,22 +69,25 @@ pub(super) struct Noted {
     pub(super) first_broken: u64,
     /// Why reading ended before the end.
     pub(super) failed: Option<String>,
+    /// Requests that were not sent: by methods that may do harm, or for what has no path.
+    pub(super) left_out: u64,
 }
 
 impl Notes {
-    /// A line that can't be used.
-    fn broken(&self, line: u64) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.broken == 0 {
-            noted.first_broken = line;
-        }
-        noted.broken += 1;
+    /// What was noted while a log was read.
+    pub(super) fn of(reading: &Reading) -> Self {
+        let broken = || reading.broken.values();
+        Self(Arc::new(Mutex::new(Noted {
+            broken: broken().map(|lines| lines.count).sum(),
+            first_broken: broken().map(|lines| lines.line).min().unwrap_or(0),
+            failed: (!reading.failed.is_empty()).then(|| reading.failed.join(", ")),
+            left_out: 0,
+        })))
     }
 
-    /// The end of reading, before the end.
-    fn failed(&self, error: &io::Error) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.failed = Some(error.to_string());
+    /// A request that is not sent.
+    fn left_out(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).left_out += 1;
     }
 
     /// All of it so far.
@@ -82,6 +99,9 @@ impl Notes {
 /// Why there is no workload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WorkloadError {
+    /// The log can't be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The file can't be opened or read.
     #[error("cannot read {}: {cause}", .file.display())]
     Read {
@@ -105,7 +125,7 @@ pub(super) enum WorkloadError {
         line: u64,
     },
     /// A list is longer than is kept in memory.
-    #[error("{} has more than {most} lines; give it as --trace", .file.display())]
+    #[error("{} has more than {most} lines; give it as --log", .file.display())]
     TooLong {
         /// Its name.
         file: PathBuf,

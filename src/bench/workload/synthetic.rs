@@ -38,8 +38,7 @@ impl Iterator for Synthetic {
         };
         let number = number.wrapping_neg();
         let path = format!("{}/o{number}", self.base).parse().ok()?;
-        let size = Some(self.sizes.of(number, self.seed));
-        Some(Ask { at: None, host: None, path, size, latency: None })
+        Some(Ask::get(None, path, self.sizes.of(number, self.seed)))
     }
 }
 
@@ -73,7 +72,7 @@ mod tests {
     fn without_churn_there_are_no_more_objects_than_were_asked_for() {
         let mut sizes = HashMap::new();
         for ask in synthetic(50, 0.0, 0.0).take(5_000) {
-            let size = ask.size.unwrap();
+            let size = ask.wish.unwrap().size.unwrap();
             assert_eq!(*sizes.entry(ask.path.to_string()).or_insert(size), size);
         }
         assert_eq!(sizes.len(), 50);

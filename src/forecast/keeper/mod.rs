@@ -1,5 +1,6 @@
 //! Who stays in memory: Seawall's own evictor, and what others use, to compare.
 
+mod belady;
 mod gdsf;
 mod list;
 mod moka;
@@ -9,13 +10,21 @@ mod s3_fifo;
 mod sieve;
 #[cfg(test)]
 mod tests;
+mod tiny_lfu;
 mod unbounded;
 
 use crate::clock::Timestamp;
 use crate::store::evict;
 
+/// Stands for a request that never comes.
+pub(super) const NEVER: u32 = u32::MAX;
+
 /// Decides who stays.
 pub(super) trait Keeper {
+    /// The key that is asked for now is asked for again by the request with this number, or
+    /// [`NEVER`]: for those who know the future.
+    fn foresee(&mut self, _next: u32) {}
+
     /// A resident is asked for.
     fn touch(&mut self, key: u32);
 
@@ -28,6 +37,11 @@ pub(super) trait Keeper {
 
     /// What all residents weigh, in bytes.
     fn weight(&self) -> u64;
+
+    /// What one of them weighs, where that is kept.
+    fn size(&self, _key: u32) -> u64 {
+        0
+    }
 }
 
 /// An object that is to stay.
@@ -59,14 +73,28 @@ pub enum Policy {
     Sieve,
     /// Greedy-Dual-Size-Frequency (Cherkasova, 1998).
     Gdsf,
+    /// W-TinyLFU with an adaptive window, as in Caffeine.
+    TinyLfu,
+    /// Belady's rule, which knows the future: no policy, but the most hits that there can be where
+    /// all objects have one size.
+    Belady,
     /// All the memory that there is: what nobody can do better than.
     Unbounded,
 }
 
 impl Policy {
     /// Those that are compared with Seawall.
-    pub const OTHERS: [Self; 7] =
-        [Self::Lru, Self::Fifo, Self::Moka, Self::S3Fifo, Self::Sieve, Self::Gdsf, Self::Unbounded];
+    pub const OTHERS: [Self; 9] = [
+        Self::Lru,
+        Self::Fifo,
+        Self::Moka,
+        Self::S3Fifo,
+        Self::Sieve,
+        Self::Gdsf,
+        Self::TinyLfu,
+        Self::Belady,
+        Self::Unbounded,
+    ];
 
     /// Its name.
     #[must_use]
@@ -79,8 +107,16 @@ impl Policy {
             Self::S3Fifo => "S3-FIFO",
             Self::Sieve => "SIEVE",
             Self::Gdsf => "GDSF",
+            Self::TinyLfu => "W-TinyLFU",
+            Self::Belady => "Belady",
             Self::Unbounded => "unbounded memory",
         }
+    }
+
+    /// Whether nobody could do as it does: it is there to be measured against.
+    #[must_use]
+    pub const fn is_bound(self) -> bool {
+        matches!(self, Self::Belady | Self::Unbounded)
     }
 
     /// With room for `config.capacity` bytes and keys below `keys`.
@@ -94,6 +130,8 @@ impl Policy {
             Self::S3Fifo => Box::new(s3_fifo::S3Fifo::new(capacity, keys)),
             Self::Sieve => Box::new(sieve::Sieve::new(capacity, keys)),
             Self::Gdsf => Box::new(gdsf::Gdsf::new(capacity, keys)),
+            Self::TinyLfu => Box::new(tiny_lfu::TinyLfu::new(capacity, keys)),
+            Self::Belady => Box::new(belady::Belady::new(capacity, keys)),
             Self::Unbounded => Box::new(unbounded::Unbounded::new(keys)),
         }
     }

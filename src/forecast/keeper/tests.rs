@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL: [Policy; 8] = [
+const ALL: [Policy; 10] = [
     Policy::Seawall,
     Policy::Lru,
     Policy::Fifo,
@@ -14,6 +14,8 @@ const ALL: [Policy; 8] = [
     Policy::S3Fifo,
     Policy::Sieve,
     Policy::Gdsf,
+    Policy::TinyLfu,
+    Policy::Belady,
     Policy::Unbounded,
 ];
 
@@ -30,7 +32,10 @@ fn hits(policy: Policy, capacity: u64, keys: &[u32]) -> Vec<bool> {
     let mut keeper = policy.keeper(&config(capacity), 100);
     let mut resident = [false; 100];
     let mut gone = Vec::new();
-    let ask = |key: &u32| {
+    let ask = |(index, key): (usize, &u32)| {
+        let rest = keys.get(index + 1..).unwrap_or_default();
+        let next = rest.iter().position(|other| other == key);
+        keeper.foresee(next.map_or(NEVER, |ahead| (index + 1 + ahead) as u32));
         let is_hit = resident[*key as usize];
         if is_hit {
             keeper.touch(*key);
@@ -40,7 +45,7 @@ fn hits(policy: Policy, capacity: u64, keys: &[u32]) -> Vec<bool> {
         }
         is_hit
     };
-    keys.iter().map(ask).collect()
+    keys.iter().enumerate().map(ask).collect()
 }
 
 #[test]
@@ -63,6 +68,10 @@ fn by_hand() {
     let scanned: Vec<u32> = [1, 1, 1].into_iter().chain(10..60).chain([1]).collect();
     assert_eq!(hits(Policy::S3Fifo, 10, &scanned).last(), Some(&true));
     assert_eq!(hits(Policy::Lru, 10, &scanned).last(), Some(&false));
+    assert_eq!(hits(Policy::TinyLfu, 10, &scanned).last(), Some(&true));
+    // Belady: of eleven in a loop ten stay.
+    assert_eq!(count(Policy::Belady, 10, &looped), 9 * 10);
+    assert_eq!(hits(Policy::Belady, 1, &[1, 2, 2, 1]), [false, false, true, false]);
 }
 
 proptest! {
@@ -81,6 +90,7 @@ proptest! {
                 } else if *what > 3 && residents.contains_key(key) {
                     keeper.touch(*key);
                 } else {
+                    keeper.foresee(u32::from(*what) + *key);
                     let stays = keeper.put(item(*key, *size), &mut gone);
                     residents.insert(*key, *size);
                     for key in gone.drain(..) {

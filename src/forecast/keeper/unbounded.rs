@@ -37,4 +37,8 @@ impl Keeper for Unbounded {
     fn weight(&self) -> u64 {
         self.weight
     }
+
+    fn size(&self, key: u32) -> u64 {
+        self.sizes.get(key as usize).copied().unwrap_or(0)
+    }
 }

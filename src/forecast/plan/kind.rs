@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, ETAG, EXPIRES, LAST_MODIFIED};
+use http::header::{CACHE_CONTROL, ETAG, EXPIRES, LAST_MODIFIED, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Ruled, Says};
@@ -51,9 +51,17 @@ pub(in crate::forecast) struct Lookup {
     pub(in crate::forecast) collapses: bool,
     pub(in crate::forecast) max_object_size: u64,
     pub(in crate::forecast) store: Store,
+    /// What becomes of the answer to a refresh in the background, which is a GET: where that is not
+    /// what the request is.
+    pub(in crate::forecast) behind: Option<Store>,
 }
 
 impl Lookup {
+    /// What is stored by it, or on its account.
+    pub(in crate::forecast) fn kept(&self) -> &Store {
+        self.behind.as_ref().unwrap_or(&self.store)
+    }
+
     pub(in crate::forecast) fn facts(&self) -> RequestFacts<'_> {
         RequestFacts::new(&self.method, &self.headers, false)
     }
@@ -93,6 +101,8 @@ pub(super) struct Question<'a> {
     pub(super) says: Option<&'a Says>,
     /// The same, where nobody else says anything.
     pub(super) otherwise: Option<&'a Says>,
+    /// The `Vary` that it is said to have.
+    pub(super) vary: Option<&'a HeaderValue>,
     pub(super) keyed: &'a Arc<cache::Config>,
     pub(super) validates: bool,
 }
@@ -149,6 +159,16 @@ impl Question<'_> {
         if self.validates && !headers.contains_key(ETAG) && !headers.contains_key(LAST_MODIFIED) {
             headers.insert(ETAG, HeaderValue::from_static("\"logged\""));
         }
+        let is_varied = match self.vary {
+            Some(vary) if !headers.contains_key(VARY) => {
+                headers.insert(VARY, vary.clone());
+                true
+            }
+            _ => false,
+        };
+        let get = RequestFacts::new(&Method::GET, &asker.headers, false);
+        let behind = *facts.method == Method::HEAD;
+        let behind = behind.then(|| self.store(&get, status, headers.clone(), &config).0);
         let (store, is_assumed) = self.store(&facts, status, headers, &config);
         let lookup = Lookup {
             method: asker.method.clone(),
@@ -158,8 +178,9 @@ impl Question<'_> {
             collapses: config.collapse,
             max_object_size: config.max_object_size,
             store,
+            behind,
         };
-        (Treatment::LookedUp(Box::new(lookup)), is_assumed)
+        (Treatment::LookedUp(Box::new(lookup)), is_assumed || is_varied)
     }
 
     /// What becomes of the answer, and whether that rests on an assumption.
@@ -191,7 +212,7 @@ impl Question<'_> {
         let mut config = Arc::clone(config);
         let before = storability(facts, status, &headers, &config.policy);
         match says {
-            None => {}
+            None | Some(Says::Vary(_)) => {}
             Some(Says::Lifetime(lifetime)) => {
                 let policy = Overrides { default_lifetime: *lifetime, ..config.policy.clone() };
                 config = Arc::new(cache::Config { policy, ..(*config).clone() });

@@ -80,6 +80,18 @@ impl Places {
         placed
     }
 
+    /// The key of a variant of `key`, told apart by `value`.
+    pub(super) fn variant(&mut self, key: u32, value: &[u8]) -> u32 {
+        // No key has a line's end in it.
+        let text = [self.keys.get(key), b"\n", value].concat();
+        let (variant, is_new) = self.keys.intern(&text);
+        if is_new {
+            let length = self.key_lengths.get(key as usize).copied().unwrap_or(0);
+            self.key_lengths.push(length);
+        }
+        variant
+    }
+
     fn number(&mut self, ruled: &Ruled) -> u32 {
         let same = |known: &Ruled| match (known, ruled) {
             (Ruled::Key, Ruled::Key) => true,

@@ -139,6 +139,8 @@ pub struct GroupRow {
 pub struct PeerRow {
     /// Its name.
     pub policy: &'static str,
+    /// Whether it is no policy but there to be measured against.
+    pub is_bound: bool,
     /// As above.
     pub hit_ratio: f64,
     /// As above.

@@ -35,7 +35,7 @@ pub(super) fn show(file: &Path, source: &Source) -> Shown {
         bar.set_style(style);
     }
     let name = file.file_name().map_or("standard input".into(), |name| name.to_string_lossy());
-    bar.set_message(super::units::harmless(&name, 40));
+    bar.set_message(crate::units::harmless(&name, 40));
     let (progress, done) = (source.progress(), Arc::clone(&is_done));
     let mover = std::thread::spawn(move || {
         while !done.load(Ordering::Acquire) {

@@ -1,22 +1,22 @@
 //! Figures as people read them.
 
 /// `84.3 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
 /// `+1.3`, in points.
-pub(super) fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     format!("{:+.1}", difference * 100.0)
 }
 
 /// `512 B`, `1.5 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `3d 4h`, two units at most.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = std::time::Duration::try_from_secs_f64(seconds.max(0.0).trunc());
     let whole = whole.unwrap_or_default();
     let text = humantime::format_duration(whole).to_string();
@@ -37,12 +37,12 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A figure of a budget, which may be a share.
-pub(super) fn figure(figure: f64) -> String {
+pub(crate) fn figure(figure: f64) -> String {
     if figure <= 1.0 { percent(figure) } else { format!("{figure:.1}") }
 }
 
 /// What stands in a log may do anything to a terminal.
-pub(super) fn harmless(text: &str, most: usize) -> String {
+pub(crate) fn harmless(text: &str, most: usize) -> String {
     let mut shown: String =
         text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(most).is_some() {
