@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
@@ -23,7 +23,9 @@ use crate::body::{Blocks, Body};
 use crate::coalesce::FlightOutcome;
 use crate::context::{Detail, Forwarded, Outcome, Response};
 use crate::policy::{self, Overrides, Reason, Reuse, StoredHead, Validity};
-use crate::store::remote::{Found, FoundBody, Looked, Lookup, Query, Reading, Tier};
+use crate::store::remote::{
+    Found, FoundBody, Looked, LookedUp, Lookup, Query, Reading, Taken, Tier, Turn,
+};
 use crate::store::{Content, Insertion, Stamp, Standing, StoredResponse, Variants};
 
 /// What came of asking the tier.
@@ -43,20 +45,74 @@ struct Candidate {
 }
 
 impl<S: Origin> Cache<S> {
-    /// Looks for an answer in the tier; the flight's followers get it too.
-    pub(super) async fn ask_tier(&self, job: &mut Job, plan: Plan, leader: FlightLeader) -> Tiered {
+    /// Looks for an answer in the tier; the flight's followers get it too. Where there is none, and
+    /// another node fetches it, waits for that.
+    pub(super) async fn ask_tier(
+        &self,
+        job: &mut Job,
+        mut plan: Plan,
+        mut leader: FlightLeader,
+    ) -> Tiered {
         let ask = |plan, leader| Tiered::Ask(Box::new(plan), leader);
         // Who insists on the origin gets it. A purge of a URL is one deletion there, which does not
         // find what is keyed by more than that.
         let asks = plan.forwarded != Forwarded::Request && !job.target.key().has_parts();
         let tier = self.shared.tier.as_ref().filter(|_| asks);
         let Some(tier) = tier else { return ask(plan, leader) };
-        let found = match self.shared.look_up(tier, job).await {
-            Lookup::Found(found) => *found,
-            // Here a rule that protects the origin would refuse what a rule that protects the
-            // client sends to it: this is the only place that tells the two apart.
-            Lookup::Miss | Lookup::Unavailable => return ask(plan, leader),
-        };
+        let mut turn = self.shared.turn(tier, job, &plan);
+        loop {
+            let waited = turn.as_ref().is_some_and(Turn::has_waited);
+            let LookedUp { lookup, spot, claim } =
+                self.shared.look_up(tier, job, turn.is_some()).await;
+            match lookup {
+                Lookup::Found(found) => {
+                    let how = if waited { Reason::FleetHit } else { Reason::TierHit };
+                    match self.use_found(tier, job, plan, leader, *found, how).await {
+                        Tiered::Ask(same, again) => (plan, leader) = (*same, again),
+                        answered @ Tiered::Answered(_) => {
+                            turn.iter().for_each(Turn::answered);
+                            return answered;
+                        }
+                    }
+                }
+                Lookup::Miss => {}
+                // Here a rule that protects the origin would refuse what a rule that protects the
+                // client sends to it: this is the only place that tells the two apart.
+                Lookup::Unavailable => return ask(plan, leader),
+            }
+            let (Some(turn), Some(spot)) = (&mut turn, spot) else { return ask(plan, leader) };
+            match turn.take(&spot, claim).await {
+                Taken::Changed => {}
+                Taken::Ours(lease) => {
+                    leader.hold(lease);
+                    return ask(plan, leader);
+                }
+                Taken::Apart(why, left) => {
+                    if let Some(why) = why {
+                        self.shared.hit_for_miss(job, &mut plan, &mut leader, why, left);
+                    }
+                    return ask(plan, leader);
+                }
+                Taken::Bound => {
+                    plan.reason = Reason::LeaseBound;
+                    return ask(plan, leader);
+                }
+                Taken::Unavailable => return ask(plan, leader),
+            }
+        }
+    }
+
+    /// Answers from what was found, if that may be.
+    async fn use_found(
+        &self,
+        tier: &Tier,
+        job: &mut Job,
+        plan: Plan,
+        leader: FlightLeader,
+        found: Found,
+        how: Reason,
+    ) -> Tiered {
+        let ask = |plan, leader| Tiered::Ask(Box::new(plan), leader);
         let Some(candidate) = self.shared.candidate(tier, job, &plan, found) else {
             return ask(plan, leader);
         };
@@ -72,13 +128,13 @@ impl<S: Origin> Cache<S> {
                 let length = reading.length();
                 let Ok(body) = reading.begin().await else { return ask(plan, leader) };
                 job.settle(&head);
-                let answered = self.shared.stream(job, head, stamp, (body, length), leader);
+                let answered = self.shared.stream(job, head, stamp, (body, length), leader, how);
                 Tiered::Answered(Box::new(answered))
             }
             (_, body) => {
                 let gathered = self.shared.gather(body, config.max_object_size).await;
                 let Some(blocks) = gathered else { return ask(plan, leader) };
-                self.answer_whole(job, plan, leader, head, stamp, blocks)
+                self.answer_whole(job, plan, leader, (head, stamp, blocks), how)
             }
         }
     }
@@ -89,9 +145,8 @@ impl<S: Origin> Cache<S> {
         job: &mut Job,
         plan: Plan,
         mut leader: FlightLeader,
-        head: StoredHead,
-        stamp: Stamp,
-        blocks: Arc<Blocks>,
+        (head, stamp, blocks): (StoredHead, Stamp, Arc<Blocks>),
+        how: Reason,
     ) -> Tiered {
         let (shared, key, now) = (&self.shared, job.target.key(), self.shared.clock.now());
         let useless_at = head.expires_from_store_at(&job.config_for(&head).policy);
@@ -109,7 +164,7 @@ impl<S: Origin> Cache<S> {
                 leader.announce(FlightOutcome::Settled);
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, grant, job)))
+                Tiered::Answered(from_tier(self.serve(&stored, grant, job), how))
             }
             Decision::Use(stored, None) => {
                 // Memory has no room for it: those who wait get it all the same.
@@ -118,7 +173,7 @@ impl<S: Origin> Cache<S> {
                 }
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, None, job)))
+                Tiered::Answered(from_tier(self.serve(&stored, None, job), how))
             }
             Decision::Use(stored, Some(_)) => {
                 let variant = lookup::fingerprint(Some(&stored), job);
@@ -135,14 +190,44 @@ impl<S: Origin> Cache<S> {
 }
 
 /// An answer that is known to come from the tier, where nothing else is to be said of it.
-fn from_tier(response: Response) -> Box<Concluded> {
-    let detail = response.outcome.detail.or(Some(Detail::Reason(Reason::TierHit)));
+fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
+    let detail = response.outcome.detail.or(Some(Detail::Reason(how)));
     let outcome = Outcome { detail, ..response.outcome };
     Box::new(Concluded { response: Ok(Response { outcome, ..response }), pump: None })
 }
 
 impl Shared {
-    async fn look_up(&self, tier: &Tier, job: &Job) -> Lookup {
+    /// A request's wait for other nodes' fetches, where it pays off to fetch for them or to wait:
+    /// not where what comes is kept out of Redis, or nobody is to wait.
+    fn turn<'a>(&self, tier: &'a Tier, job: &Job, plan: &Plan) -> Option<Turn<'a>> {
+        let stored = plan.cacheable && (job.config.store || job.by_response.is_some());
+        let whole = match plan.ask {
+            Ask::Validation => true,
+            Ask::All => plan.fills || !job.headers().contains_key(RANGE),
+            Ask::AsIs | Ask::Rest => false,
+        };
+        let patience = tier.lease_wait(job.upstream).min(job.config.wait);
+        let takes = stored && whole && !patience.is_zero();
+        let turn = |key: &str| Turn::new(tier, key, job.upstream, patience);
+        takes.then(|| job.target.with_key_str(turn))
+    }
+
+    /// Another node has found that an answer is not for others: nobody waits for the next one.
+    fn hit_for_miss(
+        &self,
+        job: &Job,
+        plan: &mut Plan,
+        leader: &mut FlightLeader,
+        why: Reason,
+        left: Duration,
+    ) {
+        let left = left.min(job.config.hit_for_miss);
+        self.marks.set(&job.target.key(), why, self.clock.now(), left);
+        leader.announce(FlightOutcome::NotShareable);
+        plan.hit_for_miss();
+    }
+
+    async fn look_up(&self, tier: &Tier, job: &Job, claims: bool) -> LookedUp {
         let (key, now) = (job.target.key(), self.clock.now());
         let (by_response, config) = (job.by_response.clone(), Arc::clone(&job.config));
         let reading = move |status: StatusCode, fields: &HeaderMap| -> Overrides {
@@ -157,6 +242,7 @@ impl Shared {
             overrides: &job.config.policy,
             reading: &reading,
             now,
+            claims: claims.then_some(job.upstream),
         };
         tier.look_up(&query).await
     }
@@ -218,6 +304,7 @@ impl Shared {
         stamp: Stamp,
         (body, length): (Body, u64),
         mut leader: FlightLeader,
+        how: Reason,
     ) -> Concluded {
         let (shared, now) = (Arc::clone(self), self.clock.now());
         let policy = &job.config.policy;
@@ -228,7 +315,7 @@ impl Shared {
         let outcome = Outcome {
             hit: true,
             ttl: Some(ttl),
-            detail: Some(Detail::Reason(Reason::TierHit)),
+            detail: Some(Detail::Reason(how)),
             upstream: Some(job.upstream),
             ..Outcome::default()
         };
@@ -237,7 +324,7 @@ impl Shared {
         parts.headers = respond::head_fields(&head, now);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         // All preconditions are answered here: no origin is told of them.
-        let plan = Plan { ask: Ask::Validation, ..Plan::new(Forwarded::UriMiss, Reason::TierHit) };
+        let plan = Plan { ask: Ask::Validation, ..Plan::new(Forwarded::UriMiss, how) };
         let response = respond::filling(&fill, parts, job, &plan, outcome);
         leader.announce(FlightOutcome::Shared(fill));
         // Without room for all of it, it passes through.

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod faults;
+mod leases;
 mod purges;
 mod secure;
 mod stalls;
