@@ -59,7 +59,7 @@ impl<S: Origin> Cache<S> {
         let asks = plan.forwarded != Forwarded::Request && !job.target.key().has_parts();
         let tier = self.shared.tier.as_ref().filter(|_| asks);
         let Some(tier) = tier else { return ask(plan, leader) };
-        let mut turn = self.shared.turn(tier, job, &plan);
+        let mut turn = turn(tier, job, &plan);
         loop {
             let waited = turn.as_ref().is_some_and(Turn::has_waited);
             let LookedUp { lookup, spot, claim } =
@@ -197,21 +197,6 @@ fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
 }
 
 impl Shared {
-    /// A request's wait for other nodes' fetches, where it pays off to fetch for them or to wait:
-    /// not where what comes is kept out of Redis, or nobody is to wait.
-    fn turn<'a>(&self, tier: &'a Tier, job: &Job, plan: &Plan) -> Option<Turn<'a>> {
-        let stored = plan.cacheable && (job.config.store || job.by_response.is_some());
-        let whole = match plan.ask {
-            Ask::Validation => true,
-            Ask::All => plan.fills || !job.headers().contains_key(RANGE),
-            Ask::AsIs | Ask::Rest => false,
-        };
-        let patience = tier.lease_wait(job.upstream).min(job.config.wait);
-        let takes = stored && whole && !patience.is_zero();
-        let turn = |key: &str| Turn::new(tier, key, job.upstream, patience);
-        takes.then(|| job.target.with_key_str(turn))
-    }
-
     /// Another node has found that an answer is not for others: nobody waits for the next one.
     fn hit_for_miss(
         &self,
@@ -378,6 +363,23 @@ impl Shared {
             Finished::Passed => None,
         }
     }
+}
+
+/// A request's wait for other nodes' fetches, where it pays off to fetch for them or to wait:
+/// not where what comes is kept out of Redis, or nobody is to wait.
+fn turn<'a>(tier: &'a Tier, job: &Job, plan: &Plan) -> Option<Turn<'a>> {
+    let stored = plan.cacheable && (job.config.store || job.by_response.is_some());
+    let whole = match plan.ask {
+        Ask::Validation => true,
+        Ask::All => plan.fills || !job.headers().contains_key(RANGE),
+        Ask::AsIs | Ask::Rest => false,
+    };
+    // Two nodes are waited for, and then there has to be time left to fetch: who follows here
+    // waits for all of that.
+    let patience = tier.lease_wait(job.upstream).min(job.config.wait / 4);
+    let takes = stored && whole && !patience.is_zero();
+    let turn = |key: &str| Turn::new(tier, key, job.upstream, patience);
+    takes.then(|| job.target.with_key_str(turn))
 }
 
 fn limits(job: &Job) -> Limits {

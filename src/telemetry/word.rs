@@ -102,7 +102,14 @@ mod tests {
         for (outcome, word) in [
             (Outcome { hit: true, ttl: Some(5), ..base }, CacheWord::Hit),
             (Outcome { hit: true, ttl: Some(-5), ..base }, CacheWord::Stale),
-            (Outcome { hit: true, detail: TIER_HIT, ..base }, CacheWord::Tier),
+            (
+                Outcome { hit: true, detail: Some(Detail::Reason(Reason::TierHit)), ..base },
+                CacheWord::Tier,
+            ),
+            (
+                Outcome { hit: true, detail: Some(Detail::Reason(Reason::FleetHit)), ..base },
+                CacheWord::Tier,
+            ),
             (Outcome { forwarded: Some(Forwarded::UriMiss), ..base }, CacheWord::Miss),
             (Outcome { forwarded: Some(Forwarded::Method), ..base }, CacheWord::Bypass),
             (

@@ -69,7 +69,7 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         (draft.tier.lookup_budget, draft.redis.answers_within) = (budget, budget);
         Ok(())
     };
-    "lease_wait" = Default("\"auto\""), "How long to wait for another node that fetches the same, before this one fetches too; `\"auto\"`: twice what 95 of 100 such fetches from the upstream take, and a second at least. `\"0s\"`: nobody waits, and each node fetches for itself." => |draft, value| {
+    "lease_wait" = Default("\"auto\""), "How long to wait for another node that fetches the same, before this one fetches too; `\"auto\"`: twice what 95 of 100 such fetches from the upstream take, and a second at least. Never more than a quarter of the route's `wait`. `\"0s\"`: nobody waits, and each node fetches for itself." => |draft, value| {
         if !value.is_word("auto") {
             draft.tier.lease_wait = Some(value.duration(Duration::ZERO..=Duration::from_secs(60))?);
         }

@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn what_others_wait_for_comes_first_and_what_is_small_of_that() {
+        let queue = queue(10_000_000, 4);
+        let awaited =
+            |number, bytes| Write { lease: Some(Lease::unknown()), ..write(number, bytes) };
+        queue.write(write(1, 10));
+        queue.write(awaited(2, 100_000));
+        queue.write(awaited(3, 10));
+        queue.write(awaited(4, 10));
+        queue.write(awaited(5, 100_000));
+        assert_eq!(queue.counters.writes(Wrote::Dropped), 1, "the one that nobody waits for");
+        assert_eq!(keys(queue.take(9, 1_000_000)), [key(3), key(4), key(2), key(5)]);
+        assert_eq!(queue.waiting(), (0, 0, 0));
+    }
+
+    #[test]
     fn deletions_come_first_and_are_bounded() {
         let queue = queue(100, 2);
         queue.write(write(1, 10));

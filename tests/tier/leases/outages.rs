@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use seawall::redis::Secret;
 use seawall::store::remote::{Waited, Wrote};
 
 use super::{held, nodes, patient, waiting, waits};
@@ -192,4 +193,33 @@ async fn a_node_that_waits_and_is_cut_off_goes_to_the_origin() {
     assert_eq!(origin.count(), 2);
     gate.open();
     all(first).await;
+}
+
+/// A message is a hint: without any, who waits looks again before long.
+#[tokio::test]
+async fn without_messages_nodes_look_by_themselves() {
+    let redis = Redis::start().await;
+    redis.run_line("ACL SETUSER ann on >secret ~* &* +@all -subscribe").await;
+    let gate = Gate::new();
+    let closed = gate.clone();
+    let origin = Origin::start(move |_| ok("x").fresh(600).gate(&closed)).await;
+    let mut fleet = nodes(&redis, &origin, 1).await;
+    let first = fleet[0].start_all(1, &get("/")).await;
+    origin.arrived(1).await;
+    let other = Proxy::with(&origin, |settings| {
+        redis.configure(settings);
+        patient(settings);
+        settings.tier.lease = millis(900);
+        let redis = settings.redis.as_mut().expect("configured");
+        redis.username = Some("ann".to_owned());
+        redis.password = Some(Secret("secret".to_owned()));
+    });
+    fleet.push(other.await);
+    fleet[1].joined().await;
+    let tasks = fleet[1].start_all(5, &get("/")).await;
+    waiting(&fleet, 1).await;
+    gate.open();
+    assert!(all(tasks).await.iter().all(|it| it.text() == "x"));
+    all(first).await;
+    assert_eq!((origin.count(), waits(&fleet, Waited::Answered)), (1, 1));
 }

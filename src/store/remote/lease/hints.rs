@@ -215,3 +215,66 @@ impl Drop for Waiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn names(names: &[Arc<str>]) -> Vec<&str> {
+        names.iter().map(|name| &**name).collect()
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_latest_look_is_not_waited_for() {
+        let hints = Arc::new(Hints::default());
+        let mut waiter = hints.wait_for(&"a".into());
+        hints.tell("a");
+        hints.tell("b");
+        waiter.looks();
+        assert!(waiter.message().now_or_never().is_none());
+        hints.tell("b");
+        assert!(waiter.message().now_or_never().is_none());
+        hints.tell("a");
+        within(waiter.message()).await;
+    }
+
+    #[tokio::test]
+    async fn channels_are_joined_for_the_first_and_left_with_the_last() {
+        let hints = Arc::new(Hints::default());
+        let mut joined = HashSet::with_hasher(RandomState::default());
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let (mut one, two, gone) = (hints.wait_for(&a), hints.wait_for(&a), hints.wait_for(&b));
+        drop(gone);
+        let (join, leave) = hints.changes(&joined);
+        assert_eq!((names(&join), names(&leave)), (vec!["a"], vec![]));
+        hints.confirm(&join);
+        joined.extend(join);
+        within(one.joined()).await;
+        drop(one);
+        assert_eq!(hints.len(), 1);
+        drop(two);
+        let (join, leave) = hints.changes(&joined);
+        assert_eq!((names(&join), names(&leave)), (vec![], vec!["a"]));
+        assert_eq!(hints.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_joins_what_is_waited_for() {
+        let hints = Arc::new(Hints::default());
+        let mut waiter = hints.wait_for(&"a".into());
+        let none = HashSet::with_hasher(RandomState::default());
+        let (join, _) = hints.changes(&none);
+        hints.confirm(&join);
+        hints.parted();
+        assert!(waiter.joined().now_or_never().is_none());
+        hints.everything_changed();
+        let (join, _) = hints.changes(&none);
+        assert_eq!(names(&join), ["a"]);
+    }
+
+    async fn within(done: impl Future<Output = ()>) {
+        timeout(PATIENCE, done).await.expect("it is there");
+    }
+}

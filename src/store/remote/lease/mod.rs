@@ -13,8 +13,8 @@ mod pace;
 mod script;
 mod turn;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ::redis::Cmd;
@@ -42,19 +42,21 @@ pub struct Spot {
     pub(super) index: Vec<u8>,
     /// The entry's field.
     pub(super) field: Vec<u8>,
-    /// The end of the entry; empty where there is none.
+    /// By what the entry there is told from the next one; empty where there is none.
     pub(super) mark: Vec<u8>,
 }
 
-/// Bytes by which an entry is told from the next one: its checksum.
-const MARK: usize = 8;
+/// The last bytes of an entry are its checksum.
+const CHECKSUM: usize = 8;
 
 impl Spot {
     /// Of a field under an index, and what stands there.
     pub(super) fn new(index: &[u8], field: &[u8], entry: Option<&[u8]>) -> Self {
-        let entry = entry.unwrap_or_default();
-        let mark = &entry[entry.len().saturating_sub(MARK)..];
-        Self { index: index.to_vec(), field: field.to_vec(), mark: mark.to_vec() }
+        let mark = entry.map_or_else(Vec::new, |entry| {
+            // Something stands there, even if that is nothing.
+            [b"e", &entry[entry.len().saturating_sub(CHECKSUM)..]].concat()
+        });
+        Self { index: index.to_vec(), field: field.to_vec(), mark }
     }
 }
 
@@ -165,12 +167,13 @@ impl Drop for Lease {
 pub(super) struct Leases {
     orders: UnboundedSender<Order>,
     paces: Paces,
-    room: Arc<Room>,
+    /// Leases wait in queues of the room's own tasks: they must not keep it.
+    room: Weak<Room>,
     /// How long one holds without a heartbeat.
     time: Duration,
 }
 
-/// Of leases that nobody has to be told how long to wait for: the least.
+/// What a node that fetches is given at least, where nothing is configured.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Leases {
@@ -179,7 +182,7 @@ impl Leases {
         let (orders, receiver) = unbounded_channel();
         let keeper = Keeper::new(Arc::downgrade(room), receiver, time, Arc::clone(counters));
         room.spawn(keeper.run());
-        Arc::new(Self { orders, paces: Paces::default(), room: Arc::clone(room), time })
+        Arc::new(Self { orders, paces: Paces::default(), room: Arc::downgrade(room), time })
     }
 
     /// How long to wait for a fetch from this upstream by another node, where nothing is configured.
@@ -191,13 +194,11 @@ impl Leases {
     /// A claim to one of `spots`, to be sent, or none while nothing should be written: a lease that
     /// can't be had must not cost a lookup.
     pub(super) fn prepare(&self, place: &Place, spots: &[Spot]) -> Option<Claiming> {
-        let good = self.room.health() == Health::Good;
-        good.then(|| {
-            let owner = Owner::new();
-            let command = script::claim(place, spots, owner, self.time);
-            let names = spots.iter().map(|spot| place.lease(&spot.field).into()).collect();
-            Claiming { owner, names, command }
-        })
+        self.room.upgrade().filter(|room| room.health() == Health::Good)?;
+        let owner = Owner::new();
+        let command = script::claim(place, spots, owner, self.time);
+        let names = spots.iter().map(|spot| place.lease(&spot.field).into()).collect();
+        Some(Claiming { owner, names, command })
     }
 
     /// What came of a claim.
@@ -241,7 +242,8 @@ impl Leases {
         upstream: usize,
         patience: Duration,
     ) -> Claim {
-        let Some(connection) = self.room.connection(Lane::Heads) else { return Claim::Unavailable };
+        let connection = self.room.upgrade().and_then(|room| room.connection(Lane::Heads));
+        let Some(connection) = connection else { return Claim::Unavailable };
         let spots = std::slice::from_ref(spot);
         let Some(claiming) = self.prepare(place, spots) else { return Claim::Unavailable };
         let answer = ask(&connection, claiming.command.clone(), patience).await;
@@ -268,4 +270,23 @@ pub(super) struct Claiming {
     owner: Owner,
     names: Vec<Arc<str>>,
     pub(super) command: Cmd,
+}
+
+#[cfg(test)]
+impl Lease {
+    /// One that Redis knows nothing of.
+    pub(super) fn unknown() -> Self {
+        let (orders, _) = unbounded_channel();
+        let time = Duration::ZERO;
+        let leases = Leases { orders, paces: Paces::default(), room: Weak::new(), time };
+        Self {
+            name: "l".into(),
+            owner: Owner::new(),
+            token: 1,
+            upstream: 0,
+            since: Instant::now(),
+            leases: Arc::new(leases),
+            open: AtomicBool::new(true),
+        }
+    }
 }

@@ -36,10 +36,10 @@ impl Default for Paces {
 impl Paces {
     /// A fetch from an upstream took so long.
     pub(super) fn note(&self, upstream: usize, time: Duration) {
-        let pace = &self.0[upstream % UPSTREAMS];
-        let place = pace.next.fetch_add(1, Relaxed) % LATEST;
+        let Pace { latest, next } = &self.0[upstream % UPSTREAMS];
+        let oldest = next.fetch_add(1, Relaxed) % LATEST;
         let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        pace.latest[place].store(millis.saturating_add(1), Relaxed);
+        latest[oldest].store(millis.saturating_add(1), Relaxed);
     }
 
     /// What 95 of 100 fetches from an upstream keep within, once enough are known.

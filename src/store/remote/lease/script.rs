@@ -15,7 +15,7 @@ use crate::store::remote::layout::Place;
 
 /// Takes a lease, unless there is something to read. KEYS: the hash, then a lease's name for each
 /// way in which the response may be told apart. ARGV: the new owner, how long it holds without a
-/// heartbeat in milliseconds, the end of the entry that is of no use (or nothing), then for each
+/// heartbeat in milliseconds, the mark of the entry that is of no use (or nothing), then for each
 /// name the index that goes with it and the entry's field.
 const CLAIM: &str = "\
 local known, at = redis.call('HGET', KEYS[1], 'v') or '', nil
@@ -26,8 +26,9 @@ if not at then return {0} end
 local name, field = KEYS[at], ARGV[2 * at + 1]
 if ARGV[3] == '' then
   if redis.call('HEXISTS', KEYS[1], field) == 1 then return {0} end
-elseif string.sub(redis.call('HGET', KEYS[1], field) or '', -8) ~= ARGV[3] then
-  return {0}
+else
+  local entry = redis.call('HGET', KEYS[1], field)
+  if not entry or 'e' .. string.sub(entry, -8) ~= ARGV[3] then return {0} end
 end
 local state, token, rest = string.match(redis.call('GET', name) or '', '^(%a)(%d+):(.*)$')
 if state == 'h' then return {1, at - 2, redis.call('PTTL', name), tonumber(token)} end
@@ -82,7 +83,7 @@ pub(super) fn claim(place: &Place, spots: &[Spot], owner: Owner, lease: Duration
     for spot in spots {
         command.arg(place.lease(&spot.field));
     }
-    let mark = spots.first().map_or(&[][..], |spot| &spot.mark);
+    let mark = spots.first().map_or(&[][..], |spot| spot.mark.as_slice());
     command.arg(owner.text()).arg(millis(lease)).arg(mark);
     for spot in spots {
         command.arg(&spot.index).arg(&spot.field);

@@ -17,7 +17,7 @@ use crate::store::remote::layout::Place;
 const MOST_LEADERS: u32 = 2;
 
 /// How often something else may stand in Redis than what was found a moment before.
-const MOST_CHANGES: u32 = 8;
+const MOST_CHANGES: u32 = 3;
 
 /// Those who wait for a lease to run out do not ask for it all in the same millisecond.
 const SPREAD: std::ops::Range<u64> = 2..20;
@@ -111,8 +111,10 @@ impl<'a> Turn<'a> {
                     let soon = held.left + Duration::from_millis(fastrand::u64(SPREAD));
                     let poll = soon.min(self.tier.config.lease / BEATS);
                     let until = self.until.min(Instant::now() + poll);
-                    // A message, or time for a look without one.
-                    let _ = timeout_at(until, waiter.message()).await;
+                    if timeout_at(until, waiter.message()).await.is_ok() {
+                        waiter.looks();
+                        return Taken::Changed;
+                    }
                 }
                 // What ended before the subscription is seen by the next look.
                 _ => {
@@ -121,6 +123,7 @@ impl<'a> Turn<'a> {
                     self.waiter = Some(waiter);
                 }
             }
+            // It is time for a look without a message.
             if let Some(waiter) = &mut self.waiter {
                 waiter.looks();
             }
