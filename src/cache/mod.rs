@@ -23,6 +23,7 @@ mod ranges;
 mod respond;
 mod setback;
 mod tier;
+mod turn;
 
 use std::borrow::Cow;
 use std::future::Future;

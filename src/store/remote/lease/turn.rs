@@ -81,6 +81,11 @@ impl<'a> Turn<'a> {
         self.waited(Waited::Answered);
     }
 
+    /// Redis fails while it was waited for.
+    pub fn failed(&self) {
+        self.waited(Waited::Failed);
+    }
+
     /// Waits until this node is to fetch, or need not. `first` is what came of a claim that went
     /// along with the lookup.
     pub async fn take(&mut self, spot: &Spot, first: Option<Claim>) -> Taken {
