@@ -23,7 +23,7 @@ use crate::body::{Blocks, Body};
 use crate::coalesce::FlightOutcome;
 use crate::context::{Detail, Forwarded, Outcome, Response};
 use crate::policy::{self, Overrides, Reason, Reuse, StoredHead, Validity};
-use crate::store::remote::{Found, FoundBody, Looked, LookedUp, Query, Reading, Tier};
+use crate::store::remote::{Found, FoundBody, Looked, LookedUp, Query, Reading, Tier, Turn};
 use crate::store::{Content, Insertion, Stamp, Standing, StoredResponse, Variants};
 
 /// What came of asking the tier.
@@ -138,7 +138,12 @@ fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
 }
 
 impl Shared {
-    pub(super) async fn look_up(&self, tier: &Tier, job: &Job, claims: bool) -> LookedUp {
+    pub(super) async fn look_up(
+        &self,
+        tier: &Tier,
+        job: &Job,
+        turn: Option<&Turn<'_>>,
+    ) -> LookedUp {
         let (key, now) = (job.target.key(), self.clock.now());
         let (by_response, config) = (job.by_response.clone(), Arc::clone(&job.config));
         let reading = move |status: StatusCode, fields: &HeaderMap| -> Overrides {
@@ -153,7 +158,8 @@ impl Shared {
             overrides: &job.config.policy,
             reading: &reading,
             now,
-            claims: claims.then_some(job.upstream),
+            claims: turn.map(|_| job.upstream),
+            waited: turn.is_some_and(Turn::has_waited),
         };
         tier.look_up(&query).await
     }

@@ -32,7 +32,7 @@ impl<S: Origin> Cache<S> {
         loop {
             let waited = turn.as_ref().is_some_and(Turn::has_waited);
             let LookedUp { lookup, spot, claim } =
-                self.shared.look_up(tier, job, turn.is_some()).await;
+                self.shared.look_up(tier, job, turn.as_ref()).await;
             match lookup {
                 Lookup::Found(found) => {
                     let how = if waited { Reason::FleetHit } else { Reason::TierHit };

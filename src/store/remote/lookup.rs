@@ -17,7 +17,7 @@ use super::layout::{self, Place, variant};
 use super::lease::{Claim, Claiming, MOST_CLAIM, Spot};
 use super::reading::Reading;
 use super::timeline::SKEW;
-use super::{Tier, left};
+use super::{PATIENT_BUDGETS, Tier, left};
 use crate::clock::Timestamp;
 use crate::policy::{Overrides, StoredHead, VaryKey};
 use crate::redis::{Connection, Lane};
@@ -43,6 +43,8 @@ pub struct Query<'a> {
     pub now: Timestamp,
     /// The upstream from which this node would fetch for the fleet, if it would.
     pub claims: Option<usize>,
+    /// Whether another node has been waited for, so that some milliseconds more do not matter.
+    pub waited: bool,
 }
 
 /// What came of looking.
@@ -98,7 +100,9 @@ impl Tier {
         };
         let begun = Instant::now();
         let place = self.place(query.key);
-        let entry = self.entry(&connection, &place, query, begun, (&mut spot, &mut claim)).await;
+        let budgets = if query.waited { PATIENT_BUDGETS } else { 1 };
+        let until = begun + self.config.lookup_budget.saturating_mul(budgets);
+        let entry = self.entry(&connection, &place, query, until, (&mut spot, &mut claim)).await;
         self.counters.took(begun.elapsed());
         let found = entry.and_then(|entry| self.judge(entry, place, query));
         LookedUp { lookup: self.tell(found), spot, claim }
@@ -121,7 +125,7 @@ impl Tier {
         connection: &Connection,
         place: &Place,
         query: &Query<'_>,
-        begun: Instant,
+        until: Instant,
         (spot, claim): (&mut Option<Spot>, &mut Option<Claim>),
     ) -> Result<Entry, Looked> {
         let name = |names| variant(&VaryKey::for_request(names, query.request, query.overrides));
@@ -137,7 +141,7 @@ impl Tier {
         });
         let most = 2 * MOST_ENTRY + MOST_INDEX;
         let [plain, index, encoded] =
-            self.fields_and_claim(connection, command, most, begun, (claiming, claim)).await?;
+            self.fields_and_claim(connection, command, most, until, (claiming, claim)).await?;
         let Some(index) = index.filter(|_| plain.is_none()) else {
             *spot = Some(Spot::new(&[], layout::PLAIN, plain.as_deref()));
             return Ok(Entry::decode(&plain.ok_or(Looked::Miss)?)?);
@@ -149,7 +153,7 @@ impl Tier {
             let field = name(names);
             let mut command = cmd("HMGET");
             command.arg(place.hash()).arg(&field);
-            let [entry] = self.fields(connection, &command, MOST_ENTRY, begun).await?;
+            let [entry] = self.fields(connection, &command, MOST_ENTRY, until).await?;
             (field, entry)
         };
         *spot = Some(Spot::new(&index, &field, entry.as_deref()));
@@ -162,13 +166,13 @@ impl Tier {
         connection: &Connection,
         command: Cmd,
         most: usize,
-        begun: Instant,
+        until: Instant,
         (claiming, claim): (Option<(Claiming, usize)>, &mut Option<Claim>),
     ) -> Result<[Option<Vec<u8>>; N], Looked> {
         let Some((claiming, upstream)) = claiming else {
-            return self.fields(connection, &command, most, begun).await;
+            return self.fields(connection, &command, most, until).await;
         };
-        let patience = left(begun, self.config.lookup_budget);
+        let patience = left(until);
         let attempt = claiming.command.clone();
         let both = connection.attempt(Some(command), attempt, most + MOST_CLAIM, patience).await;
         let (answer, attempted) = match both {
@@ -186,9 +190,9 @@ impl Tier {
         connection: &Connection,
         command: &Cmd,
         most: usize,
-        begun: Instant,
+        until: Instant,
     ) -> Result<[Option<Vec<u8>>; N], Looked> {
-        let patience = left(begun, self.config.lookup_budget);
+        let patience = left(until);
         let answer = connection.ask(command, most, patience).await.map_err(|_| Looked::Failed)?;
         read_fields(connection, answer)
     }

@@ -48,6 +48,10 @@ use writer::Writer;
 /// The share of memory that may wait to be written: one sixteenth.
 const QUEUE_DIVISOR: u64 = 16;
 
+/// Lookup budgets that an answer may take which is waited for anyway: a Redis that hesitates for a
+/// moment must not send all who wait to the origin.
+const PATIENT_BUDGETS: u32 = 10;
+
 /// The tier.
 #[derive(Debug)]
 pub struct Tier {
@@ -212,7 +216,7 @@ impl Tier {
     }
 }
 
-/// How long is left of a budget.
-fn left(begun: Instant, budget: Duration) -> Duration {
-    budget.saturating_sub(begun.elapsed())
+/// How long it is until then.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }

@@ -29,6 +29,7 @@ async fn claim(node: &Proxy) -> Claim {
         reading: &|_, _| Overrides::default(),
         now: node.cache().clock().now(),
         claims: Some(0),
+        waited: false,
     };
     node.tier().look_up(&query).await.claim.expect("redis is there")
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use seawall::redis::Secret;
 use seawall::store::remote::{Waited, Wrote};
@@ -123,7 +124,7 @@ async fn redis_killed_midway_keeps_nobody_waiting() {
     assert_eq!(all(first).await[0].text(), "x");
 }
 
-async fn behind(between: &Between, origin: &Origin, lease: std::time::Duration) -> Proxy {
+async fn behind(between: &Between, origin: &Origin, budget: Duration) -> Proxy {
     let proxy = Proxy::with(origin, |settings| {
         let redis = seawall::redis::Config {
             port: between.address.port(),
@@ -132,8 +133,8 @@ async fn behind(between: &Between, origin: &Origin, lease: std::time::Duration) 
         };
         settings.redis = Some(redis);
         patient(settings);
-        settings.tier.lease = lease;
-        settings.tier.lookup_budget = secs(2);
+        settings.tier.lease = millis(900);
+        settings.tier.lookup_budget = budget;
     });
     let proxy = proxy.await;
     proxy.joined().await;
@@ -152,7 +153,7 @@ async fn a_leader_whose_heartbeat_is_lost_is_replaced_and_its_late_write_refused
         _ => ok("new").fresh(600),
     })
     .await;
-    let first = behind(&between, &origin, millis(900)).await;
+    let first = behind(&between, &origin, secs(5)).await;
     let fleet = nodes(&redis, &origin, 3).await;
     let old = first.start_all(1, &get("/")).await;
     origin.arrived(1).await;
@@ -185,7 +186,7 @@ async fn a_node_that_waits_and_is_cut_off_goes_to_the_origin() {
     let fleet = nodes(&redis, &origin, 1).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let other = behind(&between, &origin, millis(900)).await;
+    let other = behind(&between, &origin, secs(1)).await;
     let cut_off = other.start_all(5, &get("/")).await;
     eventually("the wait", || other.tier().waiting_for_others() == 1).await;
     between.set(Way::Stalled);

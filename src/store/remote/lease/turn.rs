@@ -8,9 +8,9 @@ use super::hints::Waiter;
 use super::keeper::BEATS;
 use super::{Claim, Held, Lease, Spot};
 use crate::policy::Reason;
-use crate::store::remote::Tier;
 use crate::store::remote::counters::Waited;
 use crate::store::remote::layout::Place;
+use crate::store::remote::{PATIENT_BUDGETS, Tier};
 
 /// Nodes that are waited for, one after the other: the first, and the one that takes its place when
 /// it is heard of no more.
@@ -137,7 +137,8 @@ impl<'a> Turn<'a> {
     }
 
     async fn claim(&self, spot: &Spot) -> Claim {
-        let budget = self.tier.config.lookup_budget;
+        let budgets = if self.has_waited() { PATIENT_BUDGETS } else { 1 };
+        let budget = self.tier.config.lookup_budget.saturating_mul(budgets);
         self.tier.leases.claim(&self.place, spot, self.upstream, budget).await
     }
 
