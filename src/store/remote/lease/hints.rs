@@ -160,12 +160,17 @@ impl Hints {
         }
     }
 
-    /// What was subscribed to is not any more.
+    /// What was subscribed to is not any more, and what was told meanwhile is not known: whoever
+    /// waits had better look.
     fn parted(&self) {
         let mut waiting = self.lock();
         waiting.changed.clear();
         for channel in waiting.channels.values() {
-            channel.heard.send_modify(|heard| heard.joined = false);
+            channel.heard.send_modify(|heard| {
+                if std::mem::take(&mut heard.joined) {
+                    heard.messages += 1;
+                }
+            });
         }
     }
 
@@ -269,6 +274,7 @@ mod tests {
         hints.confirm(&join);
         hints.parted();
         assert!(waiter.joined().now_or_never().is_none());
+        within(waiter.message()).await;
         hints.everything_changed();
         let (join, _) = hints.changes(&none);
         assert_eq!(names(&join), ["a"]);
