@@ -7,7 +7,7 @@ use crate::cache;
 use crate::redis::{Fault, Health};
 use crate::shutdown::Shutdown;
 use crate::store;
-use crate::store::remote::{Looked, Tier, Wrote};
+use crate::store::remote::{Leased, Looked, Tier, Waited, Wrote};
 use crate::telemetry::Metrics;
 use crate::upstream::{Origins, UpstreamStats};
 
@@ -71,6 +71,17 @@ fn tier(metrics: &Metrics, cache: &Arc<cache::Shared>) {
         let help = "Responses to be written to Redis, and deletions, by what became of them";
         metrics.counter_with("seawall_redis_writes", help, labels, read);
     }
+    for &outcome in Leased::ALL {
+        let labels = vec![("result", outcome.word().to_owned())];
+        let read = of_tier(cache, move |tier| tier.counters().leases(outcome));
+        metrics.counter_with("seawall_redis_leases", "Fetches for the fleet", labels, read);
+    }
+    for &outcome in Waited::ALL {
+        let labels = vec![("result", outcome.word().to_owned())];
+        let read = of_tier(cache, move |tier| tier.counters().waits(outcome));
+        let help = "Waits for fetches of other nodes";
+        metrics.counter_with("seawall_redis_lease_waits", help, labels, read);
+    }
     for &fault in Fault::ALL {
         let labels = vec![("why", fault.word().to_owned())];
         let read = of_tier(cache, move |tier| tier.room().faults(fault));
@@ -93,6 +104,8 @@ fn tier(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     gauge("seawall_redis_queue_bytes", help, |tier| tier.waiting().1 as f64);
     let help = "Deletions that wait to be done in Redis";
     gauge("seawall_redis_queue_deletions", help, |tier| tier.waiting().2 as f64);
+    let help = "Responses for which this node waits while another one fetches them";
+    gauge("seawall_redis_lease_waiting", help, |tier| tier.waiting_for_others() as f64);
 }
 
 fn work(metrics: &Metrics, cache: &Arc<cache::Shared>, shutdown: &Shutdown) {

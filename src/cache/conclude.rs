@@ -21,6 +21,7 @@ use crate::policy::{
     self, HeadVerdict, NO_VARY_SEARCH, Precondition, Reason, RequestDirectives, ResponseTimes,
     Reuse, StaleGrant, Storability, StoredHead, Validity, reuse,
 };
+use crate::store::remote::Ending;
 use crate::store::{Insertion, Stamp, Standing, StoredResponse};
 
 /// The origin's answer, or why there is none.
@@ -355,7 +356,12 @@ impl Conclusion<'_> {
     }
 
     /// Stores what a validation has brought up to date; whether it is stored now.
-    fn keep_updated(&self, key: &CacheKey, updated: &Arc<StoredResponse>, now: Timestamp) -> bool {
+    fn keep_updated(
+        &mut self,
+        key: &CacheKey,
+        updated: &Arc<StoredResponse>,
+        now: Timestamp,
+    ) -> bool {
         let insertion = self.shared.memory.insert(key, updated, now);
         // What has to be validated at each use gains nothing by being written each time.
         if self.shared.tier.is_some()
@@ -363,7 +369,8 @@ impl Conclusion<'_> {
             && self.is_for_all()
             && self.unshareable(&updated.head).is_none()
         {
-            self.shared.offer(key, updated, self.started.at);
+            let lease = self.leader.as_mut().and_then(FlightLeader::take_lease);
+            self.shared.offer(key, updated, self.started.at, lease);
         }
         insertion == Insertion::Stored
     }
@@ -464,9 +471,20 @@ impl Conclusion<'_> {
         {
             // Before the flight ends: whoever comes in between must not begin another.
             let now = self.shared.clock.now();
-            self.shared.marks.set(key, reason, now, self.job.config.hit_for_miss);
+            let time = self.job.config.hit_for_miss;
+            self.shared.marks.set(key, reason, now, time);
+            if let Some(leader) = &mut self.leader {
+                leader.leave_fleet(Ending::Apart(Some((reason, time))));
+            }
         }
         self.announce(FlightOutcome::NotShareable);
+    }
+
+    /// Other nodes need not wait for what they will not find.
+    pub(super) fn leave_fleet(&mut self) {
+        if let Some(leader) = &mut self.leader {
+            leader.leave_fleet(Ending::Apart(None));
+        }
     }
 
     fn announce(&mut self, outcome: super::FetchOutcome) {

@@ -76,7 +76,8 @@ impl<S: Origin> Cache<S> {
             let job = job.for_refresh();
             let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
             let plan = plan.with(&job, Arc::clone(stored), variant);
-            let leading = self.clone().leading(job, plan, leader, Wanted::Refresh(place));
+            let wanted = Wanted::Refresh(place);
+            let leading = self.clone().leading(job, plan, leader.into(), wanted);
             self.shared.background.spawn(Box::pin(leading));
         }
     }

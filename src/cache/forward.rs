@@ -68,7 +68,7 @@ pub(super) async fn forward<S: Origin>(
                             new.variant = plan.variant;
                         }
                         if cache.shared.flight_key(&job, &mut new).as_ref() == Some(&key) {
-                            return cache.lead(job, new, leader, interims).await;
+                            return cache.lead(job, new, leader.into(), interims).await;
                         }
                         plan = new;
                     }

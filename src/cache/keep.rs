@@ -76,7 +76,8 @@ impl Conclusion<'_> {
         let sequence = self.started.sequence;
         let stamp = || Stamp::new(sequence, labels.clone());
         let filling = Filling { head: stored_head.clone(), stamp: stamp() };
-        let (fill, writer) = Fill::new(filling, content_length(&head.headers), limits);
+        let length = content_length(&head.headers);
+        let (fill, writer) = Fill::new(filling, length, limits);
         let outcome = Outcome {
             stored: true,
             ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
@@ -117,6 +118,9 @@ impl Conclusion<'_> {
         let (variant, copy) = (self.plan.variant, job.wanted_copy(&stored_head));
         let (head, stamp) = (stored_head, stamp());
         let began = self.is_for_all().then_some(self.started.at);
+        if partial.is_some() || began.is_none() || !self.is_for_fleet(&key, length) {
+            self.leave_fleet();
+        }
         let deposit = Deposit {
             shared,
             key,
@@ -134,6 +138,12 @@ impl Conclusion<'_> {
         let grace = job.config.fill_grace;
         let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
         Concluded { response: response.ok_or_else(|| ErrorKind::Internal.into()), pump: Some(pump) }
+    }
+
+    /// Whether other nodes will find it in Redis, as far as that can be told by now.
+    fn is_for_fleet(&self, key: &CacheKey, length: Option<u64>) -> bool {
+        let tier = self.shared.tier.as_ref();
+        tier.is_some_and(|tier| tier.would_take(key, length.unwrap_or(0)))
     }
 
     /// The head to store, and for a part of something where it belongs.

@@ -13,6 +13,7 @@ mod fetch;
 pub mod fill;
 mod forward;
 mod keep;
+mod leader;
 mod lookup;
 mod marks;
 mod multipart;
@@ -22,6 +23,7 @@ mod ranges;
 mod respond;
 mod setback;
 mod tier;
+mod turn;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -42,6 +44,7 @@ use tower::Service;
 pub use config::{ByResponse, Config, Protect};
 pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
+use leader::FlightLeader;
 use lookup::{Decision, Plan};
 use marks::Marks;
 pub use ranges::Ranges;
@@ -49,7 +52,7 @@ use setback::{Setback, Setbacks};
 
 use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
-use crate::coalesce::{FlightOutcome, Flights, Leader};
+use crate::coalesce::{FlightOutcome, Flights};
 use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::{CacheKey, Target};
@@ -158,7 +161,6 @@ struct FlightKey {
     after: u64,
 }
 
-type FlightLeader = Leader<FlightKey, Arc<Fill<Filling>>, Failed>;
 type FetchOutcome = FlightOutcome<Arc<Fill<Filling>>, Failed>;
 
 /// What followers of a fill need to know beside its body.

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
+use crate::store::remote::{Ending, Lease};
 use crate::store::{Content, Copies, Insertion, Stamp, StoredResponse};
 
 /// Everything that a fill needs to go on by itself.
@@ -102,7 +103,9 @@ impl Pump {
                 match frame.into_data() {
                     Ok(data) => {
                         if writer.append(&data, &mut charge) == Appended::PassThrough {
-                            leader = None;
+                            if let Some(mut leader) = leader.take() {
+                                leader.leave_fleet(Ending::Apart(None));
+                            }
                             if !writer.room(&mut charge).await {
                                 return;
                             }
@@ -113,7 +116,9 @@ impl Pump {
             }
         }
         let settled = match writer.finish(trailers, charge) {
-            Finished::Whole(blocks) => deposit.store(blocks),
+            Finished::Whole(blocks) => {
+                deposit.store(blocks, leader.as_mut().and_then(FlightLeader::take_lease))
+            }
             Finished::Passed => false,
         };
         // Only now: who comes next finds either the flight or the stored response.
@@ -147,9 +152,9 @@ impl Deposit {
         }
     }
 
-    /// Stores the body if it is worth it; `false` where it is not what was announced, or a purge
+    /// Stores the body if it is worth it, and hands on the lease that it was fetched under; `false` where it is not what was announced, or a purge
     /// forbids it.
-    fn store(self, blocks: Arc<Blocks>) -> bool {
+    fn store(self, blocks: Arc<Blocks>, lease: Option<Lease>) -> bool {
         let Self { shared, key, head, stamp, began, useless_at, partial, instead_of, copy, .. } =
             self;
         let content = match partial {
@@ -167,7 +172,7 @@ impl Deposit {
             if insertion != Insertion::Purged
                 && let (Some(began), Some(tier)) = (began, &shared.tier)
             {
-                tier.offer(&key, &sealed, began);
+                tier.offer(&key, &sealed, began, lease);
             }
             if insertion == Insertion::Stored
                 && let Some(copy) = copy

@@ -1,7 +1,7 @@
 //! What the tier behind memory has for a request, before its leader asks the origin.
 //!
-//! A leader looks it up, so there is one lookup for a key at a time; who follows it gets what it
-//! gets. What is found is judged by `policy` and held against this node's purges like anything
+//! A leader looks it up ([`super::turn`]), so there is one lookup for a key at a time; who follows it
+//! gets what it gets. What is found is judged by `policy` and held against this node's purges like anything
 //! stored, goes into memory if memory admits it, and answers from there. A large body that is fresh
 //! is streamed through a fill instead, like one from an origin. One that has to be validated first
 //! is read as a whole: no byte of it could be sent before.
@@ -23,7 +23,7 @@ use crate::body::{Blocks, Body};
 use crate::coalesce::FlightOutcome;
 use crate::context::{Detail, Forwarded, Outcome, Response};
 use crate::policy::{self, Overrides, Reason, Reuse, StoredHead, Validity};
-use crate::store::remote::{Found, FoundBody, Looked, Lookup, Query, Reading, Tier};
+use crate::store::remote::{Found, FoundBody, Looked, LookedUp, Query, Reading, Tier, Turn};
 use crate::store::{Content, Insertion, Stamp, Standing, StoredResponse, Variants};
 
 /// What came of asking the tier.
@@ -43,20 +43,17 @@ struct Candidate {
 }
 
 impl<S: Origin> Cache<S> {
-    /// Looks for an answer in the tier; the flight's followers get it too.
-    pub(super) async fn ask_tier(&self, job: &mut Job, plan: Plan, leader: FlightLeader) -> Tiered {
+    /// Answers from what was found, if that may be.
+    pub(super) async fn use_found(
+        &self,
+        tier: &Tier,
+        job: &mut Job,
+        plan: Plan,
+        leader: FlightLeader,
+        found: Found,
+        how: Reason,
+    ) -> Tiered {
         let ask = |plan, leader| Tiered::Ask(Box::new(plan), leader);
-        // Who insists on the origin gets it. A purge of a URL is one deletion there, which does not
-        // find what is keyed by more than that.
-        let asks = plan.forwarded != Forwarded::Request && !job.target.key().has_parts();
-        let tier = self.shared.tier.as_ref().filter(|_| asks);
-        let Some(tier) = tier else { return ask(plan, leader) };
-        let found = match self.shared.look_up(tier, job).await {
-            Lookup::Found(found) => *found,
-            // Here a rule that protects the origin would refuse what a rule that protects the
-            // client sends to it: this is the only place that tells the two apart.
-            Lookup::Miss | Lookup::Unavailable => return ask(plan, leader),
-        };
         let Some(candidate) = self.shared.candidate(tier, job, &plan, found) else {
             return ask(plan, leader);
         };
@@ -72,13 +69,13 @@ impl<S: Origin> Cache<S> {
                 let length = reading.length();
                 let Ok(body) = reading.begin().await else { return ask(plan, leader) };
                 job.settle(&head);
-                let answered = self.shared.stream(job, head, stamp, (body, length), leader);
+                let answered = self.shared.stream(job, head, stamp, (body, length), leader, how);
                 Tiered::Answered(Box::new(answered))
             }
             (_, body) => {
                 let gathered = self.shared.gather(body, config.max_object_size).await;
                 let Some(blocks) = gathered else { return ask(plan, leader) };
-                self.answer_whole(job, plan, leader, head, stamp, blocks)
+                self.answer_whole(job, plan, leader, (head, stamp, blocks), how)
             }
         }
     }
@@ -89,9 +86,8 @@ impl<S: Origin> Cache<S> {
         job: &mut Job,
         plan: Plan,
         mut leader: FlightLeader,
-        head: StoredHead,
-        stamp: Stamp,
-        blocks: Arc<Blocks>,
+        (head, stamp, blocks): (StoredHead, Stamp, Arc<Blocks>),
+        how: Reason,
     ) -> Tiered {
         let (shared, key, now) = (&self.shared, job.target.key(), self.shared.clock.now());
         let useless_at = head.expires_from_store_at(&job.config_for(&head).policy);
@@ -109,7 +105,7 @@ impl<S: Origin> Cache<S> {
                 leader.announce(FlightOutcome::Settled);
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, grant, job)))
+                Tiered::Answered(from_tier(self.serve(&stored, grant, job), how))
             }
             Decision::Use(stored, None) => {
                 // Memory has no room for it: those who wait get it all the same.
@@ -118,7 +114,7 @@ impl<S: Origin> Cache<S> {
                 }
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, None, job)))
+                Tiered::Answered(from_tier(self.serve(&stored, None, job), how))
             }
             Decision::Use(stored, Some(_)) => {
                 let variant = lookup::fingerprint(Some(&stored), job);
@@ -135,14 +131,19 @@ impl<S: Origin> Cache<S> {
 }
 
 /// An answer that is known to come from the tier, where nothing else is to be said of it.
-fn from_tier(response: Response) -> Box<Concluded> {
-    let detail = response.outcome.detail.or(Some(Detail::Reason(Reason::TierHit)));
+fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
+    let detail = response.outcome.detail.or(Some(Detail::Reason(how)));
     let outcome = Outcome { detail, ..response.outcome };
     Box::new(Concluded { response: Ok(Response { outcome, ..response }), pump: None })
 }
 
 impl Shared {
-    async fn look_up(&self, tier: &Tier, job: &Job) -> Lookup {
+    pub(super) async fn look_up(
+        &self,
+        tier: &Tier,
+        job: &Job,
+        turn: Option<&Turn<'_>>,
+    ) -> LookedUp {
         let (key, now) = (job.target.key(), self.clock.now());
         let (by_response, config) = (job.by_response.clone(), Arc::clone(&job.config));
         let reading = move |status: StatusCode, fields: &HeaderMap| -> Overrides {
@@ -157,6 +158,8 @@ impl Shared {
             overrides: &job.config.policy,
             reading: &reading,
             now,
+            claims: turn.map(|_| job.upstream),
+            waited: turn.is_some_and(Turn::has_waited),
         };
         tier.look_up(&query).await
     }
@@ -218,6 +221,7 @@ impl Shared {
         stamp: Stamp,
         (body, length): (Body, u64),
         mut leader: FlightLeader,
+        how: Reason,
     ) -> Concluded {
         let (shared, now) = (Arc::clone(self), self.clock.now());
         let policy = &job.config.policy;
@@ -228,7 +232,7 @@ impl Shared {
         let outcome = Outcome {
             hit: true,
             ttl: Some(ttl),
-            detail: Some(Detail::Reason(Reason::TierHit)),
+            detail: Some(Detail::Reason(how)),
             upstream: Some(job.upstream),
             ..Outcome::default()
         };
@@ -237,7 +241,7 @@ impl Shared {
         parts.headers = respond::head_fields(&head, job, now);
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         // All preconditions are answered here: no origin is told of them.
-        let plan = Plan { ask: Ask::Validation, ..Plan::new(Forwarded::UriMiss, Reason::TierHit) };
+        let plan = Plan { ask: Ask::Validation, ..Plan::new(Forwarded::UriMiss, how) };
         let response = respond::filling(&fill, parts, job, &plan, outcome);
         leader.announce(FlightOutcome::Shared(fill));
         // Without room for all of it, it passes through.

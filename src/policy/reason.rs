@@ -236,6 +236,14 @@ reasons! {
     TierHit => "tier-hit",
         "answered from Redis, where an earlier fetch or another node had put it",
         "nothing to do: from now on memory has it, where it is worth its room";
+    /// Answered from the tier behind memory, after waiting for another node's fetch.
+    FleetHit => "fleet-hit",
+        "answered from Redis, after waiting for another node that was fetching it",
+        "`[redis]`: `lease_wait = \"0s\"`";
+    /// The wait for another node's fetch reached its bound.
+    LeaseBound => "lease-bound",
+        "the wait for another node's fetch reached `lease_wait`; this node fetched, too",
+        "`[redis]`: a longer `lease_wait`";
     /// The wait for another request's fetch reached its bound.
     WaitBound => "wait-bound",
         "the wait for another request's fetch reached `wait`; this one went alone",

@@ -10,18 +10,19 @@ use ::redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::Config;
 use super::fault::Fault;
 use super::guard::{Allowance, Guarded};
 
 /// How long a connection may take: name, TCP, TLS, login.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Requests that one connection has in its queue; more wait for a place within their own time.
 const QUEUE: usize = 256;
@@ -118,39 +119,45 @@ impl Connector {
     }
 
     async fn connect(&self) -> Result<Opened, Fault> {
-        let Config { host, port, .. } = &*self.config;
-        let tcp = TcpStream::connect((host.as_str(), *port)).await;
-        let tcp = tcp.map_err(|_| Fault::Unreachable)?;
-        tcp.set_nodelay(true).map_err(|_| Fault::Lost)?;
-        match &self.tls {
-            None => self.log_in(tcp).await,
-            Some((connector, name)) => {
-                let tls = connector.connect(name.clone(), tcp).await;
-                let tls = tls.map_err(|error| match error.kind() {
-                    // What rustls refuses, and what is no TLS.
-                    io::ErrorKind::InvalidData => Fault::Denied,
-                    _ => Fault::Lost,
-                })?;
-                self.log_in(tls).await
-            }
-        }
-    }
-
-    async fn log_in<S>(&self, stream: S) -> Result<Opened, Fault>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let allowance = Allowance::new();
-        let guarded = Guarded::new(stream, allowance.clone());
+        let (stream, allowance) = self.reach().await?;
         // Every request has its own time: the library's would end a blocking read.
         let config =
             AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
-        let opened = MultiplexedConnection::new_with_config(&self.login, guarded, config).await;
+        let opened = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (connection, driver) = opened.map_err(|error| Fault::of(&error))?;
         let driver = tokio::spawn(driver).abort_handle();
         Ok(Opened { connection, allowance, driver })
     }
+
+    /// A stream to Redis on which nobody has logged in, and what may come on it.
+    pub(super) async fn reach(&self) -> Result<(Guarded<Stream>, Allowance), Fault> {
+        let Config { host, port, .. } = &*self.config;
+        let tcp = TcpStream::connect((host.as_str(), *port)).await;
+        let tcp = tcp.map_err(|_| Fault::Unreachable)?;
+        tcp.set_nodelay(true).map_err(|_| Fault::Lost)?;
+        let stream = match &self.tls {
+            None => Either::Left(tcp),
+            Some((connector, name)) => {
+                let tls = connector.connect(name.clone(), tcp).await;
+                Either::Right(tls.map_err(|error| match error.kind() {
+                    // What rustls refuses, and what is no TLS.
+                    io::ErrorKind::InvalidData => Fault::Denied,
+                    _ => Fault::Lost,
+                })?)
+            }
+        };
+        let allowance = Allowance::new();
+        Ok((Guarded::new(stream, allowance.clone()), allowance))
+    }
+
+    /// Who asks.
+    pub(super) fn login(&self) -> &RedisConnectionInfo {
+        &self.login
+    }
 }
+
+/// The way to Redis, with TLS or without.
+type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 fn tls(config: &Config) -> Result<(TlsConnector, ServerName<'static>), SetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

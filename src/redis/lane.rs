@@ -78,6 +78,45 @@ impl Connection {
         }
     }
 
+    /// What came of `attempt`, which may write, and perhaps the answer to a `question` before it, in
+    /// one round trip; together they may take `most` bytes. That an attempt is refused is noted of
+    /// writing: it says nothing of reading.
+    ///
+    /// # Errors
+    /// What went wrong with the question, or with both.
+    pub async fn attempt(
+        &self,
+        question: Option<Cmd>,
+        attempt: Cmd,
+        most: usize,
+        patience: Duration,
+    ) -> Result<(Value, Result<Value, Fault>), Fault> {
+        let mut connection = self.opened.connection.clone();
+        let mut both = Pipeline::with_capacity(2);
+        let count = 1 + usize::from(question.is_some());
+        for command in question.into_iter().chain([attempt]) {
+            both.add_command(command);
+        }
+        let asked = async move {
+            let mut answers = connection.req_packed_commands(&both, 0, count).await?;
+            // An error in the last of them is not one of the whole.
+            let last = answers.pop().unwrap_or(Value::Nil);
+            let answers: Result<Vec<_>, _> =
+                answers.into_iter().map(Value::extract_error).collect();
+            answers.map(|answers| Value::Array(answers.into_iter().chain([last]).collect()))
+        };
+        let used = |answers: &Value| size(answers) - size(&Value::Array(Vec::new()));
+        let answers = self.settled(asked, most + count * FRAMING, patience, used).await?;
+        let Value::Array(mut answers) = answers else { return Err(self.garbage()) };
+        let Some(last) = answers.pop() else { return Err(self.garbage()) };
+        let attempted = last.extract_error().map_err(|error| Fault::of(&error));
+        match &attempted {
+            Ok(_) => self.shared.succeeded(Lane::Writes, self.generation),
+            Err(fault) => self.shared.failed(Lane::Writes, self.generation, *fault),
+        }
+        Ok((answers.pop().unwrap_or(Value::Nil), attempted))
+    }
+
     /// Notes that an answer was none to what was asked.
     #[must_use]
     pub fn garbage(&self) -> Fault {

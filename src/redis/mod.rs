@@ -13,6 +13,7 @@ mod guard;
 mod keeper;
 mod lane;
 mod shared;
+mod subscription;
 
 use std::sync::Arc;
 use std::thread;
@@ -24,6 +25,7 @@ pub use connect::{Connector, Opened, SetupError};
 pub use fault::Fault;
 pub use lane::{Connection, Lane};
 pub use shared::Health;
+pub use subscription::Subscription;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

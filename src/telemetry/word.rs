@@ -28,7 +28,10 @@ pub enum CacheWord {
     Local,
 }
 
-const TIER_HIT: Option<Detail> = Some(Detail::Reason(Reason::TierHit));
+/// Whether an answer is known to come from the tier behind memory.
+const fn is_of_tier(detail: Option<Detail>) -> bool {
+    matches!(detail, Some(Detail::Reason(Reason::TierHit | Reason::FleetHit)))
+}
 
 impl CacheWord {
     /// All words, for tables.
@@ -53,7 +56,7 @@ impl CacheWord {
         }
         match (outcome.hit, outcome.forwarded) {
             (true, _) if stale => Self::Stale,
-            (true, _) if outcome.detail == TIER_HIT => Self::Tier,
+            (true, _) if is_of_tier(outcome.detail) => Self::Tier,
             (true, _) => Self::Hit,
             (false, None) => Self::Local,
             (false, Some(Forwarded::Bypass | Forwarded::Method)) => Self::Bypass,
@@ -99,7 +102,14 @@ mod tests {
         for (outcome, word) in [
             (Outcome { hit: true, ttl: Some(5), ..base }, CacheWord::Hit),
             (Outcome { hit: true, ttl: Some(-5), ..base }, CacheWord::Stale),
-            (Outcome { hit: true, detail: TIER_HIT, ..base }, CacheWord::Tier),
+            (
+                Outcome { hit: true, detail: Some(Detail::Reason(Reason::TierHit)), ..base },
+                CacheWord::Tier,
+            ),
+            (
+                Outcome { hit: true, detail: Some(Detail::Reason(Reason::FleetHit)), ..base },
+                CacheWord::Tier,
+            ),
             (Outcome { forwarded: Some(Forwarded::UriMiss), ..base }, CacheWord::Miss),
             (Outcome { forwarded: Some(Forwarded::Method), ..base }, CacheWord::Bypass),
             (

@@ -122,9 +122,11 @@ impl Redis {
         let _: ::redis::Value = self.ask(&command).await;
     }
 
-    /// The names of all keys.
+    /// The names of all keys but leases.
     pub async fn keys(&self) -> Vec<String> {
-        self.ask(cmd("KEYS").arg("*")).await
+        let mut keys: Vec<String> = self.ask(cmd("KEYS").arg("*")).await;
+        keys.retain(|key| !key.contains("}:l"));
+        keys
     }
 
     async fn connection(&self) -> MultiplexedConnection {

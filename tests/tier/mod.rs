@@ -3,6 +3,7 @@
 mod bodies;
 mod faults;
 mod kept_out;
+mod leases;
 mod purges;
 mod secure;
 mod stalls;

@@ -7,8 +7,9 @@ use super::from_tier;
 use crate::support::*;
 
 /// The rights that docs/fleet.md names.
-const RIGHTS: &str = "~seawall:* resetchannels -@all +ping +hmget +getrange +exists +set +eval \
-                      +unlink +hget +hset +hlen +pttl +pexpire +type";
+const RIGHTS: &str = "~seawall:* resetchannels &seawall:* -@all +ping +hmget +getrange +exists \
+                      +set +eval +unlink +hget +hset +hlen +pttl +pexpire +type +hexists +get +time \
+                      +publish +subscribe +unsubscribe";
 
 #[tokio::test]
 async fn a_user_with_the_documented_rights_can_do_everything() {

@@ -16,7 +16,7 @@ use crate::support::*;
 
 /// What the way between a node and its Redis does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Open,
     /// Nothing comes through; connections stand.
     Stalled,
@@ -27,14 +27,14 @@ enum Way {
 }
 
 /// A way that the test can close.
-struct Between {
-    address: SocketAddr,
+pub struct Between {
+    pub address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
     accepting: JoinHandle<()>,
 }
 
 impl Between {
-    async fn to(redis: &Redis) -> Self {
+    pub async fn to(redis: &Redis) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let way = Arc::new(watch::Sender::new(Way::Open));
@@ -51,7 +51,7 @@ impl Between {
         Self { address, way, accepting }
     }
 
-    fn set(&self, way: Way) {
+    pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 }

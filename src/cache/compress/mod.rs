@@ -24,6 +24,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::key::CacheKey;
 use crate::limit::Place;
 use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
+use crate::store::remote::Lease;
 use crate::store::{CodedCopy, Content, Copies, StoredResponse};
 
 /// How many copies may be made at once: half of the cores are for those who are served meanwhile.
@@ -251,20 +252,21 @@ impl Shared {
         }
     }
 
-    /// Offers a response to the tier behind memory, which has bodies as they came: what is here in
+    /// Offers a response, fetched under this lease, to the tier behind memory, which has bodies as they came: what is here in
     /// copies alone is decoded for that, unless too many others are.
     pub(super) fn offer(
         self: &Arc<Self>,
         key: &CacheKey,
         stored: &Arc<StoredResponse>,
         began: Timestamp,
+        lease: Option<Lease>,
     ) {
         let Some(tier) = &self.tier else { return };
         if !matches!(stored.content, Content::Coded) {
-            return tier.offer(key, stored, began);
+            return tier.offer(key, stored, began, lease);
         }
         let Ok(place) = Arc::clone(&self.decoders).try_acquire_owned() else { return };
-        if let Some(work) = work::Offering::new(self, key, stored, began) {
+        if let Some(work) = work::Offering::new(self, key, stored, (began, lease)) {
             self.background.spawn_blocking(move || {
                 work.run();
                 drop(place);

@@ -8,6 +8,7 @@ use crate::body::Blocks;
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 use crate::policy::Coding;
+use crate::store::remote::Lease;
 use crate::store::{CodedCopy, Content, Copies, Memory, StoredResponse};
 
 /// A copy has to save a tenth to be worth its memory.
@@ -183,6 +184,7 @@ pub(super) struct Offering {
     place: Place,
     copy: Arc<CodedCopy>,
     began: Timestamp,
+    lease: Option<Lease>,
 }
 
 impl Offering {
@@ -191,21 +193,21 @@ impl Offering {
         shared: &Arc<Shared>,
         key: &CacheKey,
         stored: &Arc<StoredResponse>,
-        began: Timestamp,
+        (began, lease): (Timestamp, Option<Lease>),
     ) -> Option<Self> {
         let Source::Copy(copy) = Source::of(stored)? else { return None };
         let taken = shared.tier.as_ref().is_some_and(|tier| tier.takes(key, copy.plain));
-        taken.then(|| Self { place: Place::new(shared, key, stored), copy, began })
+        taken.then(|| Self { place: Place::new(shared, key, stored), copy, began, lease })
     }
 
     pub(super) fn run(self) {
-        let Self { place: Place { shared, key, stored }, copy, began } = self;
+        let Self { place: Place { shared, key, stored }, copy, began, lease } = self;
         let Ok(blocks) = plain_of(&copy, &shared.memory) else { return };
         let (head, stamp) = (stored.head.clone(), stored.stamp.again());
         let content = Content::Whole(Arc::new(blocks));
         let whole = shared.seal(&key, head, content, stamp, stored.useless_at);
         if let (Some(whole), Some(tier)) = (whole, &shared.tier) {
-            tier.offer(&key, &whole, began);
+            tier.offer(&key, &whole, began, lease);
         }
     }
 }

@@ -69,6 +69,12 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         (draft.tier.lookup_budget, draft.redis.answers_within) = (budget, budget);
         Ok(())
     };
+    "lease_wait" = Default("\"auto\""), "How long to wait for another node that fetches the same, before this one fetches too; `\"auto\"`: twice what 95 of 100 such fetches from the upstream take, and a second at least. Never more than a quarter of the route's `wait`. `\"0s\"`: nobody waits, and each node fetches for itself." => |draft, value| {
+        if !value.is_word("auto") {
+            draft.tier.lease_wait = Some(value.duration(Duration::ZERO..=Duration::from_secs(60))?);
+        }
+        Ok(())
+    };
     "max_object_size" = Default("\"16MiB\""), "Larger bodies stay in memory only." => |draft, value| {
         draft.tier.max_object_size = value.size(0..=1024 * MIB)?;
         Ok(())

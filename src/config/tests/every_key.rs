@@ -271,6 +271,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "ca = \"CERTIFICATE\"",
             "namespace = \"shop\"",
             "lookup_budget = \"7ms\"",
+            "lease_wait = \"7s\"",
             "max_object_size = \"7KiB\"",
             "write_at_once = \"7KiB\"",
             "queue = \"77KiB\"",

@@ -20,6 +20,12 @@ pub struct Config {
     pub queue_items: usize,
     /// Variants of one URL.
     pub max_variants: usize,
+    /// How long a fetch by another node is waited for; `None`: what fetches from the upstream
+    /// usually take, twice, and a second at least. Zero: nobody waits, and nobody is waited for.
+    pub lease_wait: Option<Duration>,
+    /// How long a node that fetches for all may be silent before another takes its place. Less than
+    /// the shortest wait, so that one fetch more is all that it costs.
+    pub lease: Duration,
 }
 
 impl Default for Config {
@@ -32,6 +38,8 @@ impl Default for Config {
             queue_bytes: 32 * 1024 * 1024,
             queue_items: 10_000,
             max_variants: 64,
+            lease_wait: None,
+            lease: Duration::from_millis(900),
         }
     }
 }

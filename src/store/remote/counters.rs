@@ -1,4 +1,4 @@
-//! What became of lookups and writes, by a word each.
+//! What became of lookups, writes and leases, by a word each.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -62,6 +62,8 @@ outcomes! {
         Dropped => "dropped",
         /// A purge covers it, or its time is over.
         Outdated => "outdated",
+        /// Another node has taken its fetch over.
+        Fenced => "fenced",
         /// Redis failed, or refused it.
         Failed => "failed",
         /// A deletion was done.
@@ -71,11 +73,45 @@ outcomes! {
     }
 }
 
-/// Counts of both.
+outcomes! {
+    /// How a fetch on behalf of the fleet ended.
+    Leased {
+        /// Its response is in Redis.
+        Stored => "stored",
+        /// Its response is this node's or one client's alone.
+        Apart => "apart",
+        /// There was no response.
+        Failed => "failed",
+        /// It came to nothing that anybody should wait for.
+        Abandoned => "abandoned",
+        /// Another node has taken it over, or Redis has lost it.
+        Lost => "lost",
+    }
+}
+
+outcomes! {
+    /// What came of waiting for another node's fetch.
+    Waited {
+        /// Its response.
+        Answered => "answered",
+        /// That node was heard of no more, or failed: this one fetches.
+        Succeeded => "succeeded",
+        /// Its response is not for others.
+        Apart => "apart",
+        /// It took too long.
+        Bound => "bound",
+        /// Redis failed meanwhile.
+        Failed => "failed",
+    }
+}
+
+/// Counts of all.
 #[derive(Debug, Default)]
 pub struct Counters {
     looked: [AtomicU64; Looked::ALL.len()],
     wrote: [AtomicU64; Wrote::ALL.len()],
+    leased: [AtomicU64; Leased::ALL.len()],
+    waited: [AtomicU64; Waited::ALL.len()],
     lookup_micros: AtomicU64,
 }
 
@@ -88,6 +124,16 @@ impl Counters {
     /// A write came to this.
     pub fn wrote(&self, outcome: Wrote) {
         self.wrote[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A fetch for the fleet ended like this.
+    pub fn leased(&self, outcome: Leased) {
+        self.leased[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Waiting for another node came to this.
+    pub fn waited(&self, outcome: Waited) {
+        self.waited[outcome as usize].fetch_add(1, Relaxed);
     }
 
     /// A lookup took so long.
@@ -106,6 +152,18 @@ impl Counters {
     #[must_use]
     pub fn writes(&self, outcome: Wrote) -> u64 {
         self.wrote[outcome as usize].load(Relaxed)
+    }
+
+    /// Fetches for the fleet that ended like this since the start.
+    #[must_use]
+    pub fn leases(&self, outcome: Leased) -> u64 {
+        self.leased[outcome as usize].load(Relaxed)
+    }
+
+    /// Waits for other nodes that came to this since the start.
+    #[must_use]
+    pub fn waits(&self, outcome: Waited) -> u64 {
+        self.waited[outcome as usize].load(Relaxed)
     }
 
     /// Microseconds that all lookups together took.

@@ -42,6 +42,17 @@ impl Place {
         &self.0
     }
 
+    /// The lease of the response in a field.
+    #[must_use]
+    pub fn lease(&self, field: &[u8]) -> String {
+        let mut name = format!("{}:l", self.0);
+        if field != PLAIN {
+            name.push(':');
+            push_hex(&mut name, field);
+        }
+        name
+    }
+
     /// The chunk at `index` of a body.
     #[must_use]
     pub fn chunk(&self, chunks: &Chunks, index: u64) -> String {
@@ -95,6 +106,11 @@ mod tests {
         assert!(!place.hash().contains("secret"));
         assert_ne!(place, Place::new("shop", "http://a.test/secret?"));
         assert_ne!(place, Place::new("blog", "http://a.test/secret"));
+        assert_eq!(place.lease(PLAIN), format!("{}:l", place.hash()));
+        assert_eq!(
+            place.lease(&[10; DIGEST]),
+            format!("{}:l:{}", place.hash(), "0a".repeat(DIGEST))
+        );
         let chunks = Chunks { id: 255, length: 9, size: 4 };
         let chunk = place.chunk(&chunks, 2);
         assert!(chunk.starts_with(place.hash()) && chunk.ends_with("ff:2"), "{chunk}");

@@ -9,12 +9,15 @@ use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, StatusCode};
 
-use super::codec::{BodyAt, Chunks, Corrupt, Entry, MOST_HEAD, MOST_INLINE, Written, decode_index};
+use super::codec::{
+    BodyAt, Chunks, Corrupt, Entry, MOST_HEAD, MOST_INLINE, Written, decode_index, encode_index,
+};
 use super::counters::Looked;
 use super::layout::{self, Place, variant};
+use super::lease::{Claim, Claiming, MOST_CLAIM, Spot};
 use super::reading::Reading;
 use super::timeline::SKEW;
-use super::{Tier, left};
+use super::{PATIENT_BUDGETS, Tier, left};
 use crate::clock::Timestamp;
 use crate::policy::{Overrides, StoredHead, VaryKey};
 use crate::redis::{Connection, Lane};
@@ -38,6 +41,21 @@ pub struct Query<'a> {
     pub reading: &'a (dyn Fn(StatusCode, &HeaderMap) -> Overrides + Send + Sync),
     /// The present.
     pub now: Timestamp,
+    /// The upstream from which this node would fetch for the fleet, if it would.
+    pub claims: Option<usize>,
+    /// Whether another node has been waited for, so that some milliseconds more do not matter.
+    pub waited: bool,
+}
+
+/// What came of looking.
+#[derive(Debug)]
+pub struct LookedUp {
+    /// What was found.
+    pub lookup: Lookup,
+    /// Where it stands, or would; unless that is not known.
+    pub spot: Option<Spot>,
+    /// What came of asking for the lease in the same round trip.
+    pub claim: Option<Claim>,
 }
 
 /// What a lookup came to.
@@ -72,17 +90,25 @@ pub enum FoundBody {
 }
 
 impl Tier {
-    /// Looks for a response. Takes no longer than the budget.
-    pub async fn look_up(&self, query: &Query<'_>) -> Lookup {
+    /// Looks for a response, and asks for the lease where there is nothing. Takes no longer than
+    /// the budget.
+    pub async fn look_up(&self, query: &Query<'_>) -> LookedUp {
+        let (mut spot, mut claim) = (None, None);
         let Some(connection) = self.room.connection(Lane::Heads) else {
             self.counters.looked(Looked::Skipped);
-            return Lookup::Unavailable;
+            return LookedUp { lookup: Lookup::Unavailable, spot, claim };
         };
         let begun = Instant::now();
         let place = self.place(query.key);
-        let entry = self.entry(&connection, &place, query, begun).await;
+        let budgets = if query.waited { PATIENT_BUDGETS } else { 1 };
+        let until = begun + self.config.lookup_budget.saturating_mul(budgets);
+        let entry = self.entry(&connection, &place, query, until, (&mut spot, &mut claim)).await;
         self.counters.took(begun.elapsed());
         let found = entry.and_then(|entry| self.judge(entry, place, query));
+        LookedUp { lookup: self.tell(found), spot, claim }
+    }
+
+    fn tell(&self, found: Result<Found, Looked>) -> Lookup {
         match found {
             Ok(found) => Lookup::Found(Box::new(found)),
             Err(outcome) => {
@@ -99,26 +125,64 @@ impl Tier {
         connection: &Connection,
         place: &Place,
         query: &Query<'_>,
-        begun: Instant,
+        until: Instant,
+        (spot, claim): (&mut Option<Spot>, &mut Option<Claim>),
     ) -> Result<Entry, Looked> {
         let name = |names| variant(&VaryKey::for_request(names, query.request, query.overrides));
         // Nearly all that varies does by this: it is asked for along with the rest.
         let usual = vec![ACCEPT_ENCODING];
+        let field = name(usual.clone());
         let mut command = cmd("HMGET");
-        command.arg(place.hash()).arg(layout::PLAIN).arg(layout::INDEX).arg(name(usual.clone()));
+        command.arg(place.hash()).arg(layout::PLAIN).arg(layout::INDEX).arg(&field);
+        let claiming = query.claims.and_then(|upstream| {
+            let index = encode_index(usual.iter());
+            let spots = [Spot::new(&[], layout::PLAIN, None), Spot::new(&index, &field, None)];
+            Some((self.leases.prepare(place, &spots)?, upstream))
+        });
         let most = 2 * MOST_ENTRY + MOST_INDEX;
-        let [plain, index, encoded] = self.fields(connection, &command, most, begun).await?;
-        if let Some(plain) = plain {
-            return Ok(Entry::decode(&plain)?);
-        }
-        let names = decode_index(&index.ok_or(Looked::Miss)?)?;
-        if names == usual {
-            return Ok(Entry::decode(&encoded.ok_or(Looked::Miss)?)?);
-        }
-        let mut command = cmd("HMGET");
-        command.arg(place.hash()).arg(name(names));
-        let [entry] = self.fields(connection, &command, MOST_ENTRY, begun).await?;
+        let [plain, index, encoded] =
+            self.fields_and_claim(connection, command, most, until, (claiming, claim)).await?;
+        let Some(index) = index.filter(|_| plain.is_none()) else {
+            *spot = Some(Spot::new(&[], layout::PLAIN, plain.as_deref()));
+            return Ok(Entry::decode(&plain.ok_or(Looked::Miss)?)?);
+        };
+        let names = decode_index(&index)?;
+        let (field, entry) = if names == usual {
+            (field, encoded)
+        } else {
+            let field = name(names);
+            let mut command = cmd("HMGET");
+            command.arg(place.hash()).arg(&field);
+            let [entry] = self.fields(connection, &command, MOST_ENTRY, until).await?;
+            (field, entry)
+        };
+        *spot = Some(Spot::new(&index, &field, entry.as_deref()));
         Ok(Entry::decode(&entry.ok_or(Looked::Miss)?)?)
+    }
+
+    /// The answer to a command, and to a claim in the same round trip.
+    async fn fields_and_claim<const N: usize>(
+        &self,
+        connection: &Connection,
+        command: Cmd,
+        most: usize,
+        until: Instant,
+        (claiming, claim): (Option<(Claiming, usize)>, &mut Option<Claim>),
+    ) -> Result<[Option<Vec<u8>>; N], Looked> {
+        let Some((claiming, upstream)) = claiming else {
+            return self.fields(connection, &command, most, until).await;
+        };
+        let patience = left(until);
+        let attempt = claiming.command.clone();
+        let both = connection.attempt(Some(command), attempt, most + MOST_CLAIM, patience).await;
+        let (answer, attempted) = match both {
+            Ok((answer, attempted)) => (Ok(answer), attempted),
+            Err(fault) => (Err(fault), Err(fault)),
+        };
+        // What stands there is in the answer: a claim for lack of it would be another one.
+        let settled = self.leases.settle(claiming, attempted, upstream);
+        *claim = Some(settled).filter(|claim| !matches!(claim, Claim::Changed));
+        read_fields(connection, answer.map_err(|_| Looked::Failed)?)
     }
 
     async fn fields<const N: usize>(
@@ -126,19 +190,11 @@ impl Tier {
         connection: &Connection,
         command: &Cmd,
         most: usize,
-        begun: Instant,
+        until: Instant,
     ) -> Result<[Option<Vec<u8>>; N], Looked> {
-        let patience = left(begun, self.config.lookup_budget);
+        let patience = left(until);
         let answer = connection.ask(command, most, patience).await.map_err(|_| Looked::Failed)?;
-        let fields = match answer {
-            Value::Array(values) => values.into_iter().map(field).collect::<Result<Vec<_>, _>>(),
-            _ => Err(NoField),
-        };
-        let fields = fields.and_then(|fields| fields.try_into().map_err(|_| NoField));
-        fields.map_err(|NoField| {
-            let _ = connection.garbage();
-            Looked::Failed
-        })
+        read_fields(connection, answer)
     }
 
     /// What an entry is worth today.
@@ -176,6 +232,22 @@ impl Tier {
         };
         Ok(Found { head, written, body })
     }
+}
+
+/// The fields that were asked for.
+fn read_fields<const N: usize>(
+    connection: &Connection,
+    answer: Value,
+) -> Result<[Option<Vec<u8>>; N], Looked> {
+    let fields = match answer {
+        Value::Array(values) => values.into_iter().map(field).collect::<Result<Vec<_>, _>>(),
+        _ => Err(NoField),
+    };
+    let fields = fields.and_then(|fields| fields.try_into().map_err(|_| NoField));
+    fields.map_err(|NoField| {
+        let _ = connection.garbage();
+        Looked::Failed
+    })
 }
 
 /// The answer is none to a question for a field.

@@ -14,6 +14,7 @@ mod config;
 mod counters;
 mod known;
 pub mod layout;
+mod lease;
 mod lookup;
 mod queue;
 mod reading;
@@ -25,8 +26,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use config::Config;
-pub use counters::{Counters, Looked, Wrote};
-pub use lookup::{Found, FoundBody, Lookup, Query};
+pub use counters::{Counters, Leased, Looked, Waited, Wrote};
+pub use lease::{Claim, Ending, Lease, Spot, Taken, Turn};
+pub use lookup::{Found, FoundBody, LookedUp, Lookup, Query};
 pub use reading::{Incomplete, Reading};
 
 use crate::clock::{Clock, Timestamp};
@@ -37,6 +39,7 @@ use crate::store::{Memory, Mode, Scope, Stamp, StoredResponse};
 use codec::Written;
 use known::Known;
 use layout::Place;
+use lease::{Hints, Leases};
 use queue::{Queue, Write};
 use seen::Seen;
 use timeline::Timeline;
@@ -44,6 +47,10 @@ use writer::Writer;
 
 /// The share of memory that may wait to be written: one sixteenth.
 const QUEUE_DIVISOR: u64 = 16;
+
+/// Lookup budgets that an answer may take which is waited for anyway: a Redis that hesitates for a
+/// moment must not send all who wait to the origin.
+const PATIENT_BUDGETS: u32 = 10;
 
 /// The tier.
 #[derive(Debug)]
@@ -56,6 +63,8 @@ pub struct Tier {
     queue: Arc<Queue>,
     seen: Seen,
     counters: Arc<Counters>,
+    leases: Arc<Leases>,
+    hints: Arc<Hints>,
 }
 
 impl Tier {
@@ -79,7 +88,10 @@ impl Tier {
         };
         room.spawn(writer.run());
         let (timeline, seen) = (Timeline::default(), Seen::new());
-        Self { config, room, id, timeline, queue, seen, counters }
+        let leases = Leases::start(&room, config.lease, &counters);
+        let hints = Arc::new(Hints::default());
+        room.spawn(Arc::clone(&hints).listen(room.connector().clone()));
+        Self { config, room, id, timeline, queue, seen, counters, leases, hints }
     }
 
     /// A tier over a way to Redis of its own.
@@ -137,18 +149,50 @@ impl Tier {
         !key.has_parts() && length <= self.config.max_object_size
     }
 
-    /// Has a response written whose fetch began at `began`, if it is worth it. Never waits.
-    pub fn offer(&self, key: &CacheKey, response: &Arc<StoredResponse>, began: Timestamp) {
+    /// Has a response written whose fetch began at `began`, if it is worth it, and ends the `lease`
+    /// under which it was fetched. Never waits.
+    pub fn offer(
+        &self,
+        key: &CacheKey,
+        response: &Arc<StoredResponse>,
+        began: Timestamp,
+        lease: Option<Lease>,
+    ) {
         // A purge of a URL is one deletion, which does not find what is keyed by more than that.
         let length = writer::whole_length(response).filter(|_| !key.has_parts());
-        let Some(length) = length else { return };
-        if length > self.config.max_object_size {
-            self.counters.wrote(Wrote::TooLarge);
-        } else if length > self.config.write_at_once && !self.seen.again(key.as_str()) {
-            self.counters.wrote(Wrote::NotYet);
-        } else {
-            self.queue.write(Write { key: key.clone(), response: Arc::clone(response), began });
+        if let Some(length) = length {
+            if length > self.config.max_object_size {
+                self.counters.wrote(Wrote::TooLarge);
+            } else if length > self.config.write_at_once && !self.seen.again(key.as_str()) {
+                self.counters.wrote(Wrote::NotYet);
+            } else {
+                let (key, response) = (key.clone(), Arc::clone(response));
+                return self.queue.write(Write { key, response, began, lease });
+            }
         }
+        if let Some(lease) = lease {
+            lease.end(Ending::Apart(None));
+        }
+    }
+
+    /// Whether a response under `key` with a body of so many bytes would be written, were it offered
+    /// now.
+    #[must_use]
+    pub fn would_take(&self, key: &CacheKey, length: u64) -> bool {
+        let at_once = length <= self.config.write_at_once || self.seen.knows(key.as_str());
+        at_once && self.takes(key, length)
+    }
+
+    /// How long to wait for another node's fetch from an upstream.
+    #[must_use]
+    pub fn lease_wait(&self, upstream: usize) -> Duration {
+        self.config.lease_wait.unwrap_or_else(|| self.leases.usual_wait(upstream))
+    }
+
+    /// Responses for which this node waits while another fetches them.
+    #[must_use]
+    pub fn waiting_for_others(&self) -> usize {
+        self.hints.len()
     }
 
     /// What is stored under `key` is not to be had any more.
@@ -179,7 +223,7 @@ impl Tier {
     }
 }
 
-/// How long is left of a budget.
-fn left(begun: Instant, budget: Duration) -> Duration {
-    budget.saturating_sub(begun.elapsed())
+/// How long it is until then.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }

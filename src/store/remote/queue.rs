@@ -5,18 +5,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::codec::MOST_INLINE;
 use super::counters::{Counters, Wrote};
+use super::lease::Lease;
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 use crate::store::StoredResponse;
 
 /// A response to be written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Write {
     pub(super) key: CacheKey,
     pub(super) response: Arc<StoredResponse>,
     /// When its fetch began.
     pub(super) began: Timestamp,
+    /// Under which it was fetched: others wait for it.
+    pub(super) lease: Option<Lease>,
+}
+
+/// How soon a response is written: what others wait for first, and of that what is small.
+const URGENCIES: usize = 3;
+
+impl Write {
+    fn urgency(&self) -> usize {
+        match self.lease {
+            Some(_) if self.response.weight() <= MOST_INLINE as u64 => 0,
+            Some(_) => 1,
+            None => 2,
+        }
+    }
 }
 
 /// What is done next.
@@ -42,7 +59,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     deletions: VecDeque<CacheKey>,
-    writes: VecDeque<Write>,
+    /// By urgency.
+    writes: [VecDeque<Write>; URGENCIES],
     bytes: u64,
     /// Something was taken and is not done yet.
     at_work: bool,
@@ -54,19 +72,19 @@ impl Queue {
         Self { waiting, arrived, counters, most_bytes, most_items }
     }
 
-    /// Adds a response. Where there is no room the oldest go, and are counted; one that is larger
-    /// than the bound waits alone.
+    /// Adds a response. Where there is no room the least urgent go, the oldest of them first, and
+    /// are counted; one that is larger than the bound waits alone.
     pub(super) fn write(&self, write: Write) {
         let weight = write.response.weight();
         let mut waiting = self.lock();
-        while waiting.writes.len() >= self.most_items || waiting.bytes + weight > self.most_bytes {
-            if waiting.pop().is_none() {
+        while waiting.items() >= self.most_items || waiting.bytes + weight > self.most_bytes {
+            if waiting.drop_one().is_none() {
                 break;
             }
             self.counters.wrote(Wrote::Dropped);
         }
         waiting.bytes += weight;
-        waiting.writes.push_back(write);
+        waiting.writes[write.urgency()].push_back(write);
         drop(waiting);
         self.arrived.notify_one();
     }
@@ -103,7 +121,7 @@ impl Queue {
         }
         let mut taken = Vec::new();
         let mut sum = 0;
-        while let Some(next) = waiting.writes.front() {
+        while let Some(next) = waiting.next() {
             sum += next.response.weight();
             if !taken.is_empty() && (taken.len() >= most || sum > bytes) {
                 break;
@@ -121,18 +139,18 @@ impl Queue {
     /// Whether there is nothing to do and nothing being done.
     pub(super) fn is_idle(&self) -> bool {
         let waiting = self.lock();
-        waiting.writes.is_empty() && waiting.deletions.is_empty() && !waiting.at_work
+        waiting.items() == 0 && waiting.deletions.is_empty() && !waiting.at_work
     }
 
     /// Responses and bytes that wait, and deletions.
     pub(super) fn waiting(&self) -> (usize, u64, usize) {
         let waiting = self.lock();
-        (waiting.writes.len(), waiting.bytes, waiting.deletions.len())
+        (waiting.items(), waiting.bytes, waiting.deletions.len())
     }
 
     fn is_empty(&self) -> bool {
         let waiting = self.lock();
-        waiting.writes.is_empty() && waiting.deletions.is_empty()
+        waiting.items() == 0 && waiting.deletions.is_empty()
     }
 
     /// A poisoned queue is still one: nothing that can panic runs while it is locked.
@@ -142,8 +160,22 @@ impl Queue {
 }
 
 impl Waiting {
+    fn items(&self) -> usize {
+        self.writes.iter().map(VecDeque::len).sum()
+    }
+
+    fn next(&self) -> Option<&Write> {
+        self.writes.iter().find_map(VecDeque::front)
+    }
+
     fn pop(&mut self) -> Option<Write> {
-        let write = self.writes.pop_front()?;
+        let write = self.writes.iter_mut().find_map(VecDeque::pop_front)?;
+        self.bytes -= write.response.weight();
+        Some(write)
+    }
+
+    fn drop_one(&mut self) -> Option<Write> {
+        let write = self.writes.iter_mut().rev().find_map(VecDeque::pop_front)?;
         self.bytes -= write.response.weight();
         Some(write)
     }
@@ -174,7 +206,7 @@ mod tests {
         let charge = memory.charge(0).expect("room for nothing");
         let content = Content::Whole(blocks);
         let response = StoredResponse::new(head, content, Stamp::new(0, None), now, charge);
-        Write { key: key(number), response: Arc::new(response), began: now }
+        Write { key: key(number), response: Arc::new(response), began: now, lease: None }
     }
 
     fn queue(bytes: u64, items: usize) -> Queue {
@@ -204,6 +236,21 @@ mod tests {
         assert!(!queue.is_idle(), "it is being written");
         queue.done();
         assert!(queue.is_idle());
+    }
+
+    #[test]
+    fn what_others_wait_for_comes_first_and_what_is_small_of_that() {
+        let queue = queue(10_000_000, 4);
+        let awaited =
+            |number, bytes| Write { lease: Some(Lease::unknown()), ..write(number, bytes) };
+        queue.write(write(1, 10));
+        queue.write(awaited(2, 100_000));
+        queue.write(awaited(3, 10));
+        queue.write(awaited(4, 10));
+        queue.write(awaited(5, 100_000));
+        assert_eq!(queue.counters.writes(Wrote::Dropped), 1, "the one that nobody waits for");
+        assert_eq!(keys(queue.take(9, 1_000_000)), [key(3), key(4), key(2), key(5)]);
+        assert_eq!(queue.waiting(), (0, 0, 0));
     }
 
     #[test]

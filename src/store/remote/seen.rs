@@ -24,9 +24,20 @@ impl Seen {
 
     /// Notes a key, and tells whether it had been noted before.
     pub(super) fn again(&self, key: &str) -> bool {
+        let (place, hash) = self.place(key);
+        place.swap(hash, Relaxed) == hash
+    }
+
+    /// Whether a key has been noted.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        let (place, hash) = self.place(key);
+        place.load(Relaxed) == hash
+    }
+
+    fn place(&self, key: &str) -> (&AtomicU64, u64) {
         // 0 stands for nobody.
         let hash = self.hasher.hash_one(key) | 1;
-        self.places[(hash >> 1) as usize % PLACES].swap(hash, Relaxed) == hash
+        (&self.places[(hash >> 1) as usize % PLACES], hash)
     }
 }
 
@@ -37,7 +48,9 @@ mod tests {
     #[test]
     fn the_second_time_is_told_from_the_first() {
         let seen = Seen::new();
+        assert!(!seen.knows("http://a/"));
         assert!(!seen.again("http://a/") && !seen.again("http://b/"));
+        assert!(seen.knows("http://a/"));
         assert!(seen.again("http://a/") && seen.again("http://a/"));
     }
 }

@@ -1,7 +1,8 @@
 //! Writing behind: one task, one connection, in order.
 //!
 //! Chunks first, then one script that makes them known: a reader finds all of a body or none. The
-//! script is also where a lease's token would be checked: it runs on the key's own slot.
+//! script also checks the token of the lease under which it was fetched, ends that lease, and tells
+//! whoever waits: it runs on the key's own slot.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::codec::{BEGAN, BodyAt, CHUNK, Chunks, Entry, MOST_INLINE, Written, en
 use super::counters::{Counters, Wrote};
 use super::known::Known;
 use super::layout::{self, Place, variant};
+use super::lease::Lease;
 use super::queue::{Queue, Work, Write};
 use super::timeline::SKEW;
 use crate::body::Blocks;
@@ -23,18 +25,28 @@ use crate::key::CacheKey;
 use crate::redis::{Connection, Fault, Lane, Room};
 use crate::store::{Content, Memory, Standing, StoredResponse};
 
-/// Puts an entry into its key's hash. KEYS: the hash. ARGV: the entry's field, the entry, how long
-/// it lives in milliseconds, the index or nothing, how many fields there may be, until when a fetch
-/// can have begun.
+/// Puts an entry into its key's hash. KEYS: the hash, and the lease under which the entry was
+/// fetched, if there was one. ARGV: the entry's field, the entry, how long it lives in milliseconds,
+/// the index or nothing, how many fields there may be, until when a fetch can have begun, the
+/// lease's token or 0, its owner or nothing.
 ///
-/// Without an index it is the only response; with another index than before, the variants of before
-/// are told apart by other fields, and go. What was fetched later stays, unless by a clock that is
-/// ahead. What is no hash is nobody's who knows of us.
+/// What was fetched under a lease that another node has had since is refused, by whoever's clock.
+/// Without an index the entry is the only response; with another index than before, the variants of
+/// before are told apart by other fields, and go. What was fetched later stays, unless by a clock
+/// that is ahead. What is no hash is nobody's who knows of us. Beside each entry stands the highest
+/// token under which it was written.
 const PUT: &str = "\
 local key, field, entry, index = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
+local lease, token, last, owner = KEYS[2], tonumber(ARGV[7]), nil, nil
+if lease then
+  last, owner = string.match(redis.call('GET', lease) or '', '^%a(%d+):(.*)$')
+  if last and tonumber(last) > token then return 2 end
+end
 local left, kind = redis.call('PTTL', key), redis.call('TYPE', key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', key) end
-local known = redis.call('HGET', key, 'v') or ''
+local fence = tonumber(redis.call('HGET', key, 'f' .. field) or 0) or 0
+if lease and fence > token then return 2 end
+local known, stays = redis.call('HGET', key, 'v') or '', false
 if known ~= index or (index ~= '' and redis.call('HLEN', key) > tonumber(ARGV[5])) then
   redis.call('UNLINK', key)
   left = 0
@@ -43,12 +55,22 @@ else
   local old = redis.call('HGET', key, field)
   if old and string.sub(old, 3, 3) == string.sub(entry, 3, 3) then
     local then_, now_ = string.sub(old, 5, 12), string.sub(entry, 5, 12)
-    if then_ > now_ and then_ <= ARGV[6] then return 0 end
+    stays = then_ > now_ and then_ <= ARGV[6]
   end
 end
-redis.call('HSET', key, field, entry)
-redis.call('PEXPIRE', key, math.max(tonumber(ARGV[3]), left))
-return 1";
+if not stays then
+  local highest = string.format('%.0f', math.max(fence, token))
+  redis.call('HSET', key, field, entry, 'f' .. field, highest)
+  redis.call('PEXPIRE', key, math.max(tonumber(ARGV[3]), left))
+end
+if lease and owner == ARGV[8] then
+  redis.call('UNLINK', lease)
+  redis.call('PUBLISH', lease, 'stored')
+end
+return stays and 0 or 1";
+
+/// Fields of one variant: the entry, and its highest token.
+const FIELDS: usize = 2;
 
 const _: () = assert!(BEGAN.start == 4 && BEGAN.end == 12, "the script counts from 1");
 
@@ -80,9 +102,30 @@ pub(super) struct Writer {
 /// A response as it goes to Redis.
 struct Prepared<'a> {
     write: &'a Write,
+    blocks: &'a Arc<Blocks>,
     place: Place,
     /// Milliseconds.
     lives: u64,
+}
+
+/// What becomes known at once.
+#[derive(Default)]
+struct Batch<'a> {
+    commands: Pipeline,
+    writes: Vec<&'a Write>,
+}
+
+/// What the script says.
+fn written(answer: &Value, lease: Option<&Lease>) -> Wrote {
+    let (outcome, end): (_, fn(&Lease)) = match answer {
+        Value::Int(0) => (Wrote::Older, Lease::written),
+        Value::Int(2) => (Wrote::Fenced, Lease::fenced),
+        _ => (Wrote::Stored, Lease::written),
+    };
+    if let Some(lease) = lease {
+        end(lease);
+    }
+    outcome
 }
 
 /// The length of a body that is there as a whole; parts of something are kept in memory alone.
@@ -133,37 +176,39 @@ impl Writer {
 
     async fn write(&mut self, connection: &Connection, writes: &[Write]) {
         let prepared: Vec<_> = writes.iter().filter_map(|write| self.prepare(write)).collect();
-        let mut commands = pipe();
-        let mut count = 0;
-        for prepared in &prepared {
-            let Content::Whole(blocks) = &prepared.write.response.content else { continue };
-            let body = if blocks.len() <= MOST_INLINE as u64 {
-                BodyAt::Inline(blocks.as_slices().concat().into())
-            } else {
-                let Ok(chunks) = self.chunks(connection, prepared, blocks).await else {
-                    self.counters.wrote(Wrote::Failed);
-                    continue;
-                };
-                BodyAt::Chunks(chunks)
-            };
-            if self.put(&mut commands, prepared, body) {
-                count += 1;
-            } else {
-                self.counters.wrote(Wrote::TooLarge);
+        let (small, large): (Vec<_>, Vec<_>) = prepared
+            .iter()
+            .map(|prepared| (prepared, prepared.blocks.len() <= MOST_INLINE as u64))
+            .partition(|(_, small)| *small);
+        // What is small does not wait for what is not.
+        let mut batch = Batch::default();
+        for (prepared, _) in small {
+            let body = prepared.blocks.as_slices().concat().into();
+            self.put(&mut batch, prepared, BodyAt::Inline(body));
+        }
+        self.commit(connection, batch).await;
+        let mut batch = Batch::default();
+        for (prepared, _) in large {
+            match self.chunks(connection, prepared, prepared.blocks).await {
+                Ok(chunks) => self.put(&mut batch, prepared, BodyAt::Chunks(chunks)),
+                Err(_) => self.counters.wrote(Wrote::Failed),
             }
         }
-        if count > 0 {
-            self.commit(connection, &commands, count).await;
-        }
+        self.commit(connection, batch).await;
     }
 
-    async fn commit(&self, connection: &Connection, commands: &Pipeline, count: usize) {
-        match connection.ask_all(commands, count, 0, PATIENCE).await {
-            Ok(answers) => answers.iter().for_each(|answer| {
-                let newer = *answer == Value::Int(0);
-                self.counters.wrote(if newer { Wrote::Older } else { Wrote::Stored });
-            }),
-            Err(_) => (0..count).for_each(|_| self.counters.wrote(Wrote::Failed)),
+    async fn commit(&self, connection: &Connection, batch: Batch<'_>) {
+        let Batch { commands, writes } = batch;
+        if writes.is_empty() {
+            return;
+        }
+        match connection.ask_all(&commands, writes.len(), 0, PATIENCE).await {
+            Ok(answers) => {
+                for (answer, write) in answers.iter().zip(writes) {
+                    self.counters.wrote(written(answer, write.lease.as_ref()));
+                }
+            }
+            Err(_) => writes.iter().for_each(|_| self.counters.wrote(Wrote::Failed)),
         }
     }
 
@@ -177,13 +222,22 @@ impl Writer {
             self.counters.wrote(Wrote::Outdated);
             return None;
         }
+        let Content::Whole(blocks) = &response.content else { return None };
         let lives = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX).clamp(1, LONGEST);
-        Some(Prepared { write, place: Place::new(&self.config.namespace, key), lives })
+        Some(Prepared { write, blocks, place: Place::new(&self.config.namespace, key), lives })
     }
 
-    /// Adds the command that makes a response known; `false` where its head is too large.
-    fn put(&self, commands: &mut Pipeline, prepared: &Prepared<'_>, body: BodyAt) -> bool {
-        let Write { key, response, began } = prepared.write;
+    /// Adds the command that makes a response known, unless its head is too large.
+    fn put<'a>(&self, batch: &mut Batch<'a>, prepared: &Prepared<'a>, body: BodyAt) {
+        if self.command(&mut batch.commands, prepared, body) {
+            batch.writes.push(prepared.write);
+        } else {
+            self.counters.wrote(Wrote::TooLarge);
+        }
+    }
+
+    fn command(&self, commands: &mut Pipeline, prepared: &Prepared<'_>, body: BodyAt) -> bool {
+        let Write { key, response, began, lease } = prepared.write;
         let Some(head) = response.head.record() else { return false };
         let sequence = response.stamp.fetched_at();
         let written = Written { by: self.id, sequence, began: *began };
@@ -197,17 +251,21 @@ impl Writer {
             }
         };
         let latest = self.clock.now().plus(SKEW).as_millis().to_be_bytes();
-        commands
-            .cmd("EVAL")
-            .arg(PUT)
-            .arg(1)
-            .arg(prepared.place.hash())
+        let command = commands.cmd("EVAL").arg(PUT);
+        let hash = prepared.place.hash();
+        match lease {
+            None => command.arg(1).arg(hash),
+            Some(lease) => command.arg(2).arg(hash).arg(lease.name()),
+        };
+        command
             .arg(field)
             .arg(entry)
             .arg(prepared.lives)
             .arg(index)
-            .arg(self.config.max_variants)
-            .arg(&latest[..]);
+            .arg(FIELDS * self.config.max_variants)
+            .arg(&latest[..])
+            .arg(lease.as_ref().map_or(0, Lease::token))
+            .arg(lease.as_ref().map(|lease| lease.owner().text()).unwrap_or_default());
         true
     }
 

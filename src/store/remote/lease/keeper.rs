@@ -1,0 +1,169 @@
+//! The heartbeat of this node's leases, and their ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use ::redis::{Cmd, Pipeline, Value};
+use foldhash::fast::RandomState;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{APART, Ending, Owner, script};
+use crate::redis::{Lane, Room};
+use crate::store::remote::counters::{Counters, Leased};
+
+/// Heartbeats in the time that a lease holds without one.
+pub(super) const BEATS: u32 = 3;
+
+/// Commands in one pipeline.
+const AT_ONCE: usize = 256;
+
+/// How long ends may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a fetch may keep others waiting, in all: one that drips for hours must not.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What is to be done about a lease.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// It was granted: keep it alive.
+    Hold(Owner, Arc<str>),
+    /// It has ended in Redis already, like this.
+    Forget(Owner, Leased),
+    /// End it, and tell whoever waits.
+    End(Owner, Arc<str>, Ending),
+}
+
+pub(super) struct Keeper {
+    /// It must not keep the thread alive that it runs on.
+    room: Weak<Room>,
+    orders: UnboundedReceiver<Order>,
+    time: Duration,
+    counters: Arc<Counters>,
+    held: HashMap<Owner, Held, RandomState>,
+}
+
+struct Held {
+    name: Arc<str>,
+    since: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        room: Weak<Room>,
+        orders: UnboundedReceiver<Order>,
+        time: Duration,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { room, orders, time, counters, held: HashMap::default() }
+    }
+
+    /// Runs until the room is gone, or all who could hold a lease.
+    pub(super) async fn run(mut self) {
+        let mut beat = interval(self.time / BEATS);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut orders = Vec::new();
+        loop {
+            tokio::select! {
+                count = self.orders.recv_many(&mut orders, AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let idle = self.held.is_empty();
+                    let ends: Vec<_> =
+                        orders.drain(..).filter_map(|order| self.follow(order)).collect();
+                    if idle {
+                        // The first one has just been granted.
+                        beat.reset();
+                    }
+                    self.send(ends, PATIENCE).await;
+                }
+                _ = beat.tick(), if !self.held.is_empty() => self.beat().await,
+            }
+        }
+    }
+
+    /// What is to be sent for an order.
+    fn follow(&mut self, order: Order) -> Option<Cmd> {
+        match order {
+            Order::Hold(owner, name) => {
+                self.held.insert(owner, Held { name, since: Instant::now() });
+                None
+            }
+            Order::Forget(owner, outcome) => {
+                if self.held.remove(&owner).is_some() {
+                    self.counters.leased(outcome);
+                }
+                None
+            }
+            Order::End(owner, name, ending) => {
+                if self.held.remove(&owner).is_some() {
+                    self.counters.leased(match ending {
+                        Ending::Apart(_) => Leased::Apart,
+                        Ending::Failed => Leased::Failed,
+                        Ending::Abandoned => Leased::Abandoned,
+                    });
+                }
+                Some(self.end(owner, &name, ending))
+            }
+        }
+    }
+
+    fn end(&self, owner: Owner, name: &str, ending: Ending) -> Cmd {
+        let (word, readable) = match ending {
+            Ending::Apart(Some((reason, time))) => (reason.word(), time),
+            // For those whom the message does not reach before they look.
+            Ending::Apart(None) => (APART, self.time),
+            Ending::Failed => (Leased::Failed.word(), Duration::ZERO),
+            Ending::Abandoned => (Leased::Abandoned.word(), Duration::ZERO),
+        };
+        script::end(name, owner, word, readable)
+    }
+
+    async fn beat(&mut self) {
+        let (mut beats, mut owners, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for (owner, held) in &self.held {
+            if held.since.elapsed() > LONGEST {
+                ends.push((*owner, Arc::clone(&held.name)));
+            } else {
+                beats.push(script::beat(&held.name, *owner, self.time));
+                owners.push(*owner);
+            }
+        }
+        // A heartbeat that is not answered until the next one is due is none.
+        let answers = self.send(beats, self.time / BEATS).await;
+        for (owner, answer) in owners.iter().zip(answers) {
+            if answer == Value::Int(0) && self.held.remove(owner).is_some() {
+                self.counters.leased(Leased::Lost);
+            }
+        }
+        let orders =
+            ends.into_iter().map(|(owner, name)| Order::End(owner, name, Ending::Apart(None)));
+        let orders: Vec<_> = orders.collect();
+        let ends: Vec<_> = orders.into_iter().filter_map(|order| self.follow(order)).collect();
+        self.send(ends, PATIENCE).await;
+    }
+
+    /// The answers to as many of the commands as were answered. What fails is noted where it is
+    /// asked, and mended by time: a lease that is not ended runs out.
+    async fn send(&self, commands: Vec<Cmd>, patience: Duration) -> Vec<Value> {
+        let mut answers = Vec::with_capacity(commands.len());
+        let Some(connection) = self.room.upgrade().and_then(|room| room.connection(Lane::Writes))
+        else {
+            return answers;
+        };
+        for commands in commands.chunks(AT_ONCE) {
+            let mut pipeline = Pipeline::with_capacity(commands.len());
+            for command in commands {
+                pipeline.add_command(command.clone());
+            }
+            match connection.ask_all(&pipeline, commands.len(), 0, patience).await {
+                Ok(more) => answers.extend(more),
+                Err(_) => return answers,
+            }
+        }
+        answers
+    }
+}
