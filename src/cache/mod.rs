@@ -18,6 +18,7 @@ mod marks;
 mod multipart;
 mod partial;
 mod pump;
+mod purge;
 mod ranges;
 mod respond;
 mod setback;
@@ -43,6 +44,7 @@ pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
 use lookup::{Decision, Plan};
 use marks::Marks;
+pub use purge::{Missing, Purged};
 pub use ranges::Ranges;
 use setback::{Setback, Setbacks};
 
@@ -59,7 +61,7 @@ use crate::policy::{
 };
 use crate::rules::RequestEdits;
 use crate::store::remote::Tier;
-use crate::store::{Memory, Mode, Scope, Stamp, Standing, StoredResponse};
+use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
 /// A request for the cache, with what its route says.
 #[derive(Debug)]
@@ -226,20 +228,6 @@ impl Shared {
     #[must_use]
     pub fn tier(&self) -> Option<&Tier> {
         self.tier.as_ref()
-    }
-
-    /// Purges, here and in the tier behind, and returns the purge's sequence number.
-    pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
-        let Some(tier) = &self.tier else { return self.memory.purge(scope, mode) };
-        let sequence = self.memory.purge(scope.clone(), mode);
-        tier.purged(&scope, mode, sequence, self.clock.now());
-        sequence
-    }
-
-    /// Purges all of them, and returns the last one's sequence number.
-    pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
-        let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
-        last.unwrap_or_else(|| self.memory.sequence())
     }
 
     /// Drops one response of `key` from memory, and all of them from the tier behind.

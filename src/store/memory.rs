@@ -284,6 +284,12 @@ impl Memory {
         }
     }
 
+    /// Whatever is stored, and being fetched, may have been purged without a word: it is validated
+    /// before it is used. Returns the sequence number of that.
+    pub fn doubt(&self) -> u64 {
+        self.stamps.doubt()
+    }
+
     fn purge_one(&self, scope: Scope, mode: Mode) -> u64 {
         let gone = match (&scope, mode) {
             (Scope::Url(url), Mode::Hard) => Some(url.clone()),

@@ -7,6 +7,7 @@ mod labels;
 pub mod memory;
 pub mod remote;
 pub mod response;
+mod scope;
 mod searches;
 pub mod stamps;
 
@@ -14,5 +15,6 @@ pub use config::{Config, Optimise};
 pub use copies::{CodedCopy, Copies, Pin};
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
+pub use scope::ScopeError;
 pub use searches::Search;
 pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

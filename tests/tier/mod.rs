@@ -4,7 +4,7 @@ mod bodies;
 mod faults;
 mod purges;
 mod secure;
-mod stalls;
+pub mod stalls;
 
 use ::redis::cmd;
 use seawall::store::remote::{Looked, Wrote};

@@ -16,8 +16,10 @@ use crate::support::*;
 
 /// What the way between a node and its Redis does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Open,
+    /// Connections end, and no new ones are made.
+    Cut,
     /// Nothing comes through; connections stand.
     Stalled,
     /// Large answers do not come through, small ones on other connections do.
@@ -27,20 +29,23 @@ enum Way {
 }
 
 /// A way that the test can close.
-struct Between {
-    address: SocketAddr,
+pub struct Between {
+    pub address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
     accepting: JoinHandle<()>,
 }
 
 impl Between {
-    async fn to(redis: &Redis) -> Self {
+    pub async fn to(redis: &Redis) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let way = Arc::new(watch::Sender::new(Way::Open));
         let (shared, there) = (way.clone(), redis.address);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if *shared.borrow() == Way::Cut {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(there).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -51,7 +56,7 @@ impl Between {
         Self { address, way, accepting }
     }
 
-    fn set(&self, way: Way) {
+    pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 }
@@ -69,7 +74,13 @@ async fn carry(
     answers: bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    let mut cut = way.clone();
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read,
+            _ = cut.wait_for(|way| *way == Way::Cut) => return,
+        };
+        let Ok(read @ 1..) = read else { return };
         if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
             return;
         }
