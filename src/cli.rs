@@ -10,7 +10,10 @@ use std::path::PathBuf;
 pub(crate) use bench::{Bench, Http, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{
+    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    value_parser,
+};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
@@ -264,6 +267,7 @@ Examples:
   seawall purge --url https://example.com/news
   seawall purge --prefix https://example.com/news --hard
   seawall purge --tag product:7 --tag start-page
+  seawall purge --prefix https://example.com/ --hard --dry-run
   seawall purge --host shop.example.com --hard --wait all
   seawall purge --all --admin http://127.0.0.1:9180";
 
@@ -319,6 +323,15 @@ pub(crate) struct Purge {
     /// For how many seconds --wait waits, up to 300.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "wait", value_parser = value_parser!(u64).range(0..=300))]
     pub(crate) timeout: u64,
+
+    /// Say how much of the node's memory it would take, and do nothing.
+    #[arg(long, conflicts_with_all = ["wait", "yes"])]
+    pub(crate) dry_run: bool,
+
+    /// Do it however much it takes: without this, a hard purge of more than half of what is stored
+    /// (and of more than 1000 responses) is not done, and the exit code is 1.
+    #[arg(long)]
+    pub(crate) yes: bool,
 
     #[command(flatten)]
     pub(crate) access: AdminAccess,

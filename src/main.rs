@@ -89,6 +89,10 @@ fn run(command: Command, environment: &[String]) -> Exit {
                 complain(said);
                 Exit::Unacknowledged
             }
+            Ok(purge::Outcome::Guarded(said)) => {
+                complain(said);
+                Exit::Failed
+            }
             Err(error) => failed(error),
         },
         Command::Reload(reload) => match reload::run(&reload) {

@@ -9,7 +9,7 @@ use crate::ask::{self, AskError};
 use crate::cli::{Purge, Whom};
 
 /// What `POST /purge` is sent.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Order<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
@@ -28,6 +28,20 @@ struct Order<'a> {
     wait: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+}
+
+/// Responses beyond which a hard purge of more than half of all is asked for twice.
+const GUARDED: u64 = 1000;
+
+/// What it answers to a dry run.
+#[derive(Debug, Deserialize)]
+struct Covered {
+    responses: u64,
+    bytes: u64,
+    of_responses: u64,
+    of_bytes: u64,
 }
 
 /// What it answers.
@@ -52,15 +66,52 @@ pub(crate) enum Outcome {
     Done(String),
     /// The purge is done, and not all who were waited for are known to have done it.
     Unacknowledged(String),
+    /// Nothing is done, for it would take too much.
+    Guarded(String),
 }
 
 /// Does it and says what was done, in a sentence.
 pub(crate) fn run(purge: &Purge) -> Result<Outcome, AskError> {
     let order = order(purge);
-    let body = serde_json::to_vec(&order).map_err(|_| AskError::Strange)?;
+    let is_wide = order.kind != Some("url") && order.mode == "hard";
+    if purge.dry_run || is_wide && !purge.yes {
+        let asked = Order { wait: None, timeout: None, dry_run: true, ..order.clone() };
+        let (status, answer) = ask::post(&purge.access, "/purge", body(&asked)?)?;
+        let covered = covered(status, &answer)?;
+        if purge.dry_run {
+            return Ok(Outcome::Done(would(&order, &covered)));
+        }
+        if covered.responses > GUARDED && covered.responses > covered.of_responses / 2 {
+            let said = would(&order, &covered);
+            return Ok(Outcome::Guarded(format!("not done: {said}; --yes does it all the same")));
+        }
+    }
     let longer = Duration::from_secs(order.timeout.unwrap_or(0));
-    let (status, answer) = ask::post_and_wait(&purge.access, "/purge", body, longer)?;
+    let (status, answer) = ask::post_and_wait(&purge.access, "/purge", body(&order)?, longer)?;
     done(&order, status, &answer)
+}
+
+fn body(order: &Order<'_>) -> Result<Vec<u8>, AskError> {
+    serde_json::to_vec(order).map_err(|_| AskError::Strange)
+}
+
+fn covered(status: StatusCode, answer: &[u8]) -> Result<Covered, AskError> {
+    if !status.is_success() {
+        return Err(AskError::Refused { status, why: ask::printable(answer) });
+    }
+    serde_json::from_slice(answer).map_err(|_| AskError::Strange)
+}
+
+/// What a purge would take of the memory of the node that was asked.
+fn would(order: &Order<'_>, covered: &Covered) -> String {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let Covered { responses, bytes, of_responses, of_bytes } = covered;
+    let (bytes, of_bytes) = (*bytes as f64 / MIB, *of_bytes as f64 / MIB);
+    let (what, how) = (subject(order), if order.mode == "hard" { "remove" } else { "make stale" });
+    format!(
+        "{what}: this would {how} {responses} of {of_responses} responses ({bytes:.1} of \
+         {of_bytes:.1} MiB) in this node's memory"
+    )
 }
 
 fn done(order: &Order<'_>, status: StatusCode, answer: &[u8]) -> Result<Outcome, AskError> {
@@ -103,11 +154,22 @@ fn order(purge: &Purge) -> Order<'_> {
     let mode = if purge.hard { "hard" } else { "soft" };
     let wait = purge.wait.map(|Whom::All| "all");
     let timeout = wait.map(|_| purge.timeout);
-    Order { kind, value, hosts, tags, groups, origin: origin.as_deref(), mode, wait, timeout }
+    Order {
+        kind,
+        value,
+        hosts,
+        tags,
+        groups,
+        origin: origin.as_deref(),
+        mode,
+        wait,
+        timeout,
+        dry_run: false,
+    }
 }
 
-fn sentence(order: &Order<'_>, receipt: &Receipt) -> String {
-    let what = match (order.kind, order.value) {
+fn subject(order: &Order<'_>) -> String {
+    match (order.kind, order.value) {
         (Some("prefix"), Some(prefix)) => format!("everything below {prefix}"),
         (_, Some(url)) => url.to_owned(),
         (Some(_), None) => "everything".to_owned(),
@@ -116,7 +178,11 @@ fn sentence(order: &Order<'_>, receipt: &Receipt) -> String {
             None if order.tags.is_empty() => format!("all of {}", order.hosts.join(", ")),
             None => format!("what has {}", order.tags.join(", ")),
         },
-    };
+    }
+}
+
+fn sentence(order: &Order<'_>, receipt: &Receipt) -> String {
+    let what = subject(order);
     let how = if order.mode == "hard" { "removed" } else { "made stale" };
     let number = receipt.fleet.as_deref().map(|place| ask::printable(place.as_bytes()));
     let number = number.unwrap_or_else(|| receipt.sequence.to_string());
@@ -177,7 +243,7 @@ mod tests {
         };
         let purge = command(&format!("{arguments} --admin http://127.0.0.1:{port}"));
         let order = order(&purge);
-        let body = serde_json::to_vec(&order).unwrap();
+        let body = body(&order).unwrap();
         let (answer, sent) = tokio::join!(ask::send(&purge.access, "/purge", body), node);
         (answer.and_then(|(status, answer)| done(&order, status, &answer)), sent)
     }
@@ -185,7 +251,7 @@ mod tests {
     fn good(done: Result<Outcome, AskError>) -> String {
         match done.unwrap() {
             Outcome::Done(said) => said,
-            other @ Outcome::Unacknowledged(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -227,6 +293,16 @@ mod tests {
         let (done, order) = purge(grouped, 200, r#"{"sequence":9}"#).await;
         assert_eq!(good(done), "what is in g of http://a.test: removed (purge 9)");
         assert_eq!(order, r#"{"groups":["g"],"origin":"http://a.test","mode":"hard"} None"#);
+    }
+
+    #[test]
+    fn a_dry_run_says_what_it_would_take() {
+        let answer = br#"{"responses":7,"bytes":1048576,"of_responses":9,"of_bytes":3145728}"#;
+        let covered = covered(StatusCode::OK, answer).unwrap();
+        assert_eq!(
+            would(&order(&command("--tag a --hard")), &covered),
+            "what has a: this would remove 7 of 9 responses (1.0 of 3.0 MiB) in this node's memory"
+        );
     }
 
     #[tokio::test]

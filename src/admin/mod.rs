@@ -31,6 +31,7 @@ use crate::error::ProxyError;
 use crate::redis::Health;
 use crate::shutdown::Shutdown;
 use crate::store::remote::Tier;
+use crate::store::{Covered, Scope};
 use crate::telemetry::Metrics;
 
 /// Bytes of a request's body: a purge of thousands of tags.
@@ -207,7 +208,8 @@ impl State {
             Err(refused) => return refused,
         };
         match purge::parse(&text) {
-            Ok(purge::Order { scopes, mode, wait }) => {
+            Ok(purge::Order { scopes, dry_run: true, .. }) => self.covered(scopes).await,
+            Ok(purge::Order { scopes, mode, wait, .. }) => {
                 let purged = self.cache.purge_in_fleet(scopes, mode, wait).await;
                 let complete = purged.is_complete();
                 let status = if complete { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -215,6 +217,21 @@ impl State {
             }
             Err(fault) => Answer::bad(&fault),
         }
+    }
+
+    /// How much of this node's memory a purge would take. Everything is looked at, so on a thread
+    /// that nobody waits for.
+    async fn covered(&self, scopes: Vec<Scope>) -> Answer {
+        let cache = Arc::clone(&self.cache);
+        let looking = tokio::task::spawn_blocking(move || cache.memory().covered(&scopes));
+        let Ok(Covered { responses, bytes, of_responses, of_bytes }) = looking.await else {
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n");
+        };
+        let told = serde_json::json!({
+            "responses": responses, "bytes": bytes,
+            "of_responses": of_responses, "of_bytes": of_bytes,
+        });
+        Answer::json(StatusCode::OK, &told)
     }
 
     async fn explain(&self, body: RequestBody) -> Answer {
@@ -311,7 +328,8 @@ Seawall's admin API
   POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
                  {\"hosts\": [\"…\"]}, {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"};
                  with \"wait\": \"all\" and \"timeout\": SECONDS it answers when every node has done it
-                 (202 where some are not known to have)
+                 (202 where some are not known to have); with \"dry_run\": true it says how much of
+                 this node's memory that would take, and does nothing
   POST /explain  {\"method\": \"GET\", \"url\": \"https://…\", \"headers\": [[\"name\", \"value\"]], \"client\": \"192.0.2.1\"}:
                  what would be done with that request now and why; nothing is done
 ";

@@ -21,6 +21,8 @@ pub(super) struct Order {
     pub(super) mode: Mode,
     /// How long to wait for every node to have done it; not at all without.
     pub(super) wait: Option<Duration>,
+    /// Nothing is to be done: only how much it would take is asked.
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +48,8 @@ struct Wanted {
     wait: Option<Whom>,
     /// For how many seconds.
     timeout: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -87,10 +91,11 @@ pub(super) fn parse(text: &[u8]) -> Result<Order, String> {
             Some(Duration::from_secs(seconds.unwrap_or(USUAL_WAIT).min(MOST_WAIT)))
         }
     };
+    let dry_run = wanted.dry_run;
     let scopes = wanted.lists()?.scopes()?;
     match scopes.len() {
         0 => Err("say what: `urls`, `prefixes`, `hosts`, `tags`, `groups`, or `kind`".to_owned()),
-        1..=MOST_SCOPES => Ok(Order { scopes, mode, wait }),
+        1..=MOST_SCOPES => Ok(Order { scopes, mode, wait, dry_run }),
         _ => Err(format!("these are more than {MOST_SCOPES}: send several requests")),
     }
 }
@@ -155,7 +160,8 @@ impl Lists {
         for tag in &self.tags {
             scopes.push(named(tag, Scope::tag(tag.as_bytes()))?);
         }
-        let origin = self.origin.as_deref().map(|url| named(url, Target::parse(url))).transpose()?;
+        let origin =
+            self.origin.as_deref().map(|url| named(url, Target::parse(url))).transpose()?;
         for group in &self.groups {
             let origin = origin.as_ref().ok_or("`groups` need their `origin`: an absolute URL")?;
             scopes.push(named(group, Scope::group(origin, group.as_bytes()))?);

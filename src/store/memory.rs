@@ -21,6 +21,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache as Map;
 
 use super::Config;
+use super::coverage::{Coverage, Covered};
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
@@ -306,6 +307,22 @@ impl Memory {
             self.map.invalidate_all();
         }
         sequence
+    }
+
+    /// How much a purge of these would take. Looks at everything that is stored.
+    #[must_use]
+    pub fn covered(&self, scopes: &[Scope]) -> Covered {
+        let (coverage, mut covered) = (Coverage::new(scopes), Covered::default());
+        for (key, held) in &self.map {
+            for response in held.variants.as_slice() {
+                if self.standing(key.as_str(), &response.stamp) != Standing::Hard {
+                    let labels = response.stamp.labels().map(AsRef::as_ref);
+                    let is_covered = coverage.covers(key.as_str(), labels);
+                    covered.count(response.weight(), is_covered);
+                }
+            }
+        }
+        covered
     }
 
     /// Purges of a kind since the start, those by unsafe requests among them.

@@ -2,6 +2,7 @@
 
 mod config;
 mod copies;
+mod coverage;
 pub mod evict;
 mod labels;
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod stamps;
 
 pub use config::{Config, Optimise};
 pub use copies::{CodedCopy, Copies, Pin};
+pub use coverage::Covered;
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
 pub use scope::ScopeError;

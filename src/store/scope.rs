@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_host_is_all_its_urls_and_nothing_but_a_host() {
-        let prefixes = |text| Scope::host(text).map(|scopes| scopes.map(|scope| format!("{scope:?}")));
+        let prefixes =
+            |text| Scope::host(text).map(|scopes| scopes.map(|scope| format!("{scope:?}")));
         let found = prefixes("Shop.Example").expect("a host");
         assert_eq!(
             found,

@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod away;
+mod command;
 mod entries;
 mod storm;
 

@@ -131,11 +131,8 @@ impl Tier {
     /// The stamp by which a response from here is held against the purges that this node knows.
     #[must_use]
     pub fn stamp(&self, written: &Written, labels: Option<Arc<Labels>>) -> Stamp {
-        let sequence = if written.by == self.id {
-            written.sequence
-        } else {
-            self.fleet.sequence_of(written)
-        };
+        let sequence =
+            if written.by == self.id { written.sequence } else { self.fleet.sequence_of(written) };
         Stamp::new(sequence, labels)
     }
 

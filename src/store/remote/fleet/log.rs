@@ -66,12 +66,7 @@ impl Log {
     }
 
     /// The next entry is the purges from `low` to `high` here; none at all without them.
-    pub(super) fn push(
-        &mut self,
-        id: StreamId,
-        by: Option<Publisher>,
-        purges: Option<(u64, u64)>,
-    ) {
+    pub(super) fn push(&mut self, id: StreamId, by: Option<Publisher>, purges: Option<(u64, u64)>) {
         let (low, high) = purges.unwrap_or((u64::MAX, 0));
         for earlier in self.entries.iter_mut().rev() {
             if earlier.low <= low {

@@ -80,7 +80,9 @@ impl Notice {
                 b"mode" => mode = read_mode(value)?,
                 b"doubt" => doubt = true,
                 b"beginning" => beginning = true,
-                b"by" => process = text(value).ok().and_then(|it| u128::from_str_radix(it, 16).ok()),
+                b"by" => {
+                    process = text(value).ok().and_then(|it| u128::from_str_radix(it, 16).ok())
+                }
                 b"number" => number = text(value).ok().and_then(|it| it.parse().ok()),
                 b"note" => {}
                 _ => return Err(Malformed::Field),
@@ -206,8 +208,15 @@ mod tests {
     #[test]
     fn what_is_not_understood_as_a_whole_is_not_at_all() {
         for words in [
-            "", "mode hard", "url", "url /x", "url http://a.test/ tga x", "tag a mode hrad",
-            "group g", "host a.test/x", "tag \u{1} tag b",
+            "",
+            "mode hard",
+            "url",
+            "url /x",
+            "url http://a.test/ tga x",
+            "tag a mode hrad",
+            "group g",
+            "host a.test/x",
+            "tag \u{1} tag b",
         ] {
             assert!(read(words).is_err(), "{words:?}");
         }

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn what_is_sent_stays_until_it_is_read_back() {
         let mut outbox = Outbox::new();
-        (1..=3).for_each(|number| assert!(!outbox.add(scope(number), Mode::Hard, (number, number))));
+        (1..=3)
+            .for_each(|number| assert!(!outbox.add(scope(number), Mode::Hard, (number, number))));
         assert_eq!((outbox.unsent(2, 7).len(), outbox.unsent(9, 7).len()), (2, 1));
         assert!(outbox.unsent(9, 7).is_empty());
         outbox.send_again();
@@ -141,7 +142,8 @@ mod tests {
     #[test]
     fn too_many_become_one_doubt() {
         let mut outbox = Outbox::with_capacity(3);
-        (1..=3).for_each(|number| assert!(!outbox.add(scope(number), Mode::Hard, (number, number))));
+        (1..=3)
+            .for_each(|number| assert!(!outbox.add(scope(number), Mode::Hard, (number, number))));
         assert!(outbox.add(scope(4), Mode::Soft, (4, 4)));
         assert_eq!((outbox.len(), outbox.lowest()), (1, Some(1)));
         let sent = outbox.unsent(9, 7);

@@ -36,5 +36,8 @@ fn nothing_was_missed_where_what_was_read_last_is_not_older_than_what_was_trimme
 fn names_tell_processes_apart() {
     let (one, other) = (name(fastrand::u128(..)), name(fastrand::u128(..)));
     assert_ne!(one, other);
-    assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)), "{one}");
+    assert!(
+        one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+        "{one}"
+    );
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout_at};
 
+use super::Fleet;
 use super::nodes::{self, Node};
 use super::position::Position;
-use super::Fleet;
 use crate::redis::{Health, Lane, Room};
 
 /// How soon it is asked again how far the others are.
