@@ -278,6 +278,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = PURGE_EXAMPLES)]
 #[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "hosts", "tags", "groups", "all"]))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Purge {
     /// One URL, as clients ask for it.
     #[arg(long, value_name = "URL", value_parser = absolute_url)]

@@ -252,23 +252,26 @@ impl State {
 
 /// How it stands with Redis, a line for each thing that does not work.
 fn readiness(tier: &Tier) -> String {
-    let mut text = match tier.health() {
-        Health::Good => String::new(),
+    let mut lines = Vec::new();
+    match tier.health() {
+        Health::Good => {}
         Health::Unwritable(fault) => {
-            format!("degraded: nothing is written to redis: {}\n", fault.word())
+            lines.push(format!("degraded: nothing is written to redis: {}\n", fault.word()));
         }
-        Health::Down(fault) => format!("degraded: without redis: {}\n", fault.word()),
-    };
+        Health::Down(fault) => lines.push(format!("degraded: without redis: {}\n", fault.word())),
+    }
     let fleet = tier.fleet();
     if let Some((fault, since)) = fleet.deaf() {
-        let (word, seconds) = (fault.word(), since.as_secs());
-        text += &format!("degraded: purges of other nodes are not heard for {seconds}s: {word}\n");
-        let bound = fleet.max_unsynced();
+        let (word, seconds, bound) = (fault.word(), since.as_secs(), fleet.max_unsynced());
+        lines.push(format!(
+            "degraded: purges of other nodes are not heard for {seconds}s: {word}\n"
+        ));
         if !bound.is_zero() && since > bound {
-            text += &format!("memory is used for {bound:?} at most before the origin is asked\n");
+            lines
+                .push(format!("memory is used for {bound:?} at most before the origin is asked\n"));
         }
     }
-    if text.is_empty() { "ready\n".to_owned() } else { text }
+    if lines.is_empty() { "ready\n".to_owned() } else { lines.concat() }
 }
 
 /// Reads a request's body; the error is what to answer.

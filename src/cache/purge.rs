@@ -49,6 +49,7 @@ impl Purged {
 
 impl Shared {
     /// Purges, here and in the tier behind, and returns the purge's sequence number.
+    #[must_use]
     pub fn purge(&self, scope: Scope, mode: Mode) -> u64 {
         match &self.tier {
             None => self.memory.purge(scope, mode),
@@ -57,6 +58,7 @@ impl Shared {
     }
 
     /// Purges all of them, and returns the last one's sequence number.
+    #[must_use]
     pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
         if let Some(tier) = &self.tier {
             return tier.purge(scopes, mode);

@@ -287,6 +287,7 @@ impl Memory {
 
     /// Whatever is stored, and being fetched, may have been purged without a word: it is validated
     /// before it is used. Returns the sequence number of that.
+    #[must_use]
     pub fn doubt(&self) -> u64 {
         self.stamps.doubt()
     }

@@ -283,7 +283,9 @@ fn entry(rest: &mut &[u8]) -> Option<Entry> {
     let began = Timestamp::from_millis(rest.try_get_i64().ok()?);
     let by = rest.try_get_u128().ok()?;
     let sequence = rest.try_get_u64().ok()?;
-    let position = position(rest)?;
+    let epoch = Epoch::new(rest.try_get_u64().ok()?);
+    let (millis, number) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
+    let position = epoch.map(|epoch| Position { epoch, id: StreamId { millis, number } });
     let key = std::str::from_utf8(long(rest)?).ok()?.into();
     let head = head(rest)?;
     let body = match rest.try_get_u8().ok()? {
@@ -301,12 +303,6 @@ fn entry(rest: &mut &[u8]) -> Option<Entry> {
         _ => return None,
     };
     Some(Entry { key, written: Written { by, sequence, began, position }, head, body })
-}
-
-fn position(rest: &mut &[u8]) -> Option<Option<Position>> {
-    let epoch = Epoch::new(rest.try_get_u64().ok()?);
-    let (millis, number) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
-    Some(epoch.map(|epoch| Position { epoch, id: StreamId { millis, number } }))
 }
 
 fn head(rest: &mut &[u8]) -> Option<HeadRecord> {

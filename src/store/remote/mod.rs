@@ -157,6 +157,7 @@ impl Tier {
 
     /// Purges in memory and here, and has the other nodes do it. Returns the last purge's sequence
     /// number.
+    #[must_use]
     pub fn purge(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
         let gone = scopes.iter().filter_map(|scope| match (scope, mode) {
             (Scope::Url(url), Mode::Hard) => Some(CacheKey::from_text(url)),

@@ -84,12 +84,14 @@ struct Hearing {
 
 /// What came of a page.
 enum Taken {
-    /// There is more.
-    More,
     /// It has to be read from elsewhere.
     Elsewhere,
-    /// All that there is has been applied, up to here.
-    All(Position),
+    /// It has been applied, up to here.
+    UpTo {
+        position: Position,
+        /// There is more to be read.
+        more: bool,
+    },
 }
 
 impl Fleet {
@@ -267,7 +269,7 @@ impl Fleet {
         let tip = ledger.log.tip()?;
         drop(ledger);
         self.progress.send_replace(());
-        Some(if page.more { Taken::More } else { Taken::All(tip) })
+        Some(Taken::UpTo { position: tip, more: page.more })
     }
 
     fn apply(&self, ledger: &mut Ledger, position: Position, fields: Option<Vec<Vec<u8>>>) {

@@ -81,7 +81,7 @@ impl Notice {
                 b"doubt" => doubt = true,
                 b"beginning" => beginning = true,
                 b"by" => {
-                    process = text(value).ok().and_then(|it| u128::from_str_radix(it, 16).ok())
+                    process = text(value).ok().and_then(|it| u128::from_str_radix(it, 16).ok());
                 }
                 b"number" => number = text(value).ok().and_then(|it| it.parse().ok()),
                 b"note" => {}
@@ -103,7 +103,9 @@ impl Notice {
         let mut put = |name: &str, value: &[u8]| fields.extend([name.into(), value.to_vec()]);
         match &self.what {
             What::Purge(scopes, mode) => {
-                scopes.iter().for_each(|scope| put_scope(&mut put, scope));
+                for scope in scopes {
+                    put_scope(&mut put, scope);
+                }
                 put("mode", if *mode == Mode::Hard { b"hard" } else { b"soft" });
             }
             What::Doubt => put("doubt", b"1"),

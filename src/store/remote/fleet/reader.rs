@@ -59,7 +59,7 @@ async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
             stream::begin(opened, key, Epoch::random()).await?;
             continue;
         };
-        let Taken::All(position) = taken else { continue };
+        let Taken::UpTo { position, more } = taken else { continue };
         if fleet.tells() {
             let Fleet { id, name, max_unsynced, .. } = fleet;
             let told = Told { id: *id, name, position, max_unsynced: *max_unsynced };
@@ -69,9 +69,12 @@ async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
                 stream::tend(opened, key).await?;
             }
         }
+        round = round.wrapping_add(1);
+        if more {
+            continue;
+        }
         // Only now: who does not hear of this node counts on it to doubt in time.
         fleet.synced(asked);
-        round = round.wrapping_add(1);
         stream::wait(opened, key, position.id).await?;
     }
 }

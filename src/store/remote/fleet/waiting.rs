@@ -37,7 +37,8 @@ impl Fleet {
     /// The place of this node's purge `sequence`; waits for it as long as it can be expected to
     /// come, and not beyond `until`.
     pub async fn placed(&self, room: &Room, sequence: u64, until: Instant) -> Option<Position> {
-        if room.health() == Health::Good { self.place(sequence, until).await } else { None }
+        let hears = room.health() == Health::Good && self.deaf().is_none();
+        if hears { self.place(sequence, until).await } else { None }
     }
 
     async fn place(&self, sequence: u64, until: Instant) -> Option<Position> {
