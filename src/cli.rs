@@ -30,7 +30,8 @@ Examples:
   seawall purge --prefix https://example.com/news  have everything below it refreshed
   seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time";
+Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time;
+  75 a purge that not every node is known to have done";
 
 /// A caching reverse proxy that keeps the waves off your origin.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! Nodes that could not hear: what they missed they do when they are back, and what they can't know
 //! they doubt.
 
+use ::redis::cmd;
 use seawall::store::remote::fleet::{Doubted, Read};
 
 use super::{Site, order};
@@ -74,6 +75,27 @@ async fn where_the_stream_was_trimmed_meanwhile_everything_is_validated() {
     assert!(away.get("/b").await.is_hit(), "and fresh again");
     // The node that had read everything has missed nothing.
     assert_eq!(one.tier().fleet().counters().doubts(Doubted::Trimmed), 0);
+}
+
+/// What a failover does to a primary's last entries: one node has read them, the other has not.
+#[tokio::test]
+async fn a_purge_that_is_lost_from_the_end_of_the_stream_is_published_again() {
+    let (redis, site) = (Redis::start().await, Site::start().await);
+    let between = Between::to(&redis).await;
+    let (one, away) = (site.node(&redis).await, far(&site, &between, &redis).await);
+    away.shows("/a").await;
+    between.set(Way::Cut);
+    eventually("it to notice", || away.tier().fleet().deaf().is_some()).await;
+    let before: Vec<u8> = redis.ask(cmd("DUMP").arg("seawall:purges")).await;
+    site.change();
+    one.purge("url", "http://example.test/a", "hard").await;
+    one.read(Read::Own, 1).await;
+    let restore = cmd("RESTORE").arg("seawall:purges").arg(0).arg(before).arg("REPLACE").clone();
+    let _: ::redis::Value = redis.ask(&restore).await;
+    one.doubted(Doubted::SetBack).await;
+    between.set(Way::Open);
+    away.read(Read::Applied, 1).await;
+    assert_eq!(away.shows("/a").await, "2");
 }
 
 #[tokio::test]

@@ -256,6 +256,9 @@ impl Fleet {
             ledger.log.restart(Position { epoch, id }, sequence);
             // What this node has published may be lost with the rest.
             ledger.outbox.send_again();
+            if why == Doubted::SetBack {
+                ledger.outbox.set_back(page.last);
+            }
             self.to_publish.notify_one();
             tracing::info!(why = why.word(), "purges may have been missed: all is validated");
             return Some(Taken::Elsewhere);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::notice::{self, Notice, What};
-use super::position::Position;
+use super::position::{Position, StreamId};
 use crate::store::{Mode, Scope};
 
 /// Purges that wait, and bytes of them. Beyond that all of them together become one doubt of
@@ -12,14 +12,17 @@ use crate::store::{Mode, Scope};
 const MOST: usize = 10_000;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Purges whose place is remembered for those who wait for it.
+/// Purges whose place is remembered for those who wait for it, and bytes of those that could be
+/// written again.
 const MOST_SETTLED: usize = 1024;
+const MOST_SETTLED_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
     waiting: VecDeque<Own>,
     bytes: usize,
-    settled: VecDeque<(u64, Position)>,
+    settled: VecDeque<(Position, Own)>,
+    settled_bytes: usize,
     most: usize,
 }
 
@@ -32,20 +35,35 @@ struct Own {
     is_sent: bool,
 }
 
+impl Own {
+    fn size(&self) -> usize {
+        match &self.what {
+            What::Purge(scopes, _) => scopes.iter().map(notice::size).sum(),
+            What::Doubt | What::Beginning => 0,
+        }
+    }
+}
+
 impl Outbox {
     pub(super) fn new() -> Self {
         Self::with_capacity(MOST)
     }
 
     fn with_capacity(most: usize) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, settled: VecDeque::new(), most }
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            settled: VecDeque::new(),
+            settled_bytes: 0,
+            most,
+        }
     }
 
     /// Adds a purge that has been done here as `low` to `high`; whether others had to go for it.
     pub(super) fn add(&mut self, scopes: Vec<Scope>, mode: Mode, (low, high): (u64, u64)) -> bool {
-        self.bytes += scopes.iter().map(notice::size).sum::<usize>();
-        let what = What::Purge(scopes, mode);
-        self.waiting.push_back(Own { what, low, high, is_sent: false });
+        let own = Own { what: What::Purge(scopes, mode), low, high, is_sent: false };
+        self.bytes += own.size();
+        self.waiting.push_back(own);
         if self.waiting.len() <= self.most && self.bytes <= MOST_BYTES {
             return false;
         }
@@ -74,16 +92,32 @@ impl Outbox {
     /// The own purge `number` stands in the stream: which purges it is here, if it waited.
     pub(super) fn settle(&mut self, number: u64, position: Position) -> Option<(u64, u64)> {
         let place = self.waiting.iter().position(|own| own.high == number)?;
-        let Own { what, low, high, .. } = self.waiting.remove(place)?;
-        if let What::Purge(scopes, _) = what {
-            let size = scopes.iter().map(notice::size).sum();
-            self.bytes = self.bytes.saturating_sub(size);
+        let own = self.waiting.remove(place)?;
+        let purges = (own.low, own.high);
+        self.bytes -= own.size();
+        self.settled_bytes += own.size();
+        self.settled.push_back((position, own));
+        let too_much = |this: &Self| {
+            this.settled.len() > MOST_SETTLED || this.settled_bytes > MOST_SETTLED_BYTES
+        };
+        while too_much(self)
+            && let Some((_, oldest)) = self.settled.pop_front()
+        {
+            self.settled_bytes -= oldest.size();
         }
-        self.settled.push_back((number, position));
-        if self.settled.len() > MOST_SETTLED {
-            self.settled.pop_front();
+        Some(purges)
+    }
+
+    /// The stream ends at `last`: own purges that stood behind it have to be written again.
+    pub(super) fn set_back(&mut self, last: StreamId) {
+        let (kept, lost): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| at.id <= last);
+        self.settled = kept;
+        self.settled_bytes = self.settled.iter().map(|(_, own)| own.size()).sum();
+        for (_, own) in lost.into_iter().rev() {
+            self.bytes += own.size();
+            self.waiting.push_front(Own { is_sent: false, ..own });
         }
-        Some((low, high))
     }
 
     /// Where the own purge `number` stands, or the one that it became a part of.
@@ -92,7 +126,8 @@ impl Outbox {
             return None;
         }
         let find = |fits: &dyn Fn(u64) -> bool| {
-            self.settled.iter().find(|(settled, _)| fits(*settled)).map(|(_, position)| *position)
+            let found = self.settled.iter().find(|(_, own)| fits(own.high));
+            found.map(|(position, _)| *position)
         };
         find(&|settled| settled == number).or_else(|| find(&|settled| settled > number))
     }
@@ -110,7 +145,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::remote::fleet::position::{Epoch, StreamId};
+    use crate::store::remote::fleet::position::Epoch;
 
     fn position(millis: u64) -> Position {
         Position { epoch: Epoch::random(), id: StreamId { millis, number: 0 } }
@@ -137,6 +172,34 @@ mod tests {
         outbox.settle(3, position(6));
         outbox.settle(2, position(7));
         assert_eq!((outbox.len(), outbox.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_a_failover_has_lost_is_written_again() {
+        let mut outbox = Outbox::new();
+        for number in 1..=4 {
+            outbox.add(scope(number), Mode::Hard, (number, number));
+        }
+        for number in 1..=3 {
+            outbox.settle(number, position(number));
+        }
+        outbox.set_back(StreamId { millis: 1, number: 0 });
+        assert_eq!((outbox.len(), outbox.lowest()), (3, Some(2)));
+        let sent = outbox.unsent(9, 7);
+        let urls: Vec<_> = sent.iter().map(|fields| fields[1].as_slice()).collect();
+        assert_eq!(urls, [b"http://a.test/2", b"http://a.test/3", b"http://a.test/4"]);
+        assert!(outbox.position_of(1).is_some() && outbox.position_of(2).is_none());
+    }
+
+    #[test]
+    fn what_could_be_written_again_is_bounded() {
+        let mut outbox = Outbox::new();
+        for number in 1..=40 {
+            let long = Scope::url(&format!("http://a.test/{}", "x".repeat(60_000)));
+            outbox.add(vec![long.expect("a URL")], Mode::Hard, (number, number));
+            outbox.settle(number, position(number));
+        }
+        assert!(outbox.settled_bytes <= MOST_SETTLED_BYTES && outbox.settled.len() < 20);
     }
 
     #[test]
