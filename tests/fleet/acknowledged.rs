@@ -86,6 +86,26 @@ async fn while_redis_is_away_nobody_waits_for_longer_than_asked() {
     one.purge_everywhere(r#""kind":"all""#, "hard").await;
 }
 
+/// Redis has lost who is there with all the rest; who was known is waited for.
+#[tokio::test]
+async fn who_was_there_is_waited_for_although_redis_has_forgotten_it() {
+    let (redis, site) = (Redis::start().await, Site::start().await);
+    let between = Between::to(&redis).await;
+    let one = site.node(&redis).await;
+    let port = between.address.port();
+    let away = site
+        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").port = port)
+        .await;
+    eventually("both to be known", || one.tier().fleet().nodes().len() == 2).await;
+    between.set(Way::Stalled);
+    redis.run_line("FLUSHALL").await;
+    let answer = one.ask_admin(&order(r#""kind":"all""#, "hard", 3)).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert!(answer.text().contains(away.tier().fleet().name()), "{}", answer.text());
+    between.set(Way::Open);
+    one.purge_everywhere(r#""kind":"all""#, "hard").await;
+}
+
 #[tokio::test]
 async fn a_node_that_ended_well_is_not_waited_for() {
     let (redis, site) = (Redis::start().await, Site::start().await);

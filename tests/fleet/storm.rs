@@ -83,6 +83,9 @@ async fn storm(disturb: impl AsyncFnOnce(&mut Redis, &Model)) {
     for _ in 0..NODES {
         nodes.push(site.node_with(&redis, |settings| settings.tier.max_unsynced = secs(2)).await);
     }
+    for node in &nodes {
+        eventually("all to know each other", || node.tier().fleet().nodes().len() == NODES).await;
+    }
     let nodes = Arc::new(nodes);
     let purgers = (0..PURGERS as u64).map(|it| purge(nodes.clone(), model.clone(), it));
     let purgers: Vec<_> = purgers.map(tokio::spawn).collect();

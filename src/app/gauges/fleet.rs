@@ -34,6 +34,8 @@ pub(super) fn register(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     gauge("seawall_fleet_synced", help, |fleet| f64::from(u8::from(fleet.deaf().is_none())));
     let help = "Seconds since all purges that there were had been heard";
     gauge("seawall_fleet_unsynced_seconds", help, |fleet| fleet.unsynced().as_secs_f64());
+    let help = "Nodes that take part, as far as this one knows";
+    gauge("seawall_fleet_nodes", help, |fleet| fleet.nodes().len() as f64);
     let help = "Purges that wait to be written to the fleet's stream";
     gauge("seawall_fleet_unpublished", help, |fleet| fleet.unpublished() as f64);
 }

@@ -16,6 +16,7 @@ mod notice;
 mod outbox;
 pub mod position;
 mod reader;
+mod roster;
 mod stream;
 mod waiting;
 
@@ -37,6 +38,7 @@ use log::Log;
 use notice::{Notice, What};
 use outbox::Outbox;
 use position::{Position, StreamId};
+use roster::Roster;
 use stream::Page;
 
 /// Purges of the whole fleet, as one node takes part in them.
@@ -55,6 +57,7 @@ pub struct Fleet {
     /// Whoever purges holds it until the purge is entered: what is asked of it is never half done.
     ledger: Mutex<Ledger>,
     hearing: Mutex<Hearing>,
+    roster: Mutex<Roster>,
     /// Something is to be published.
     to_publish: Notify,
     /// Something was read.
@@ -123,6 +126,7 @@ impl Fleet {
                 deaf: Some(Fault::Unreachable),
                 has_left: false,
             }),
+            roster: Mutex::new(Roster::new(now)),
             to_publish: Notify::new(),
             progress: watch::channel(()).0,
             counters: Counters::default(),
@@ -223,6 +227,12 @@ impl Fleet {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Nodes that have to be waited for, this one among them.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        self.roster().all(Instant::now())
     }
 
     /// Purges of this node that the stream does not have yet.
@@ -328,6 +338,10 @@ impl Fleet {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hearing(&self) -> MutexGuard<'_, Hearing> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ::redis::{Value, cmd, pipe};
+use ::redis::{Cmd, Value, cmd};
 
 use super::position::{Epoch, Position, StreamId};
 use super::stream::{array, bytes};
@@ -27,22 +27,32 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// How long a silent node counts that has no bound.
 const UNBOUNDED: Duration = Duration::from_secs(60);
 
+/// The field that tells whether the hash is the one of before: one that was lost and begun anew
+/// does not have all who are there.
+const MARKER: &[u8] = b"roster";
+
 /// KEYS: the hash. ARGV: the node, what it tells, how long the hash lives in milliseconds, how old
-/// in seconds what is forgotten is, or 0.
+/// in seconds what is forgotten is, or 0, and a marker for a new hash.
 const ANNOUNCE: &str = "\
 local key, now = KEYS[1], redis.call('TIME')
 if redis.call('TYPE', key).ok ~= 'hash' then redis.call('UNLINK', key) end
 local millis = now[1] .. string.format('%03d', math.floor(now[2] / 1000))
 redis.call('HSET', key, ARGV[1], millis .. ' ' .. ARGV[2])
+if not redis.call('HGET', key, 'roster') then redis.call('HSET', key, 'roster', ARGV[5]) end
 redis.call('PEXPIRE', key, ARGV[3])
 if ARGV[4] ~= '0' then
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
     local told = tonumber(string.match(all[i + 1], '^%d+') or 0)
-    if told / 1000 < now[1] - ARGV[4] then redis.call('HDEL', key, all[i]) end
+    if all[i] ~= 'roster' and told / 1000 < now[1] - ARGV[4] then redis.call('HDEL', key, all[i]) end
   end
 end
 return 1";
+
+/// KEYS: the hash. Gives the time in seconds and microseconds, and all of the hash.
+const ROLL: &str = "\
+local now = redis.call('TIME')
+return {now[1], now[2], redis.call('HGETALL', KEYS[1])}";
 
 /// What a node tells of itself.
 #[derive(Clone, Debug)]
@@ -57,6 +67,7 @@ pub(super) struct Told<'a> {
 /// A node, as it was last heard of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    pub(super) id: Vec<u8>,
     /// Its name: the machine's, and some digits.
     pub name: String,
     /// Up to where it has done all purges.
@@ -64,6 +75,13 @@ pub struct Node {
     /// How long ago it was heard of.
     pub silent: Duration,
     bound: Duration,
+}
+
+/// Who is in the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Roll {
+    pub(super) marker: Option<Vec<u8>>,
+    pub(super) nodes: Vec<Node>,
 }
 
 impl Node {
@@ -93,6 +111,7 @@ pub(super) async fn announce(
     let mut command = cmd("EVAL");
     command.arg(ANNOUNCE).arg(1).arg(key).arg(format!("{:032x}", told.id)).arg(text);
     command.arg(LIVES.as_millis() as usize).arg(if tidy { REMEMBERED.as_secs() } else { 0 });
+    command.arg(format!("{:016x}", fastrand::u64(..)));
     opened.ask(&command, 64, PATIENCE).await.map(drop)
 }
 
@@ -103,25 +122,41 @@ pub(super) async fn leave(connection: &Connection, key: &str, id: u128) -> Resul
     connection.ask(&command, 64, PATIENCE).await.map(drop)
 }
 
-/// All nodes that were ever heard of, and not forgotten.
-pub(super) async fn all(connection: &Connection, key: &str) -> Result<Vec<Node>, Fault> {
-    let mut commands = pipe();
-    commands.add_command(cmd("TIME")).cmd("HGETALL").arg(key);
-    let answers = connection.ask_all(&commands, 2, MOST_ANSWER, PATIENCE).await?;
-    read(answers).ok_or_else(|| connection.garbage())
+/// Who is there, by anybody's connection.
+pub(super) async fn ask(connection: &Connection, key: &str) -> Result<Roll, Fault> {
+    let answer = connection.ask(&question(key), MOST_ANSWER, PATIENCE).await?;
+    roll(answer).ok_or_else(|| connection.garbage())
 }
 
-fn read(answers: Vec<Value>) -> Option<Vec<Node>> {
-    let [time, nodes]: [Value; 2] = answers.try_into().ok()?;
-    let [seconds, micros]: [Value; 2] = array(time)?.try_into().ok()?;
+/// Who is there, by a connection of one's own.
+pub(super) async fn ask_alone(opened: &Opened, key: &str) -> Result<Roll, Fault> {
+    roll(opened.ask(&question(key), MOST_ANSWER, PATIENCE).await?).ok_or(Fault::Garbage)
+}
+
+fn question(key: &str) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(ROLL).arg(1).arg(key);
+    command
+}
+
+fn roll(answer: Value) -> Option<Roll> {
+    let [seconds, micros, all]: [Value; 3] = array(answer)?.try_into().ok()?;
     let number = |value| std::str::from_utf8(&bytes(value)?).ok()?.parse::<u64>().ok();
     let now = number(seconds)? * 1000 + number(micros)? / 1000;
-    let told = array(nodes)?.into_iter().skip(1).step_by(2);
-    // What nobody of us has written is nobody to wait for.
-    Some(told.filter_map(|value| node(&bytes(value)?, now)).collect())
+    let all = array(all)?.into_iter().map(bytes).collect::<Option<Vec<_>>>()?;
+    let mut roll = Roll { marker: None, nodes: Vec::new() };
+    for [id, told] in all.as_chunks::<2>().0 {
+        if id == MARKER {
+            roll.marker = Some(told.clone());
+        } else {
+            // What nobody of us has written is nobody to wait for.
+            roll.nodes.extend(node(id, told, now));
+        }
+    }
+    Some(roll)
 }
 
-fn node(told: &[u8], now: u64) -> Option<Node> {
+fn node(id: &[u8], told: &[u8], now: u64) -> Option<Node> {
     let mut words = std::str::from_utf8(told).ok()?.splitn(4, ' ');
     let mut word = || words.next();
     let at: u64 = word()?.parse().ok()?;
@@ -129,18 +164,24 @@ fn node(told: &[u8], now: u64) -> Option<Node> {
     let bound = Duration::from_millis(word()?.parse().ok()?);
     let name = word()?.chars().filter(|letter| !letter.is_control()).take(100).collect();
     let silent = Duration::from_millis(now.saturating_sub(at));
-    Some(Node { name, position, silent, bound })
+    Some(Node { id: id.to_vec(), name, position, silent, bound })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::store::remote::fleet) fn node_with_bound(name: &str, bound: Duration) -> Node {
+        let position = Position { epoch: Epoch::random(), id: StreamId::default() };
+        let (id, silent) = (name.as_bytes().to_vec(), Duration::ZERO);
+        Node { id, name: name.to_owned(), position, silent, bound }
+    }
 
     #[test]
     fn a_node_counts_until_its_memory_has_nothing_unconfirmed() {
         let position = Position { epoch: Epoch::random(), id: StreamId::default() };
         let told = |bound: u64| format!("50000 {position} {bound} web 1-ab\u{1b}");
-        let at = |now, bound| node(told(bound).as_bytes(), now).expect("a node");
+        let at = |now, bound| node(b"1", told(bound).as_bytes(), now).expect("a node");
         let heard = at(50_000, 30_000);
         assert_eq!((heard.name.as_str(), heard.silent), ("web 1-ab", Duration::ZERO));
         assert!(heard.has_reached(position.epoch, position.id));
@@ -148,7 +189,7 @@ mod tests {
         assert!(at(112_000, 0).counts() && !at(112_001, 0).counts());
         assert!(at(1, 0).counts(), "a clock that was set back");
         for other in ["", "x", "1 2 3 4", "1 0000000000000001:1-1 x y"] {
-            assert_eq!(node(other.as_bytes(), 0), None, "{other}");
+            assert_eq!(node(b"1", other.as_bytes(), 0), None, "{other}");
         }
     }
 }

@@ -110,9 +110,9 @@ impl Outbox {
 
     /// The stream ends at `last`: own purges that stood behind it have to be written again.
     pub(super) fn set_back(&mut self, last: StreamId) {
-        let (kept, lost): (VecDeque<_>, VecDeque<_>) =
+        let (stay, lost): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| at.id <= last);
-        self.settled = kept;
+        self.settled = stay;
         self.settled_bytes = self.settled.iter().map(|(_, own)| own.size()).sum();
         for (_, own) in lost.into_iter().rev() {
             self.bytes += own.size();

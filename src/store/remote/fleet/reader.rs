@@ -17,6 +17,9 @@ use crate::redis::{Connector, Fault, Lane, Opened, Room};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How often it is asked who is there, at most: whoever is known is waited for even if Redis loses it.
+const ROLL_EVERY: Duration = Duration::from_millis(250);
+
 /// How often the stream is trimmed and kept alive, in rounds of a second or less.
 const TEND_EVERY: u32 = 64;
 
@@ -51,7 +54,7 @@ async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
     fleet.ledger().outbox.send_again();
     fleet.to_publish.notify_one();
     let key = &fleet.purges_key;
-    let mut round = 0_u32;
+    let (mut round, mut rolled) = (0_u32, None::<Instant>);
     loop {
         let asked = Instant::now();
         let page = stream::read(opened, key, fleet.next()).await?;
@@ -72,6 +75,11 @@ async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
         round = round.wrapping_add(1);
         if more {
             continue;
+        }
+        if rolled.is_none_or(|at| at.elapsed() >= ROLL_EVERY) {
+            let roll = nodes::ask_alone(opened, &fleet.nodes_key).await?;
+            fleet.roster().update(roll, Instant::now());
+            rolled = Some(Instant::now());
         }
         // Only now: who does not hear of this node counts on it to doubt in time.
         fleet.synced(asked);

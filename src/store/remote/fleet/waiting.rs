@@ -58,18 +58,19 @@ impl Fleet {
         let position = self.place(sequence, until).await;
         let mut pause = FIRST_PAUSE;
         loop {
-            let nodes = match room.connection(Lane::Writes) {
-                Some(connection) => nodes::all(&connection, &self.nodes_key).await.ok(),
+            let roll = match room.connection(Lane::Writes) {
+                Some(connection) => nodes::ask(&connection, &self.nodes_key).await.ok(),
                 None => None,
             };
-            let told = nodes.is_some();
-            let mut nodes = nodes.unwrap_or_default();
-            nodes.retain(Node::counts);
+            let told = roll.is_some();
+            if let Some(roll) = roll {
+                self.roster().update(roll, Instant::now());
+            }
             let target = self.target(position);
             let has_done = |node: &Node| {
                 target.is_some_and(|target| node.has_reached(target.epoch, target.id))
             };
-            let (done, missing) = nodes.into_iter().partition(has_done);
+            let (done, missing) = self.nodes().into_iter().partition(has_done);
             let acknowledged = Acknowledged { position, done, missing };
             let left = until.saturating_duration_since(Instant::now());
             if told && acknowledged.by_all() || left.is_zero() {
