@@ -74,7 +74,7 @@ pub struct Node {
     pub position: Position,
     /// How long ago it was heard of.
     pub silent: Duration,
-    bound: Duration,
+    pub(super) bound: Duration,
 }
 
 /// Who is in the hash.
