@@ -108,10 +108,10 @@ impl Outbox {
         Some(purges)
     }
 
-    /// The stream ends at `last`: own purges that stood behind it have to be written again.
-    pub(super) fn set_back(&mut self, last: StreamId) {
+    /// The stream ends at `end`: own purges that stood behind it have to be written again.
+    pub(super) fn set_back(&mut self, end: StreamId) {
         let (stay, lost): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| at.id <= last);
+            std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| at.id <= end);
         self.settled = stay;
         self.settled_bytes = self.settled.iter().map(|(_, own)| own.size()).sum();
         for (_, own) in lost.into_iter().rev() {
