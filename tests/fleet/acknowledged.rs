@@ -34,7 +34,7 @@ async fn every_answer_to_a_purge_tells_its_place_in_the_fleet() {
 async fn who_waits_is_told_who_has_done_it() {
     let (redis, site) = (Redis::start().await, Site::start().await);
     let (one, other) = (site.node(&redis).await, site.node(&redis).await);
-    let mut names = vec![one.tier().fleet().name(), other.tier().fleet().name()];
+    let mut names = [one.tier().fleet().name(), other.tier().fleet().name()];
     names.sort_unstable();
     let by_method = request("PURGE", "/a").with("Purge-Wait", "all");
     for answer in

@@ -30,7 +30,7 @@ impl Site {
             let tag = format!("\"{}\"", shared.load(Ordering::SeqCst));
             let answer = match request.field("If-None-Match") {
                 Some(known) if known == tag => status(304),
-                _ => ok(tag.trim_matches('"').to_owned()),
+                _ => ok(tag.trim_matches('"')),
             };
             answer
                 .fresh(600)

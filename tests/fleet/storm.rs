@@ -32,7 +32,7 @@ async fn versions(model: &Arc<Model>) -> Origin {
     Origin::start(move |request| {
         let key: usize = request.target[1..].parse().expect("a number");
         let version = model.current[key].load(SeqCst).to_string();
-        ok(version).fresh(600).with("Cache-Tag", &format!("k{key}"))
+        ok(version).fresh(600).with("Cache-Tag", format!("k{key}"))
     })
     .await
 }
