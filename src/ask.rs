@@ -28,8 +28,8 @@ pub(crate) enum AskError {
     Https,
     #[error("cannot reach the admin listener at {at}: {cause}")]
     Unreachable { at: String, cause: io::Error },
-    #[error("the admin listener at {0} gave no answer within 10s")]
-    Late(String),
+    #[error("the admin listener at {0} gave no answer within {1}s")]
+    Late(String, u64),
     #[error("the admin listener broke the connection: {0}")]
     Broken(#[from] hyper::Error),
     #[error("the token cannot stand in a header field")]
@@ -50,13 +50,24 @@ pub(crate) fn post(
     path: &str,
     body: Vec<u8>,
 ) -> Result<(StatusCode, Bytes), AskError> {
+    post_and_wait(access, path, body, Duration::ZERO)
+}
+
+/// The same, where the node may take so much longer to answer.
+pub(crate) fn post_and_wait(
+    access: &AdminAccess,
+    path: &str,
+    body: Vec<u8>,
+    longer: Duration,
+) -> Result<(StatusCode, Bytes), AskError> {
+    let deadline = DEADLINE + longer;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(AskError::Start)?;
     runtime.block_on(async {
-        let done = timeout(DEADLINE, send(access, path, body)).await;
-        done.unwrap_or_else(|_| Err(AskError::Late(authority(&access.admin))))
+        let done = timeout(deadline, send(access, path, body)).await;
+        done.unwrap_or_else(|_| Err(AskError::Late(authority(&access.admin), deadline.as_secs())))
     })
 }
 

@@ -11,10 +11,14 @@ use std::path::PathBuf;
 pub(crate) use bench::{Bench, Http, Latency, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    value_parser,
+};
 use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
+use seawall::store::{Scope, ScopeError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +31,8 @@ Examples:
   seawall purge --prefix https://example.com/news  have everything below it refreshed
   seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time";
+Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time;
+  75 a purge that not every node is known to have done";
 
 /// A caching reverse proxy that keeps the waves off your origin.
 #[derive(Debug, Parser)]
@@ -264,15 +269,18 @@ Examples:
   seawall purge --url https://example.com/news
   seawall purge --prefix https://example.com/news --hard
   seawall purge --tag product:7 --tag start-page
+  seawall purge --prefix https://example.com/ --hard --dry-run
+  seawall purge --host shop.example.com --hard --wait all
   seawall purge --all --admin http://127.0.0.1:9180";
 
 /// Purge what a running Seawall has stored, in all variants.
 ///
 /// A soft purge makes it stale: it is refreshed when it is next asked for, and stale rules may still
-/// serve it until then. A hard purge removes it.
+/// serve it until then. A hard purge removes it. Where nodes share a Redis, all of them do it.
 #[derive(Debug, Args)]
 #[command(after_help = PURGE_EXAMPLES)]
-#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "tags", "groups", "all"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "hosts", "tags", "groups", "all"]))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Purge {
     /// One URL, as clients ask for it.
     #[arg(long, value_name = "URL", value_parser = absolute_url)]
@@ -281,6 +289,10 @@ pub(crate) struct Purge {
     /// Every URL that begins with this.
     #[arg(long, value_name = "URL", value_parser = absolute_url)]
     pub(crate) prefix: Option<String>,
+
+    /// Every URL of this host, by http and by https; repeat it for more.
+    #[arg(long = "host", value_name = "HOST", value_parser = host)]
+    pub(crate) hosts: Vec<String>,
 
     /// Every response with this tag; repeat it for more.
     #[arg(long = "tag", value_name = "TAG", value_parser = tag)]
@@ -306,8 +318,33 @@ pub(crate) struct Purge {
     #[arg(long)]
     pub(crate) hard: bool,
 
+    /// Return when every node of the fleet has done it. Where some are not known to have within
+    /// --timeout, they are named, and the exit code is 75.
+    #[arg(long, value_name = "WHOM", value_enum)]
+    pub(crate) wait: Option<Whom>,
+
+    /// For how many seconds --wait waits, up to 300.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "wait", value_parser = value_parser!(u64).range(0..=300))]
+    pub(crate) timeout: u64,
+
+    /// Say how much of the node's memory it would take, and do nothing.
+    #[arg(long, conflicts_with_all = ["wait", "yes"])]
+    pub(crate) dry_run: bool,
+
+    /// Do it however much it takes: without this, a hard purge of more than half of what is stored
+    /// (and of more than 1000 responses) is not done, and the exit code is 1.
+    #[arg(long)]
+    pub(crate) yes: bool,
+
     #[command(flatten)]
     pub(crate) access: AdminAccess,
+}
+
+/// Whom a purge waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whom {
+    /// Every node that is alive.
+    All,
 }
 
 const RELOAD_EXAMPLES: &str = "\
@@ -336,6 +373,10 @@ pub(crate) struct AdminAccess {
     /// The admin token; better given by the variable than by the flag.
     #[arg(long, env = "SEAWALL_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+fn host(text: &str) -> Result<String, ScopeError> {
+    Scope::host(text).map(|_| text.to_owned())
 }
 
 /// What the node would refuse is refused here, before anything is sent.

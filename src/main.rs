@@ -36,6 +36,8 @@ enum Exit {
     Usage = 64,
     /// It went wrong while running.
     RunTime = 70,
+    /// A purge is done, and not every node is known to have done it yet.
+    Unacknowledged = 75,
 }
 
 impl From<Exit> for ExitCode {
@@ -82,9 +84,17 @@ fn run(command: Command, environment: &[String]) -> Exit {
         Command::Config(cli::Config::Show(show)) => self::show(*show, environment),
         Command::Replay(replay) => self::replay(*replay),
         Command::Purge(purge) => match purge::run(&purge) {
-            Ok(done) => {
-                say(done);
+            Ok(purge::Outcome::Done(said)) => {
+                say(said);
                 Exit::Good
+            }
+            Ok(purge::Outcome::Unacknowledged(said)) => {
+                complain(said);
+                Exit::Unacknowledged
+            }
+            Ok(purge::Outcome::Guarded(said)) => {
+                complain(said);
+                Exit::Failed
             }
             Err(error) => failed(error),
         },

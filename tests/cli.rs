@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output};
 
 use crate::support::*;
 
-fn seawall(arguments: &[&str]) -> Command {
+pub fn seawall(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
@@ -16,7 +16,7 @@ fn seawall(arguments: &[&str]) -> Command {
     command
 }
 
-fn ended(arguments: &[&str]) -> (Option<i32>, String) {
+pub fn ended(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = seawall(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     (status.code(), said)

@@ -32,6 +32,7 @@ mod drain;
 mod edits;
 mod errors;
 mod explain;
+mod fleet;
 mod floods;
 mod forwarded;
 mod framing;

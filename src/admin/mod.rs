@@ -31,6 +31,7 @@ use crate::error::ProxyError;
 use crate::redis::Health;
 use crate::shutdown::Shutdown;
 use crate::store::remote::Tier;
+use crate::store::{Covered, Scope};
 use crate::telemetry::Metrics;
 
 /// Bytes of a request's body: a purge of thousands of tags.
@@ -168,16 +169,8 @@ impl State {
             return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
         // Without Redis the site goes on from memory and origin: this node is worth asking.
-        Answer::text(
-            StatusCode::OK,
-            match self.cache.tier().map(Tier::health) {
-                None | Some(Health::Good) => "ready\n".to_owned(),
-                Some(Health::Unwritable(fault)) => {
-                    format!("degraded: nothing is written to redis: {}\n", fault.word())
-                }
-                Some(Health::Down(fault)) => format!("degraded: without redis: {}\n", fault.word()),
-            },
-        )
+        let text = self.cache.tier().map_or_else(|| "ready\n".to_owned(), readiness);
+        Answer::text(StatusCode::OK, text)
     }
 
     fn stats(&self) -> serde_json::Value {
@@ -215,12 +208,30 @@ impl State {
             Err(refused) => return refused,
         };
         match purge::parse(&text) {
-            Ok((scopes, mode)) => {
-                let sequence = self.cache.purge_each(scopes, mode);
-                Answer::json(StatusCode::OK, &serde_json::json!({ "sequence": sequence }))
+            Ok(purge::Order { scopes, dry_run: true, .. }) => self.covered(scopes).await,
+            Ok(purge::Order { scopes, mode, wait, .. }) => {
+                let purged = self.cache.purge_in_fleet(scopes, mode, wait).await;
+                let complete = purged.is_complete();
+                let status = if complete { StatusCode::OK } else { StatusCode::ACCEPTED };
+                Answer::json(status, &serde_json::json!(purged))
             }
             Err(fault) => Answer::bad(&fault),
         }
+    }
+
+    /// How much of this node's memory a purge would take. Everything is looked at, so on a thread
+    /// that nobody waits for.
+    async fn covered(&self, scopes: Vec<Scope>) -> Answer {
+        let cache = Arc::clone(&self.cache);
+        let looking = tokio::task::spawn_blocking(move || cache.memory().covered(&scopes));
+        let Ok(Covered { responses, bytes, of_responses, of_bytes }) = looking.await else {
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n");
+        };
+        let told = serde_json::json!({
+            "responses": responses, "bytes": bytes,
+            "of_responses": of_responses, "of_bytes": of_bytes,
+        });
+        Answer::json(StatusCode::OK, &told)
     }
 
     async fn explain(&self, body: RequestBody) -> Answer {
@@ -237,6 +248,30 @@ impl State {
             Err(fault) => Answer::bad(&fault),
         }
     }
+}
+
+/// How it stands with Redis, a line for each thing that does not work.
+fn readiness(tier: &Tier) -> String {
+    let mut lines = Vec::new();
+    match tier.health() {
+        Health::Good => {}
+        Health::Unwritable(fault) => {
+            lines.push(format!("degraded: nothing is written to redis: {}\n", fault.word()));
+        }
+        Health::Down(fault) => lines.push(format!("degraded: without redis: {}\n", fault.word())),
+    }
+    let fleet = tier.fleet();
+    if let Some((fault, since)) = fleet.deaf() {
+        let (word, seconds, bound) = (fault.word(), since.as_secs(), fleet.max_unsynced());
+        lines.push(format!(
+            "degraded: purges of other nodes are not heard for {seconds}s: {word}\n"
+        ));
+        if !bound.is_zero() && since > bound {
+            lines
+                .push(format!("memory is used for {bound:?} at most before the origin is asked\n"));
+        }
+    }
+    if lines.is_empty() { "ready\n".to_owned() } else { lines.concat() }
 }
 
 /// Reads a request's body; the error is what to answer.
@@ -294,7 +329,10 @@ Seawall's admin API
   GET  /stats    memory, keys, flights, configuration, as JSON
   POST /reload   reads the configuration again; what was in force stays where it has a fault
   POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
-                 {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"}
+                 {\"hosts\": [\"…\"]}, {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"};
+                 with \"wait\": \"all\" and \"timeout\": SECONDS it answers when every node has done it
+                 (202 where some are not known to have); with \"dry_run\": true it says how much of
+                 this node's memory that would take, and does nothing
   POST /explain  {\"method\": \"GET\", \"url\": \"https://…\", \"headers\": [[\"name\", \"value\"]], \"client\": \"192.0.2.1\"}:
                  what would be done with that request now and why; nothing is done
 ";

@@ -1,5 +1,7 @@
 //! The values that are asked for when metrics are scraped.
 
+mod fleet;
+
 use std::sync::{Arc, Mutex};
 
 use super::node::{State, lock};
@@ -20,6 +22,7 @@ pub(super) fn register(
     memory(metrics, cache);
     if cache.tier().is_some() {
         tier(metrics, cache);
+        fleet::register(metrics, cache);
     }
     work(metrics, cache, shutdown);
     upstreams(metrics, state);

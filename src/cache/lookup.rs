@@ -220,6 +220,7 @@ pub(super) fn among(
     let validity = match shared.memory.standing(key, &stored.stamp) {
         Standing::Valid => Validity::Valid,
         Standing::Soft => Validity::SoftPurged,
+        Standing::Doubtful => Validity::Doubtful,
         Standing::Hard => {
             return Decision::Forward(Plan {
                 variant,

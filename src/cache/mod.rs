@@ -19,6 +19,7 @@ mod marks;
 mod multipart;
 mod partial;
 mod pump;
+mod purge;
 mod ranges;
 mod respond;
 mod setback;
@@ -28,7 +29,6 @@ mod turn;
 use std::borrow::Cow;
 use std::future::Future;
 use std::hash::BuildHasher;
-use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -47,6 +47,7 @@ use fill::Fill;
 use leader::FlightLeader;
 use lookup::{Decision, Plan};
 use marks::Marks;
+pub use purge::{Missing, Purged};
 pub use ranges::Ranges;
 use setback::{Setback, Setbacks};
 
@@ -63,7 +64,7 @@ use crate::policy::{
 };
 use crate::rules::RequestEdits;
 use crate::store::remote::Tier;
-use crate::store::{Memory, Mode, Scope, Stamp, Standing, StoredResponse};
+use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
 /// A request for the cache, with what its route says.
 #[derive(Debug)]
@@ -229,21 +230,6 @@ impl Shared {
     #[must_use]
     pub fn tier(&self) -> Option<&Tier> {
         self.tier.as_ref()
-    }
-
-    /// Purges, here and in the tier behind, and returns the numbers of its records, as
-    /// [`Memory::purge`] does.
-    pub fn purge(&self, scope: Scope, mode: Mode) -> RangeInclusive<u64> {
-        let Some(tier) = &self.tier else { return self.memory.purge(scope, mode) };
-        let numbers = self.memory.purge(scope.clone(), mode);
-        tier.purged(&scope, mode, *numbers.end(), self.clock.now());
-        numbers
-    }
-
-    /// Purges all of them, and returns the last one's sequence number.
-    pub fn purge_each(&self, scopes: Vec<Scope>, mode: Mode) -> u64 {
-        let last = scopes.into_iter().map(|scope| self.purge(scope, mode)).last();
-        last.map_or_else(|| self.memory.sequence(), |numbers| *numbers.end())
     }
 
     /// Drops one response of `key` from memory, and all of them from the tier behind.

@@ -184,6 +184,7 @@ impl Shared {
         let validity = match job.target.with_key_str(standing) {
             Standing::Valid => Validity::Valid,
             Standing::Soft => Validity::SoftPurged,
+            Standing::Doubtful => Validity::Doubtful,
             Standing::Hard => {
                 tier.counters().looked(Looked::Purged);
                 return None;

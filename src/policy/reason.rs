@@ -182,6 +182,10 @@ reasons! {
     SoftPurged => "soft-purged",
         "a soft purge made it stale",
         "nothing to do: the next answer is fresh";
+    /// A purge of it may have been missed.
+    PurgesMissed => "purges-missed",
+        "this node may have missed a purge of it: the fleet's stream of purges was out of reach, trimmed or lost",
+        "nothing to do: what the origin confirms is fresh again; `seawall_fleet_doubts_total` tells why";
     /// A stored partial response does not hold what was asked (RFC 9111 §3.3).
     PartialMiss => "partial-miss",
         "a part is stored, not the one that was asked for",

@@ -19,6 +19,9 @@ pub enum Validity {
     /// A soft purge covers it: stale, whatever its lifetime. While its lifetime would still run it
     /// counts as having just become stale, so the stale windows end when they would have anyway.
     SoftPurged,
+    /// It may have been purged, nobody knows how: validated, and never served stale instead, but
+    /// where the origin fails.
+    Doubtful,
 }
 
 /// Whether a stored response may be used.
@@ -127,6 +130,9 @@ fn stale(
     age: Duration,
     lifetime: Duration,
 ) -> Reuse {
+    if validity == Validity::Doubtful {
+        return Reuse::Validate(Reason::PurgesMissed);
+    }
     let soft_purged = validity == Validity::SoftPurged;
     if stored.bars_stale(overrides) {
         let reason = if soft_purged { Reason::SoftPurged } else { Reason::MustRevalidate };
@@ -225,6 +231,20 @@ mod tests {
             reuse_at(&self::head("max-age=10, no-cache"), &plain, 0),
             Reuse::Validate(Reason::NoCache)
         );
+    }
+
+    #[test]
+    fn what_is_doubted_is_validated_whatever_is_granted() {
+        let generous = Overrides { stale_while_revalidate: secs(60), ..honour() };
+        let head = head("max-age=10, stale-while-revalidate=60, stale-if-error=60");
+        let max_stale = headers(&[("cache-control", "max-stale")]);
+        let directives = RequestDirectives::parse(&max_stale);
+        let verdict =
+            reuse(&head, &get(&max_stale), &directives, &generous, Validity::Doubtful, at(1));
+        assert_eq!(verdict, Reuse::Validate(Reason::PurgesMissed));
+        let none = RequestDirectives::default();
+        let granted = on_failure(&head, &none, &generous, Failure::NoResponse, at(1));
+        assert!(granted.is_some(), "but it is better than an error");
     }
 
     /// RFC 5861 §3.

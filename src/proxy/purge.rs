@@ -1,12 +1,15 @@
 //! The `PURGE` method: from allowed addresses, or with a token.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::Either;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 use tower::Service;
@@ -15,7 +18,7 @@ use super::normalize::Normal;
 use super::route::Routes;
 use super::{Early, Purge, now};
 use crate::body::Body;
-use crate::cache;
+use crate::cache::{self, Purged};
 use crate::context::{Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::rules::{self, Label};
@@ -23,6 +26,11 @@ use crate::store::{Mode, Scope};
 
 /// The field by which a `PURGE` asks for a hard one (`Purge-Mode: hard`).
 static PURGE_MODE: HeaderName = HeaderName::from_static("purge-mode");
+
+/// The field by which a `PURGE` asks for the whole fleet to have done it before it is answered
+/// (`Purge-Wait: all`), and how long it waits for that.
+static PURGE_WAIT: HeaderName = HeaderName::from_static("purge-wait");
+const MOST_WAIT: Duration = Duration::from_secs(10);
 
 /// Fields by which a `PURGE` asks for tags in place of its URL, and what stands between them: the
 /// fields that responses have them in.
@@ -96,13 +104,16 @@ impl<S> Purging<S> {
     }
 }
 
+/// A purge that waits for its place in the fleet, or for the fleet; boxed, for it is rare.
+type Waiting = Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>;
+
 impl<S> Service<Normal> for Purging<S>
 where
     S: Service<Normal, Response = Response, Error = ProxyError>,
 {
     type Response = Response;
     type Error = ProxyError;
-    type Future = Early<S::Future>;
+    type Future = Either<Early<S::Future>, Waiting>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         self.inner.poll_ready(cx)
@@ -110,20 +121,22 @@ where
 
     fn call(&mut self, normal: Normal) -> Self::Future {
         if normal.request.head.method.as_str() != "PURGE" {
-            return Either::Right(self.inner.call(normal));
+            return Either::Left(Either::Right(self.inner.call(normal)));
         }
         let headers = &normal.request.head.headers;
         if !self.access.permits(normal.request.client, headers) {
-            return now(Err(ErrorKind::Forbidden.into()));
+            return Either::Left(now(Err(ErrorKind::Forbidden.into())));
         }
         let hard = headers.get(&PURGE_MODE).is_some_and(|mode| mode == "hard");
         let mode = if hard { Mode::Hard } else { Mode::Soft };
         let scopes = match tags(headers) {
             Ok(Some(tags)) => tags,
             Ok(None) => self.urls(&normal),
-            Err(refused) => return now(Err(refused)),
+            Err(refused) => return Either::Left(now(Err(refused))),
         };
-        now(Ok(purged(self.cache.purge_each(scopes, mode))))
+        let waits = headers.get(&PURGE_WAIT).is_some_and(|whom| whom == "all");
+        let purging = self.cache.purge_in_fleet(scopes, mode, waits.then_some(MOST_WAIT));
+        Either::Right(Box::pin(async move { Ok(answer(&purging.await)) }))
     }
 }
 
@@ -142,9 +155,14 @@ fn tags(headers: &HeaderMap) -> Result<Option<Vec<Scope>>, ProxyError> {
     if scopes.is_empty() { Err(ErrorKind::BadRequest.into()) } else { Ok(Some(scopes)) }
 }
 
-fn purged(sequence: u64) -> Response {
-    let mut http =
-        http::Response::new(Body::Bytes(format!("{{\"sequence\":{sequence}}}\n").into()));
+/// 200, or 202 where not everybody has done it who was waited for.
+fn answer(purged: &Purged) -> Response {
+    // Invariant: numbers and texts are always JSON.
+    let text = serde_json::to_string(purged).unwrap_or_default();
+    let mut http = http::Response::new(Body::Bytes((text + "\n").into()));
+    if !purged.is_complete() {
+        *http.status_mut() = StatusCode::ACCEPTED;
+    }
     let headers = http.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

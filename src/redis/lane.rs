@@ -150,6 +150,27 @@ impl Connection {
     }
 }
 
+impl Opened {
+    /// The answer to `command` on a connection that is nobody else's, which may take `most` bytes
+    /// and has to come within `patience`. What goes wrong is the asker's concern alone.
+    ///
+    /// # Errors
+    /// What went wrong; the connection is of no use then.
+    pub async fn ask(
+        &self,
+        command: &Cmd,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Value, Fault> {
+        let (mut connection, most) = (self.connection.clone(), most + FRAMING);
+        self.allowance.grant(most);
+        let answer = timeout(patience, command.query_async::<Value>(&mut connection)).await;
+        let answer = answer.map_err(|_| Fault::Timeout)?.map_err(|error| Fault::of(&error))?;
+        self.allowance.settle(most, size(&answer));
+        Ok(answer)
+    }
+}
+
 /// Bytes of a reply on the wire (RESP2): no more than came, or what may come would dwindle.
 fn size(value: &Value) -> usize {
     match value {

@@ -22,6 +22,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache as Map;
 
 use super::Config;
+use super::coverage::{Coverage, Covered};
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
@@ -284,6 +285,13 @@ impl Memory {
         first..=last
     }
 
+    /// Whatever is stored, and being fetched, may have been purged without a word: it is validated
+    /// before it is used. Returns the sequence number of that.
+    #[must_use]
+    pub fn doubt(&self) -> u64 {
+        self.stamps.doubt()
+    }
+
     fn purge_one(&self, scope: Scope, mode: Mode) -> u64 {
         let gone = match (&scope, mode) {
             (Scope::Url(url), Mode::Hard) => Some(url.clone()),
@@ -300,6 +308,22 @@ impl Memory {
             self.map.invalidate_all();
         }
         sequence
+    }
+
+    /// How much a purge of these would take. Looks at everything that is stored.
+    #[must_use]
+    pub fn covered(&self, scopes: &[Scope]) -> Covered {
+        let (coverage, mut covered) = (Coverage::new(scopes), Covered::default());
+        for (key, held) in &self.map {
+            for response in held.variants.as_slice() {
+                if self.standing(key.as_str(), &response.stamp) != Standing::Hard {
+                    let labels = response.stamp.labels().map(AsRef::as_ref);
+                    let is_covered = coverage.covers(key.as_str(), labels);
+                    covered.count(response.weight(), is_covered);
+                }
+            }
+        }
+        covered
     }
 
     /// Purges of a kind since the start, those by unsafe requests among them.

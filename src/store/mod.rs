@@ -2,17 +2,21 @@
 
 mod config;
 mod copies;
+mod coverage;
 pub mod evict;
 mod labels;
 pub mod memory;
 pub mod remote;
 pub mod response;
+mod scope;
 mod searches;
 pub mod stamps;
 
 pub use config::{Config, Optimise};
 pub use copies::{CodedCopy, Copies, Pin};
+pub use coverage::Covered;
 pub use memory::{Insertion, Memory};
 pub use response::{Content, Part, Parts, StoredResponse, Variants};
+pub use scope::ScopeError;
 pub use searches::Search;
 pub use stamps::{Kind, Mode, Scope, Stamp, Standing};

@@ -77,6 +77,8 @@ pub enum Standing {
     Valid,
     /// A soft purge does.
     Soft,
+    /// Purges may have been missed, soft or hard: it is validated before it is used.
+    Doubtful,
     /// A hard purge does.
     Hard,
 }
@@ -156,7 +158,9 @@ struct Records {
     /// forgotten says.
     floor: u64,
     forgotten: Standing,
-    /// The same for hard purges of a URL, which concern only what was not stored yet.
+    /// What was fetched before this sequence is doubted.
+    doubted: u64,
+    /// As `floor`, for hard purges of a URL, which concern only what was not stored yet.
     gone_floor: u64,
 }
 
@@ -207,6 +211,17 @@ impl Stamps {
             concerning.store(sequence, Ordering::Release);
         }
         // Published under the lock: whoever sees the number sees the record.
+        self.sequence.store(sequence, Ordering::Release);
+        sequence
+    }
+
+    /// Whatever was fetched so far may have been purged without a word. Returns the sequence number
+    /// of that.
+    pub fn doubt(&self) -> u64 {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let sequence = self.sequence.load(Ordering::Relaxed) + 1;
+        records.doubted = sequence;
+        self.concerning.store(sequence, Ordering::Release);
         self.sequence.store(sequence, Ordering::Release);
         sequence
     }
@@ -285,6 +300,7 @@ impl Records {
             labels: LabelRecords::new(most_label_bytes),
             floor: 0,
             forgotten: Standing::Soft,
+            doubted: 0,
             gone_floor: 0,
         }
     }
@@ -337,6 +353,9 @@ impl Records {
         let mut worst = known;
         if checked < self.floor {
             worst = worse(worst, self.forgotten);
+        }
+        if fetched < self.doubted {
+            worst = worse(worst, Standing::Doubtful);
         }
         if self.stale.get(url).is_some_and(|&sequence| sequence > fetched) {
             worst = worse(worst, Standing::Soft);
@@ -399,6 +418,7 @@ fn standing_from(byte: u8) -> Standing {
     match byte {
         0 => Standing::Valid,
         1 => Standing::Soft,
+        2 => Standing::Doubtful,
         _ => Standing::Hard,
     }
 }

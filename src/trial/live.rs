@@ -137,6 +137,7 @@ fn in_cache(all: &mut Explanation, live: &mut Live, examined: &Examined) {
         live.purged = examined.standing.map(|standing| match standing {
             Standing::Valid => "none".into(),
             Standing::Soft => "soft".into(),
+            Standing::Doubtful => "doubtful".into(),
             Standing::Hard => "hard".into(),
         });
         let start = stored.head.status().as_str().to_owned();

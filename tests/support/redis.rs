@@ -10,6 +10,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd};
 use seawall::config::Settings;
 use seawall::redis::{Config, Health};
+use seawall::store::remote::fleet::{Doubted, Read};
 use seawall::store::remote::{Looked, Tier, Wrote};
 
 use super::{Proxy, eventually, within};
@@ -122,11 +123,11 @@ impl Redis {
         let _: ::redis::Value = self.ask(&command).await;
     }
 
-    /// The names of all keys but leases.
+    /// The names of all keys that hold responses.
     pub async fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = self.ask(cmd("KEYS").arg("*")).await;
-        keys.retain(|key| !key.contains("}:l"));
-        keys
+        let keys: Vec<String> = self.ask(cmd("KEYS").arg("*")).await;
+        let is_response = |key: &String| key.contains('{') && !key.contains("}:l");
+        keys.into_iter().filter(is_response).collect()
     }
 
     async fn connection(&self) -> MultiplexedConnection {
@@ -158,9 +159,27 @@ impl Proxy {
         self.cache().tier().expect("the settings ask for it")
     }
 
-    /// Waits until Redis is asked and written to.
+    /// Waits until Redis is asked and written to, and other nodes' purges are heard.
     pub async fn joined(&self) {
         eventually("redis to be there", || self.tier().health() == Health::Good).await;
+        self.hearing().await;
+    }
+
+    /// Waits until other nodes' purges are heard.
+    pub async fn hearing(&self) {
+        eventually("the stream to be read", || self.tier().fleet().deaf().is_none()).await;
+    }
+
+    /// Waits until so many entries of the stream came to this.
+    pub async fn read(&self, outcome: Read, count: u64) {
+        let what = format!("{count} entries that are {}", outcome.word());
+        eventually(&what, || self.tier().fleet().counters().entries(outcome) >= count).await;
+    }
+
+    /// Waits until everything was doubted for this reason.
+    pub async fn doubted(&self, why: Doubted) {
+        let what = format!("a doubt: {}", why.word());
+        eventually(&what, || self.tier().fleet().counters().doubts(why) > 0).await;
     }
 
     /// Waits until Redis is left alone.

@@ -6,7 +6,7 @@ mod kept_out;
 mod leases;
 mod purges;
 mod secure;
-mod stalls;
+pub mod stalls;
 
 use ::redis::cmd;
 use seawall::store::remote::{Looked, Wrote};

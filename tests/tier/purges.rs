@@ -1,5 +1,6 @@
 //! What was purged on a node does not come back to it from Redis.
 
+use seawall::store::remote::fleet::Read;
 use seawall::store::remote::{Looked, Wrote};
 
 use super::{from_tier, node, two};
@@ -76,7 +77,7 @@ async fn what_another_node_fetched_after_a_purge_is_used() {
     let (redis, origin) = (Redis::start().await, numbering().await);
     let (one, other) = two(&redis, &origin).await;
     one.purge("all", "", "hard").await;
-    one.advance(secs(60));
+    other.read(Read::Applied, 1).await;
     written(&other, "/a").await;
     assert!(from_tier(&one.get("/a").await));
 }

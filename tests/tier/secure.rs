@@ -9,7 +9,8 @@ use crate::support::*;
 /// The rights that docs/fleet.md names.
 const RIGHTS: &str = "~seawall:* resetchannels &seawall:* -@all +ping +hmget +getrange +exists \
                       +set +eval +unlink +hget +hset +hlen +pttl +pexpire +type +hexists +get +time \
-                      +publish +subscribe +unsubscribe";
+                      +publish +subscribe +unsubscribe +xadd +xread +xrange +xtrim +xinfo +xgroup \
+                      +hgetall +hdel";
 
 #[tokio::test]
 async fn a_user_with_the_documented_rights_can_do_everything() {
@@ -65,7 +66,7 @@ async fn a_right_that_is_missing_is_told() {
         redis.password = Some(Secret("secret".to_owned()));
     });
     let proxy = proxy.await;
-    proxy.joined().await;
+    eventually("redis to be there", || proxy.tier().health() == Health::Good).await;
     proxy.get("/").await;
     eventually("it to be told", || {
         proxy.tier().health() == Health::Unwritable(Fault::NoPermission)

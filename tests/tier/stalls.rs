@@ -18,6 +18,8 @@ use crate::support::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Open,
+    /// Connections end, and no new ones are made.
+    Cut,
     /// Nothing comes through; connections stand.
     Stalled,
     /// Large answers do not come through, small ones on other connections do.
@@ -41,6 +43,9 @@ impl Between {
         let (shared, there) = (way.clone(), redis.address);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if *shared.borrow() == Way::Cut {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(there).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -69,7 +74,13 @@ async fn carry(
     answers: bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    let mut cut = way.clone();
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read,
+            _ = cut.wait_for(|way| *way == Way::Cut) => return,
+        };
+        let Ok(read @ 1..) = read else { return };
         if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
             return;
         }

@@ -91,6 +91,10 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         draft.tier.queue_items = value.count(1..=1_000_000)?;
         Ok(())
     };
+    "max_unsynced" = Default("\"30s\""), "For how long memory is used as it is while other nodes' purges can't be heard; from then on nothing is, for longer than that, without the origin having confirmed it. 0s for no bound." => |draft, value| {
+        draft.tier.max_unsynced = value.duration(Duration::ZERO..=Duration::from_secs(24 * 3600))?;
+        Ok(())
+    };
 };
 
 const PASSWORDS: [&str; 3] = ["password", "password_file", "password_env"];

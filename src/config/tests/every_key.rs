@@ -276,6 +276,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "write_at_once = \"7KiB\"",
             "queue = \"77KiB\"",
             "queue_items = 7",
+            "max_unsynced = \"7s\"",
         ],
     ),
     (

@@ -60,6 +60,15 @@ impl Label {
         self.0.contains(&SEPARATOR)
     }
 
+    /// The origin that a group is of (none for a tag), and the name.
+    #[must_use]
+    pub fn origin_and_name(&self) -> (Option<&[u8]>, &[u8]) {
+        match self.0.iter().position(|byte| *byte == SEPARATOR) {
+            Some(end) => (self.0.get(..end), self.0.get(end + 1..).unwrap_or_default()),
+            None => (None, &self.0),
+        }
+    }
+
     /// As responses have it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

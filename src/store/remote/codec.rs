@@ -10,6 +10,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::fleet::position::{Epoch, Position, StreamId};
 use crate::clock::Timestamp;
 use crate::policy::HeadRecord;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Written {
     pub sequence: u64,
     /// When that was, by that node's clock.
     pub began: Timestamp,
+    /// Up to where that process had applied the fleet's purges then, where it knew.
+    pub position: Option<Position>,
 }
 
 /// A response's metadata in Redis.
@@ -156,6 +159,7 @@ impl Entry {
         out.put_i64(self.written.began.as_millis());
         out.put_u128(self.written.by);
         out.put_u64(self.written.sequence);
+        put_position(&mut out, self.written.position);
         put_long(&mut out, self.key.as_bytes());
         put_head(&mut out, &self.head);
         if out.len() > MOST_HEAD || self.head.fields.len() > MOST_FIELDS {
@@ -237,6 +241,13 @@ fn open(bytes: &[u8], what: u8) -> Result<&[u8], Corrupt> {
     if *kind == what { Ok(inner) } else { Err(Corrupt::Senseless) }
 }
 
+fn put_position(out: &mut Vec<u8>, position: Option<Position>) {
+    let id = position.map_or_else(StreamId::default, |position| position.id);
+    out.put_u64(position.map_or(0, |position| position.epoch.get()));
+    out.put_u64(id.millis);
+    out.put_u64(id.number);
+}
+
 fn put_head(out: &mut Vec<u8>, head: &HeadRecord) {
     out.put_u16(head.status.as_u16());
     out.put_i64(head.response_at.as_millis());
@@ -272,6 +283,9 @@ fn entry(rest: &mut &[u8]) -> Option<Entry> {
     let began = Timestamp::from_millis(rest.try_get_i64().ok()?);
     let by = rest.try_get_u128().ok()?;
     let sequence = rest.try_get_u64().ok()?;
+    let epoch = Epoch::new(rest.try_get_u64().ok()?);
+    let (millis, number) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
+    let position = epoch.map(|epoch| Position { epoch, id: StreamId { millis, number } });
     let key = std::str::from_utf8(long(rest)?).ok()?.into();
     let head = head(rest)?;
     let body = match rest.try_get_u8().ok()? {
@@ -288,7 +302,7 @@ fn entry(rest: &mut &[u8]) -> Option<Entry> {
         }
         _ => return None,
     };
-    Some(Entry { key, written: Written { by, sequence, began }, head, body })
+    Some(Entry { key, written: Written { by, sequence, began, position }, head, body })
 }
 
 fn head(rest: &mut &[u8]) -> Option<HeadRecord> {

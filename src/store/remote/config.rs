@@ -18,6 +18,8 @@ pub struct Config {
     pub queue_bytes: u64,
     /// Responses that may wait to be written, and deletions that may.
     pub queue_items: usize,
+    /// For how long memory goes on without news of other nodes' purges; zero without a bound.
+    pub max_unsynced: Duration,
     /// Variants of one URL.
     pub max_variants: usize,
     /// How long a fetch by another node is waited for; `None`: what fetches from the upstream
@@ -37,6 +39,7 @@ impl Default for Config {
             write_at_once: 1024 * 1024,
             queue_bytes: 32 * 1024 * 1024,
             queue_items: 10_000,
+            max_unsynced: Duration::from_secs(30),
             max_variants: 64,
             lease_wait: None,
             lease: Duration::from_millis(900),

@@ -21,6 +21,8 @@ macro_rules! outcomes {
     };
 }
 
+pub(super) use outcomes;
+
 outcomes! {
     /// What a lookup came to.
     Looked {

@@ -4,14 +4,16 @@
 //! queue. It is garbage collection that Redis does with its expiry: whether a response may be used
 //! is decided by `policy`, from what the entry says, as it is for memory.
 //!
-//! A purge on this node holds for what comes from Redis: an entry says which process fetched it, at
-//! which place in that process' sequence of purges, and when. What this process wrote is held
-//! against the purges exactly, what others wrote by the [`timeline`]. A purge of a URL is a deletion
-//! in Redis besides, so that it outlives the process.
+//! A purge holds for what comes from Redis, too: an entry says which process fetched it, at which
+//! place in that process' sequence of purges and in the [`fleet`]'s, and when. It is held against
+//! the purges by the first of these that both sides know, and by the clock ([`timeline`]) where they
+//! know none. A purge of a URL is a deletion in Redis besides, so that it is gone for nodes, too,
+//! that know no purges any more.
 
 pub mod codec;
 mod config;
 mod counters;
+pub mod fleet;
 mod known;
 pub mod layout;
 mod lease;
@@ -22,6 +24,7 @@ mod seen;
 pub mod timeline;
 mod writer;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,12 +40,12 @@ use crate::redis::{Health, Room, SetupError};
 use crate::rules::Labels;
 use crate::store::{Memory, Mode, Scope, Stamp, StoredResponse};
 use codec::Written;
+use fleet::Fleet;
 use known::Known;
 use layout::Place;
 use lease::{Hints, Leases};
 use queue::{Queue, Write};
 use seen::Seen;
-use timeline::Timeline;
 use writer::Writer;
 
 /// The share of memory that may wait to be written: one sixteenth.
@@ -59,7 +62,7 @@ pub struct Tier {
     room: Arc<Room>,
     /// This process, among all that ever wrote.
     id: u128,
-    timeline: Timeline,
+    fleet: Arc<Fleet>,
     queue: Arc<Queue>,
     seen: Seen,
     counters: Arc<Counters>,
@@ -76,10 +79,12 @@ impl Tier {
         // What waits stays in memory: a Redis that is away must not take its place from others.
         let most_bytes = config.queue_bytes.min(memory.budget().limit() as u64 / QUEUE_DIVISOR);
         let queue = Arc::new(Queue::new(most_bytes, config.queue_items, Arc::clone(&counters)));
+        let fleet = Fleet::start(&config, &room, id, memory.clone(), clock.clone());
         let writer = Writer {
             config: Arc::clone(&config),
             room: Arc::downgrade(&room),
             id,
+            fleet: Arc::clone(&fleet),
             memory,
             clock,
             queue: Arc::clone(&queue),
@@ -87,11 +92,10 @@ impl Tier {
             known: Known::default(),
         };
         room.spawn(writer.run());
-        let (timeline, seen) = (Timeline::default(), Seen::new());
         let leases = Leases::start(&room, config.lease, &counters);
         let hints = Arc::new(Hints::default());
         room.spawn(Arc::clone(&hints).listen(room.connector().clone()));
-        Self { config, room, id, timeline, queue, seen, counters, leases, hints }
+        Self { config, room, id, fleet, queue, seen: Seen::new(), counters, leases, hints }
     }
 
     /// A tier over a way to Redis of its own.
@@ -113,6 +117,12 @@ impl Tier {
         &self.room
     }
 
+    /// Purges of all nodes.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// How it stands with Redis.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -131,14 +141,11 @@ impl Tier {
         self.queue.waiting()
     }
 
-    /// The stamp by which a response from here is held against this node's purges.
+    /// The stamp by which a response from here is held against the purges that this node knows.
     #[must_use]
     pub fn stamp(&self, written: &Written, labels: Option<Arc<Labels>>) -> Stamp {
-        let sequence = if written.by == self.id {
-            written.sequence
-        } else {
-            self.timeline.sequence_at(written.began)
-        };
+        let sequence =
+            if written.by == self.id { written.sequence } else { self.fleet.sequence_of(written) };
         Stamp::new(sequence, labels)
     }
 
@@ -200,22 +207,30 @@ impl Tier {
         self.queue.delete([key.clone()]);
     }
 
-    /// A purge has just been recorded as `sequence`, and `now` was read after that.
-    pub fn purged(&self, scope: &Scope, mode: Mode, sequence: u64, now: Timestamp) {
-        self.timeline.note(sequence, now);
-        if let (Scope::Url(url), Mode::Hard) = (scope, mode) {
-            self.queue.delete([CacheKey::from_text(url)]);
-        }
+    /// Purges in memory and here, and has the other nodes do it. Returns the numbers of the records,
+    /// of which the last counts.
+    #[must_use]
+    pub fn purge(&self, scopes: Vec<Scope>, mode: Mode) -> RangeInclusive<u64> {
+        let gone = scopes.iter().filter_map(|scope| match (scope, mode) {
+            (Scope::Url(url), Mode::Hard) => Some(CacheKey::from_text(url)),
+            _ => None,
+        });
+        let gone: Vec<_> = gone.collect();
+        let numbers = self.fleet.purge(scopes, mode);
+        self.queue.delete(gone);
+        numbers
     }
 
     /// Waits, at most so long, until what waits to be written is in Redis: what a node has fetched
-    /// last, and above all its deletions, should outlive it. Blocks.
+    /// last, and above all its purges, should outlive it. It takes part in no more purges after
+    /// that. Blocks.
     pub fn flush(&self, most: Duration) {
         const STEP: Duration = Duration::from_millis(2);
         let begun = Instant::now();
         while !self.queue.is_idle() && self.health() == Health::Good && begun.elapsed() < most {
             std::thread::sleep(STEP);
         }
+        self.fleet.leave(&self.room, most.saturating_sub(begun.elapsed()));
     }
 
     fn place(&self, key: &str) -> Place {

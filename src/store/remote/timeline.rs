@@ -2,8 +2,8 @@
 //! the clock.
 //!
 //! What this process has fetched carries the sequence number of its fetch, and is compared exactly.
-//! Others count by their own sequences, so of theirs only the time is known at which the fetch
-//! began. It is held against the times of the purges here, and whatever may have begun before a
+//! Others tell which of the fleet's purges they knew. Where they did not know, or this node does not,
+//! there is only the time at which the fetch began. It is held against the times of the purges here, and whatever may have begun before a
 //! purge counts as if it had.
 
 use std::collections::VecDeque;

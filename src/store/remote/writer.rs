@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::Config;
 use super::codec::{BEGAN, BodyAt, CHUNK, Chunks, Entry, MOST_INLINE, Written, encode_index};
 use super::counters::{Counters, Wrote};
+use super::fleet::Fleet;
 use super::known::Known;
 use super::layout::{self, Place, variant};
 use super::lease::Lease;
@@ -92,6 +93,7 @@ pub(super) struct Writer {
     /// It must not keep the thread alive that it runs on.
     pub(super) room: Weak<Room>,
     pub(super) id: u128,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) memory: Memory,
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
@@ -218,7 +220,9 @@ impl Writer {
         let now = self.clock.now();
         let lives = response.useless_at.since(now);
         let standing = self.memory.standing_outside(key, &response.stamp);
-        if lives.is_zero() || standing != Standing::Valid {
+        // What is doubted here is judged by who reads it.
+        let stands = matches!(standing, Standing::Valid | Standing::Doubtful);
+        if lives.is_zero() || !stands {
             self.counters.wrote(Wrote::Outdated);
             return None;
         }
@@ -240,7 +244,8 @@ impl Writer {
         let Write { key, response, began, lease } = prepared.write;
         let Some(head) = response.head.record() else { return false };
         let sequence = response.stamp.fetched_at();
-        let written = Written { by: self.id, sequence, began: *began };
+        let position = self.fleet.position_at(sequence);
+        let written = Written { by: self.id, sequence, began: *began, position };
         let entry = Entry { key: key.as_str().into(), written, head, body };
         let Some(entry) = entry.encode() else { return false };
         let (field, index) = match response.head.vary() {

@@ -48,6 +48,24 @@ fn a_purge_of_a_url_covers_whatever_is_keyed_beside_it() {
 }
 
 #[test]
+fn what_was_fetched_before_a_doubt_is_doubted_and_what_was_purged_hard_is_gone() {
+    let stamps = Stamps::new();
+    let stamp = || Stamp::new(stamps.sequence(), None);
+    let (before, soft, gone) = (stamp(), stamp(), stamp());
+    assert_eq!(stamps.admit(KEY, &before), Standing::Valid);
+    let sequence = stamps.doubt();
+    assert_eq!((sequence, stamps.sequence()), (1, 1));
+    assert_eq!(stamps.standing(KEY, &before), Standing::Doubtful);
+    let after = stamp();
+    assert_eq!(stamps.admit(KEY, &after), Standing::Valid);
+    stamps.purge(prefix("https://a.example/"), Mode::Soft);
+    assert_eq!(stamps.outside(KEY, &soft), Standing::Doubtful);
+    assert_eq!(stamps.standing(KEY, &after), Standing::Soft);
+    stamps.purge(prefix("https://a.example/"), Mode::Hard);
+    assert_eq!(stamps.outside(KEY, &gone), Standing::Hard);
+}
+
+#[test]
 fn a_purge_covers_what_was_fetched_before_it_and_nothing_fetched_after() {
     for (scope, mode, expected) in [
         (url(KEY), Mode::Soft, Standing::Soft),

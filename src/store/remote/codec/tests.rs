@@ -11,7 +11,12 @@ fn sample(body: BodyAt) -> Entry {
     fields.append("x-a", HeaderValue::from_bytes(b"\xfc").expect("obs-text"));
     Entry {
         key: "http://a.test/b?c".into(),
-        written: Written { by: 7, sequence: 9, began: Timestamp::from_millis(-5) },
+        written: Written {
+            by: 7,
+            sequence: 9,
+            began: Timestamp::from_millis(-5),
+            position: Position::parse(b"00000000000000ab:17-3"),
+        },
         head: HeadRecord {
             status: StatusCode::NOT_FOUND,
             fields,
@@ -189,7 +194,8 @@ proptest! {
         entry.head.response_at = Timestamp::from_millis(at);
         entry.head.initial_age = Duration::from_millis(u64::from(age));
         (entry.head.implicit, entry.head.reading) = (implicit, reading);
-        entry.written = Written { by: 1, sequence, began: Timestamp::from_millis(began) };
+        let began = Timestamp::from_millis(began);
+        entry.written = Written { by: 1, sequence, began, position: None };
         let bytes = entry.encode().unwrap();
         prop_assert_eq!(Entry::decode(&bytes).unwrap(), entry);
     }
