@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos fuzz-smoke bench bench-hitrate bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench bench-hitrate bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ chaos: ## Random clients against failing origins for minutes: SEED=… ROUNDS=�
 	  CHAOS_SECONDS="$(or $(SECONDS),60)" CHAOS_CLIENTS="$(or $(CLIENTS),48)" \
 	  $(CARGO) test --locked --test suite -- --nocapture --exact \
 	  chaos::nothing_is_wrong_cut_stale_shared_or_left_behind
+
+soak: ## A million objects stored by threads, with resident memory watched: MEMORY=MiB OBJECTS=…
+	$(CARGO) run --release --locked --example memory_soak -- $(or $(MEMORY),256) $(or $(OBJECTS),1000000)
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked

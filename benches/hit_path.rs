@@ -58,12 +58,12 @@ fn key(criterion: &mut Criterion) {
 
 fn memory(criterion: &mut Criterion) {
     let shared = filled();
-    let target = Target::parse(URL).expect("a URL");
+    let (target, now) = (Target::parse(URL).expect("a URL"), Clock::System.now());
     criterion.bench_function("memory/get", |bencher| {
-        bencher.iter(|| black_box(&target).with_key_str(|key| shared.memory().get(key)));
+        bencher.iter(|| black_box(&target).with_key_str(|key| shared.memory().get(key, now)));
     });
     criterion.bench_function("memory/miss", |bencher| {
-        bencher.iter(|| shared.memory().get(black_box("http://www.example.com/absent")));
+        bencher.iter(|| shared.memory().get(black_box("http://www.example.com/absent"), now));
     });
 }
 

@@ -123,7 +123,7 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
     if let Some(plan) = unanswerable(job) {
         return Decision::Forward(plan);
     }
-    let plan = match find(shared, job, now, Memory::get) {
+    let plan = match find(shared, job, now, |memory, key| memory.get(key, now)) {
         Decision::Forward(plan) => plan,
         used => return used,
     };
@@ -134,7 +134,7 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
     let Some(search) = shared.memory.search(&job.target) else { return Decision::Forward(plan) };
     let Some(target) = search.shared(&job.target) else { return Decision::Forward(plan) };
     job.share(target, search.variation);
-    match find(shared, job, now, Memory::get) {
+    match find(shared, job, now, |memory, key| memory.get(key, now)) {
         // Nothing of use there either. What is stored for the URL itself can be validated; and
         // where its answers are known not to be shared, nobody is to wait for them.
         Decision::Forward(sharing)
@@ -150,7 +150,7 @@ pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Dec
 
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
-    decide_by(shared, job, now, Memory::get)
+    decide_by(shared, job, now, |memory, key| memory.get(key, now))
 }
 
 /// The same, with another way to look into memory.

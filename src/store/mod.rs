@@ -2,6 +2,7 @@
 
 mod config;
 mod copies;
+pub mod curve;
 pub mod evict;
 mod labels;
 pub mod memory;

@@ -71,7 +71,7 @@ impl Seen {
         let Some(routed) = &self.routed else { return };
         let policy = &routed.ruling.terms().cache.policy;
         let memory = cache.memory();
-        let under = |target: &Target| target.with_key_str(|key| memory.get(key));
+        let under = |target: &Target| target.with_key_str(|key| memory.peek(key));
         let shared = || under(&memory.search(&routed.keyed)?.shared(&routed.keyed)?);
         let variants = under(&routed.keyed).or_else(shared);
         if let Some(variants) = variants {
