@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench bench-hitrate bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench bench-hitrate bench-exponents bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ bench-hitrate: ## Hit rates of Seawall and other policies on traces: TRACES=fold
 	@test -d "$(TRACES)" || { echo "set TRACES to a folder of traces (timestamp,key,size; docs/replay.md)"; exit 64; }
 	$(CARGO) build --release --locked
 	@bash scripts/bench_hitrate.sh "$(TRACES)"
+
+bench-exponents: ## What the exponent of size does, and how far the live curve is off: TRACES=folder, if any
+	$(CARGO) run --release --locked --example exponents -- $(if $(TRACES),$(wildcard $(TRACES)/*.csv.zst) $(wildcard $(TRACES)/*.csv))
 
 bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
 	$(CARGO) build --profile dist --locked

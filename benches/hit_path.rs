@@ -27,7 +27,8 @@ use seawall::policy::{
 };
 use seawall::proxy::{self, ErrorPages, Observer, OriginService, Route};
 use seawall::shutdown::Shutdown;
-use seawall::store::evict::{self, Evictor, Newcomer};
+use seawall::store::curve::{self, Feed};
+use seawall::store::evict::{self, Evictor, Newcomer, Touched};
 use seawall::store::{self, Memory};
 use seawall::telemetry::Metrics;
 use seawall::telemetry::access_log::AccessLog;
@@ -93,6 +94,30 @@ fn eviction(criterion: &mut Criterion) {
     });
     criterion.bench_function("evict/hit/seawall", |bencher| {
         bencher.iter(|| map.get(&keys.next()?)?.map(|ticket| evictor.touch(ticket)));
+    });
+    // With the way to the shadow caches, which sample few of so many keys.
+    let feed = Feed::new(&curve::Config { evict: config, most_keys: 8192 });
+    let times = || (Timestamp::from_secs(1), Timestamp::EPOCH);
+    for key in 0..RESIDENTS {
+        let Newcomer { hash, size, .. } = newcomer(key);
+        feed.asked(hash, size, times);
+        feed.drain();
+    }
+    criterion.bench_function("evict/hit/seawall_with_curve", |bencher| {
+        bencher.iter(|| {
+            let Touched { hash, size } = evictor.touch(map.get(&keys.next()?)??)?;
+            feed.asked(hash, size, times);
+            Some(())
+        });
+    });
+    criterion.bench_function("evict/sampled", |bencher| {
+        let mut sampled = (0..RESIDENTS).map(newcomer).filter(|it| it.hash >> 56 == 0).cycle();
+        bencher.iter(|| {
+            let Newcomer { hash, size, .. } = sampled.next()?;
+            feed.asked(hash, size, times);
+            feed.drain();
+            Some(())
+        });
     });
     // Each key comes twice, so that newcomers are worth letting in.
     let mut newcomers = (2 * RESIDENTS..).map(|number| newcomer(number / 2));
