@@ -27,7 +27,7 @@ use seawall::policy::{
 };
 use seawall::proxy::{self, ErrorPages, Observer, OriginService, Route};
 use seawall::shutdown::Shutdown;
-use seawall::store::curve::{self, Feed};
+use seawall::store::curve::{self, Feed, Reference};
 use seawall::store::evict::{self, Evictor, Newcomer, Touched};
 use seawall::store::{self, Memory};
 use seawall::telemetry::Metrics;
@@ -97,16 +97,19 @@ fn eviction(criterion: &mut Criterion) {
     });
     // With the way to the shadow caches, which sample few of so many keys.
     let feed = Feed::new(&curve::Config { evict: config, most_keys: 8192 });
-    let times = || (Timestamp::from_secs(1), Timestamp::EPOCH);
+    let asked = |hash, size| {
+        let (useless_at, now) = (Timestamp::from_secs(1), Timestamp::EPOCH);
+        feed.asked(&Reference { hash, size, useless_at, now }, true);
+    };
     for key in 0..RESIDENTS {
         let Newcomer { hash, size, .. } = newcomer(key);
-        feed.asked(hash, size, times);
+        asked(hash, size);
         feed.drain();
     }
     criterion.bench_function("evict/hit/seawall_with_curve", |bencher| {
         bencher.iter(|| {
             let Touched { hash, size } = evictor.touch(map.get(&keys.next()?)??)?;
-            feed.asked(hash, size, times);
+            asked(hash, size);
             Some(())
         });
     });
@@ -114,7 +117,7 @@ fn eviction(criterion: &mut Criterion) {
         let mut sampled = (0..RESIDENTS).map(newcomer).filter(|it| it.hash >> 56 == 0).cycle();
         bencher.iter(|| {
             let Newcomer { hash, size, .. } = sampled.next()?;
-            feed.asked(hash, size, times);
+            asked(hash, size);
             feed.drain();
             Some(())
         });

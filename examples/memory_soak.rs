@@ -6,6 +6,7 @@
 //! part, which stores small objects and says what each costs.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 #![expect(clippy::print_stdout, reason = "it is a program that tells")]
+#![expect(clippy::cast_sign_loss, reason = "sizes are not negative")]
 
 use std::process::ExitCode;
 use std::sync::Arc;

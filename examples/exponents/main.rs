@@ -11,7 +11,7 @@ mod workload;
 use std::io;
 
 use seawall::clock::Timestamp;
-use seawall::store::curve::{self, Curve, Reference, Shadows};
+use seawall::store::curve::{self, Asked, Curve, Reference, Shadows};
 use seawall::store::evict::{self, Evictor, Newcomer, Ticket};
 use workload::Workload;
 
@@ -37,8 +37,8 @@ fn main() -> io::Result<()> {
         for divisor in DIVISORS {
             let capacity = workload.footprint() / divisor;
             let answered = EXPONENTS.map(|exponent| {
-                let (objects, bytes) = replay(&workload, capacity, exponent);
-                format!("{:.1} / {:.1}", objects * 100.0, bytes * 100.0)
+                let [objects, bytes] = percent(&replay(&workload, capacity, exponent));
+                format!("{objects:.1} / {bytes:.1}")
             });
             let [objects, bytes] = errors(&workload, capacity);
             let name = &workload.name;
@@ -52,19 +52,21 @@ fn config(capacity: u64, size_exponent: f64) -> evict::Config {
     evict::Config { capacity, size_exponent, seed: 1 }
 }
 
-/// The shares of requests and of bytes that are answered.
-fn replay(workload: &Workload, capacity: u64, exponent: f64) -> (f64, f64) {
+/// What is asked for and missed.
+fn replay(workload: &Workload, capacity: u64, exponent: f64) -> Asked {
     let evictor = Evictor::new(&config(capacity, exponent));
     let mut tickets: Vec<Option<Ticket>> = vec![None; workload.sizes.len()];
-    let (mut hits, mut hit_bytes) = (0, 0);
+    let mut asked = Asked::default();
     for &key in &workload.requests {
         let size = workload.sizes[key];
+        asked.requests += 1;
+        asked.bytes += size;
         if let Some(ticket) = tickets[key] {
             evictor.touch(ticket);
-            hits += 1;
-            hit_bytes += size;
             continue;
         }
+        asked.misses += 1;
+        asked.missed_bytes += size;
         let newcomer = Newcomer { key, hash: hash(key, 0), size, useless_at: NEVER };
         let admission = evictor.admit(newcomer, Timestamp::EPOCH);
         for victim in admission.victims {
@@ -72,16 +74,20 @@ fn replay(workload: &Workload, capacity: u64, exponent: f64) -> (f64, f64) {
         }
         tickets[key] = admission.ticket;
     }
-    (
-        f64::from(hits) / workload.requests.len() as f64,
-        hit_bytes as f64 / workload.requested_bytes() as f64,
-    )
+    asked
+}
+
+/// Requests and bytes answered, in percent.
+fn percent(asked: &Asked) -> [f64; 2] {
+    let hits = |misses: u64, of: u64| 100.0 - misses as f64 / of as f64 * 100.0;
+    [hits(asked.misses, asked.requests), hits(asked.missed_bytes, asked.bytes)]
 }
 
 /// How far the curve is off, for objects and for bytes, over samples by several hashes.
 fn errors(workload: &Workload, capacity: u64) -> [String; 2] {
-    let real =
-        Curve::sizes().map(|times| replay(workload, (times * capacity as f64) as u64, DEFAULT));
+    let real = Curve::sizes_of(capacity).map(|capacity| replay(workload, capacity, DEFAULT));
+    // What the store itself misses is counted, not sampled.
+    let here = replay(workload, capacity, DEFAULT);
     let mut off = [Vec::new(), Vec::new()];
     for salt in 1..4 {
         let evict = config(capacity, DEFAULT);
@@ -91,11 +97,11 @@ fn errors(workload: &Workload, capacity: u64) -> [String; 2] {
             let now = Timestamp::EPOCH;
             shadows.ask(&Reference { hash, size, useless_at: NEVER, now });
         }
-        shadows.asked(workload.requests.len() as u64, workload.requested_bytes());
-        let points = shadows.curve().points();
-        for (point, (objects, bytes)) in points.iter().flatten().zip(real) {
-            off[0].push((point.hit_ratio - objects).abs() * 100.0);
-            off[1].push((point.byte_hit_ratio - bytes).abs() * 100.0);
+        shadows.asked(here);
+        for (point, real) in shadows.curve().points().iter().flatten().zip(&real) {
+            let [objects, bytes] = percent(real);
+            off[0].push((point.hit_ratio * 100.0 - objects).abs());
+            off[1].push((point.byte_hit_ratio * 100.0 - bytes).abs());
         }
     }
     off.map(|off| {

@@ -1,4 +1,5 @@
 //! Requests to replay: from a trace, or made up.
+#![expect(clippy::cast_sign_loss, reason = "nothing that is drawn is negative")]
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -45,11 +46,6 @@ impl Workload {
     /// Bytes of all that is asked for, each once.
     pub(crate) fn footprint(&self) -> u64 {
         self.sizes.iter().sum()
-    }
-
-    /// Bytes that are asked for.
-    pub(crate) fn requested_bytes(&self) -> u64 {
-        self.requests.iter().map(|key| self.sizes[*key]).sum()
     }
 
     /// Workloads whose ways are known: popularity by Zipf's law with sizes of no, of the same and of

@@ -8,15 +8,16 @@ use crate::store::curve::{Curve, Point};
 /// The share of keys that `curve` stands on, and its points; `None` as long as nothing has been
 /// asked for.
 pub(super) fn describe(curve: &Curve, budget: &Budget) -> Option<Value> {
-    let point = |point: Point| {
+    let sizes = Curve::sizes_of(budget.limit() as u64);
+    let point = |(point, memory): (Point, u64)| {
         json!({
-            "memory_bytes": (point.times * budget.limit() as f64) as u64,
+            "memory_bytes": memory,
             "times": point.times,
             "hit_ratio": rounded(point.hit_ratio),
             "byte_hit_ratio": rounded(point.byte_hit_ratio),
         })
     };
-    let points = curve.points()?.map(point);
+    let points: Vec<_> = curve.points()?.into_iter().zip(sizes).map(point).collect();
     Some(json!({ "sampled_keys": curve.sampled, "points": points }))
 }
 

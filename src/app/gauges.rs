@@ -85,9 +85,9 @@ fn counted(
 ) {
     let shared = Arc::clone(cache);
     let labels = times.map(|times| ("memory", times.to_string()));
-    metrics.counter_with(name, help, labels.into_iter().collect(), move || {
-        shared.memory().curve().map_or(0, |curve| read(&curve.total) as u64)
-    });
+    #[expect(clippy::cast_sign_loss, reason = "counts are not negative")]
+    let count = move || shared.memory().curve().map_or(0, |curve| read(&curve.total) as u64);
+    metrics.counter_with(name, help, labels.into_iter().collect(), count);
 }
 
 /// Reads a value of the tier behind memory, which is there.

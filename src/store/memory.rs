@@ -21,7 +21,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache as Map;
 
 use super::Config;
-use super::curve::{self, Curve, Feed};
+use super::curve::{self, Curve, Feed, Reference};
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Touched, Victim};
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
@@ -126,7 +126,8 @@ impl Memory {
         let Held { variants, ticket } = self.map.get(key)?;
         let touched = self.evictor.touch(ticket);
         if let (Some(Touched { hash, size }), Some(feed)) = (touched, &self.feed) {
-            feed.asked(hash, size, || (variants.useless_at(), now));
+            let useless_at = variants.useless_at();
+            feed.asked(&Reference { hash, size, useless_at, now }, useless_at > now);
         }
         Some(variants)
     }
@@ -393,7 +394,7 @@ impl Memory {
         old.and_then(update).unwrap_or_else(|| {
             let hash = self.hasher.hash_one(key);
             if let Some(feed) = &self.feed {
-                feed.asked(hash, size, || (useless_at, now));
+                feed.asked(&Reference { hash, size, useless_at, now }, false);
             }
             self.evictor.admit(Newcomer { key: key.clone(), hash, size, useless_at }, now)
         })

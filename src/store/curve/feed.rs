@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::{Config, Curve, Reference, Shadows};
+use super::{Asked, Config, Curve, Reference, Shadows};
 use crate::clock::Timestamp;
 
 /// What may wait. When there is more between two visits of who drains it, the sample is halved.
@@ -41,6 +41,8 @@ enum Event {
 struct Stripe {
     requests: AtomicU64,
     bytes: AtomicU64,
+    misses: AtomicU64,
+    missed_bytes: AtomicU64,
 }
 
 thread_local! {
@@ -73,18 +75,20 @@ impl Feed {
         Config::most_bytes(most_keys) + MOST_WAITING * (size_of::<Event>() + size_of::<usize>())
     }
 
-    /// Something with this hash and of so many bytes is asked for. Only where it is sampled, the
-    /// rest is asked: until when it is of use, and what time it is.
+    /// Something is asked for; `found`, if the store has it and it is of use.
     #[inline]
-    pub fn asked(&self, hash: u64, size: u64, times: impl FnOnce() -> (Timestamp, Timestamp)) {
+    pub fn asked(&self, reference: &Reference, found: bool) {
         let stripe = STRIPE.with(|stripe| *stripe);
         if let Some(stripe) = self.asked.get(stripe) {
             stripe.requests.fetch_add(1, Ordering::Relaxed);
-            stripe.bytes.fetch_add(size, Ordering::Relaxed);
+            stripe.bytes.fetch_add(reference.size, Ordering::Relaxed);
+            if !found {
+                stripe.misses.fetch_add(1, Ordering::Relaxed);
+                stripe.missed_bytes.fetch_add(reference.size, Ordering::Relaxed);
+            }
         }
-        if hash <= self.sampled_to.load(Ordering::Relaxed) {
-            let (useless_at, now) = times();
-            self.send(Event::Asked(Reference { hash, size, useless_at, now }));
+        if reference.hash <= self.sampled_to.load(Ordering::Relaxed) {
+            self.send(Event::Asked(*reference));
         }
     }
 
@@ -137,7 +141,12 @@ impl Feed {
         let sum = |read: fn(&Stripe) -> &AtomicU64| {
             self.asked.iter().map(|stripe| read(stripe).load(Ordering::Relaxed)).sum()
         };
-        shadows.asked(sum(|stripe| &stripe.requests), sum(|stripe| &stripe.bytes));
+        shadows.asked(Asked {
+            requests: sum(|stripe| &stripe.requests),
+            bytes: sum(|stripe| &stripe.bytes),
+            misses: sum(|stripe| &stripe.misses),
+            missed_bytes: sum(|stripe| &stripe.missed_bytes),
+        });
         self.sampled_to.store(shadows.sampled_to(), Ordering::Relaxed);
         shadows
     }

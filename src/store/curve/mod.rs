@@ -9,8 +9,9 @@
 //! may: their memory is bounded, whatever is stored.
 //!
 //! Chance decides whether the few keys that are asked for most are in the sample, so a ratio of two
-//! counts of the sample would be far off. Its misses are compared with all requests that there
-//! were, which are counted: what is asked for most is seldom missed (SHARDS-adj).
+//! counts of the sample would be far off; and the few that are largest are most of the bytes. So all
+//! requests are counted, and all that the store itself has missed: the sample only tells how many
+//! more or fewer another size would have missed, where chance falls out.
 //!
 //! Pure but for [`Feed`], which is where threads meet.
 
@@ -34,6 +35,9 @@ const QUARTERS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// How many they are.
 pub const SIZES: usize = QUARTERS.len();
+
+/// The one that there is.
+const HERE: usize = 2;
 
 /// Counters for each key that the shadows may hold together, for their sketches together.
 const COUNTERS_PER_KEY: usize = 8;
@@ -75,12 +79,25 @@ pub struct Reference {
     pub now: Timestamp,
 }
 
+/// All that was asked for since the start, sampled or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of what they asked for.
+    pub bytes: u64,
+    /// Requests that the store had nothing of use for.
+    pub misses: u64,
+    /// Bytes of what they asked for.
+    pub missed_bytes: u64,
+}
+
 /// What memory of several sizes would have done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Curve {
     /// The share of keys that it stands on, from 0 to 1.
     pub sampled: f64,
-    /// Since the start.
+    /// Since the start; nothing of it goes down.
     pub total: Counts<SIZES>,
     /// Of late: what is an hour old counts half.
     pub recent: Counts<SIZES>,
@@ -104,10 +121,16 @@ impl Curve {
         QUARTERS.map(|quarters| quarters as f64 / 4.0)
     }
 
+    /// The same of `memory`, in bytes.
+    #[must_use]
+    pub fn sizes_of(memory: u64) -> [u64; SIZES] {
+        QUARTERS.map(|quarters| (memory / 4).saturating_mul(quarters))
+    }
+
     /// Its points by growing memory; `None` where nothing was asked for.
     #[must_use]
     pub fn points(&self) -> Option<[Point; SIZES]> {
-        let Counts { requests, bytes, misses, missed_bytes } = self.recent;
+        let Counts { requests, bytes, misses, missed_bytes, .. } = self.recent;
         let hit = |missed: f64, of: f64| if of > 0.0 { 1.0 - (missed / of).min(1.0) } else { 0.0 };
         (requests > 0.0).then(|| {
             std::array::from_fn(|size| Point {
@@ -127,8 +150,10 @@ pub struct Shadows {
     /// How often the share of the keys was halved.
     halvings: u32,
     tally: Tally<SIZES>,
-    /// Requests and bytes counted so far, by who counts them.
-    asked: (u64, u64),
+    /// What was asked for up to now, by who counts it.
+    asked: Asked,
+    /// What was told of it, which never goes down.
+    told: Option<Counts<SIZES>>,
 }
 
 impl Shadows {
@@ -136,14 +161,22 @@ impl Shadows {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let counters = (config.most_keys * COUNTERS_PER_KEY).next_power_of_two();
-        let caches = QUARTERS.map(|quarters| {
-            let capacity = (config.evict.capacity / 4).saturating_mul(quarters);
+        let capacities = Curve::sizes_of(config.evict.capacity);
+        let caches = std::array::from_fn(|size| {
+            let (capacity, quarters) = (capacities[size], QUARTERS[size]);
             // Half of them to the largest: all sizes together are nearly twice that one.
             let share = counters * quarters as usize / 32;
             Shadow::new(&evict::Config { capacity, ..config.evict.clone() }, share)
         });
         let most_keys = config.most_keys;
-        Self { caches, most_keys, halvings: 0, tally: Tally::new(), asked: (0, 0) }
+        Self {
+            caches,
+            most_keys,
+            halvings: 0,
+            tally: Tally::new(),
+            asked: Asked::default(),
+            told: None,
+        }
     }
 
     /// Keys with hashes up to this are sampled.
@@ -179,14 +212,15 @@ impl Shadows {
         }
     }
 
-    /// So many requests, for so many bytes, have been counted since the start, sampled or not.
-    pub fn asked(&mut self, requests: u64, bytes: u64) {
-        let before = std::mem::replace(&mut self.asked, (requests, bytes));
-        let more = requests.saturating_sub(before.0) as f64;
-        let more_bytes = bytes.saturating_sub(before.1) as f64;
+    /// This is what has been asked for since the start, sampled or not.
+    pub fn asked(&mut self, asked: Asked) {
+        let before = std::mem::replace(&mut self.asked, asked);
+        let more = |read: fn(&Asked) -> u64| read(&asked).saturating_sub(read(&before)) as f64;
         self.tally.count(|counts| {
-            counts.requests += more;
-            counts.bytes += more_bytes;
+            counts.requests += more(|asked| asked.requests);
+            counts.bytes += more(|asked| asked.bytes);
+            counts.here += more(|asked| asked.misses);
+            counts.bytes_here += more(|asked| asked.missed_bytes);
         });
     }
 
@@ -208,12 +242,13 @@ impl Shadows {
     }
 
     /// What they have come to.
-    #[must_use]
-    pub fn curve(&self) -> Curve {
-        Curve {
-            sampled: (-f64::from(self.halvings)).exp2(),
-            total: self.tally.total,
-            recent: self.tally.recent,
+    pub fn curve(&mut self) -> Curve {
+        let mut total = self.tally.total.compared(HERE);
+        if let Some(told) = self.told {
+            total.rise_above(&told);
         }
+        self.told = Some(total);
+        let sampled = (-f64::from(self.halvings)).exp2();
+        Curve { sampled, total, recent: self.tally.recent.compared(HERE) }
     }
 }

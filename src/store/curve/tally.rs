@@ -11,7 +11,7 @@ const STEP: i64 = 60_000;
 /// Half-lives that leave nothing to speak of.
 const MOST_HALVINGS: f64 = 64.0;
 
-/// What is counted of all that was asked for, and what each shadow cache missed of it.
+/// What was asked for, and what each size of memory missed of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counts<const N: usize> {
     /// Requests.
@@ -22,13 +22,46 @@ pub struct Counts<const N: usize> {
     pub misses: [f64; N],
     /// Bytes of what they asked for.
     pub missed_bytes: [f64; N],
+    /// Requests for which the store itself had nothing.
+    pub(super) here: f64,
+    /// Bytes of what they asked for.
+    pub(super) bytes_here: f64,
 }
 
 impl<const N: usize> Counts<N> {
+    const NONE: Self = Self {
+        requests: 0.0,
+        bytes: 0.0,
+        misses: [0.0; N],
+        missed_bytes: [0.0; N],
+        here: 0.0,
+        bytes_here: 0.0,
+    };
+
     fn scale(&mut self, factor: f64) {
-        let Self { requests, bytes, misses, missed_bytes } = self;
-        let all = [requests, bytes].into_iter().chain(misses).chain(missed_bytes);
-        all.for_each(|count| *count *= factor);
+        let Self { requests, bytes, misses, missed_bytes, here, bytes_here } = self;
+        let all = [requests, bytes, here, bytes_here].into_iter().chain(misses);
+        all.chain(missed_bytes).for_each(|count| *count *= factor);
+    }
+
+    /// With what the store missed, and as many more or fewer as the sample says of each size. The
+    /// size that the store has is at the index `here`.
+    pub(super) fn compared(&self, here: usize) -> Self {
+        let compare = |sampled: [f64; N], missed: f64, of: f64| {
+            sampled.map(|misses| (missed + misses - sampled[here]).clamp(0.0, of.max(0.0)))
+        };
+        Self {
+            misses: compare(self.misses, self.here, self.requests),
+            missed_bytes: compare(self.missed_bytes, self.bytes_here, self.bytes),
+            ..*self
+        }
+    }
+
+    /// No miss that was told before is taken back.
+    pub(super) fn rise_above(&mut self, before: &Self) {
+        let pairs = self.misses.iter_mut().zip(before.misses);
+        let bytes = self.missed_bytes.iter_mut().zip(before.missed_bytes);
+        pairs.chain(bytes).for_each(|(now, before)| *now = now.max(before));
     }
 }
 
@@ -43,8 +76,7 @@ pub(super) struct Tally<const N: usize> {
 
 impl<const N: usize> Tally<N> {
     pub(super) const fn new() -> Self {
-        let none = Counts { requests: 0.0, bytes: 0.0, misses: [0.0; N], missed_bytes: [0.0; N] };
-        Self { total: none, recent: none, forgotten_to: None }
+        Self { total: Counts::NONE, recent: Counts::NONE, forgotten_to: None }
     }
 
     /// Counts something in both.

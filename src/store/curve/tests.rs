@@ -1,4 +1,5 @@
 //! The shadow caches against what the store's eviction really does, and their bounds.
+#![expect(clippy::cast_sign_loss, reason = "nothing that is counted is negative")]
 
 use std::collections::HashMap;
 
@@ -34,20 +35,21 @@ fn eviction(capacity: u64) -> evict::Config {
     evict::Config { capacity, size_exponent: 0.75, seed: 1 }
 }
 
-/// The share of requests, and of bytes, that a store of `capacity` bytes would have answered.
-fn replayed(requests: &[u64], capacity: u64) -> (f64, f64) {
+/// What a store of `capacity` bytes would be asked for and miss.
+fn replayed(requests: &[u64], capacity: u64) -> Asked {
     let evictor = Evictor::new(&eviction(capacity));
     let mut tickets = HashMap::new();
-    let (mut hits, mut hit_bytes, mut bytes) = (0, 0, 0);
+    let mut asked = Asked::default();
     for &key in requests {
         let size = size(key);
-        bytes += size;
+        asked.requests += 1;
+        asked.bytes += size;
         if let Some(&ticket) = tickets.get(&key) {
             evictor.touch(ticket);
-            hits += 1;
-            hit_bytes += size;
             continue;
         }
+        asked.misses += 1;
+        asked.missed_bytes += size;
         let newcomer = Newcomer { key, hash: hash(key, 0), size, useless_at: NEVER };
         let admission = evictor.admit(newcomer, Timestamp::EPOCH);
         for victim in admission.victims {
@@ -55,7 +57,16 @@ fn replayed(requests: &[u64], capacity: u64) -> (f64, f64) {
         }
         tickets.extend(admission.ticket.map(|ticket| (key, ticket)));
     }
-    (f64::from(hits) / requests.len() as f64, hit_bytes as f64 / bytes as f64)
+    asked
+}
+
+/// How far a point is off, for requests and for bytes.
+fn errors(point: &Point, real: &Asked) -> [f64; 2] {
+    let hits = |misses, of| 1.0 - misses as f64 / of as f64;
+    [
+        (point.hit_ratio - hits(real.misses, real.requests)).abs(),
+        (point.byte_hit_ratio - hits(real.missed_bytes, real.bytes)).abs(),
+    ]
 }
 
 fn reference(key: u64, salt: u64) -> Reference {
@@ -66,9 +77,13 @@ fn shadows(capacity: u64, most_keys: usize) -> Shadows {
     Shadows::new(&Config { evict: eviction(capacity), most_keys })
 }
 
-fn ask_all(shadows: &mut Shadows, requests: &[u64], salt: u64) {
-    requests.iter().for_each(|&key| shadows.ask(&reference(key, salt)));
-    shadows.asked(requests.len() as u64, requests.iter().map(|&key| size(key)).sum());
+/// Asks `shadows` for the same as a store that has done what `real` says.
+fn ask_all(shadows: &mut Shadows, requests: &[u64], salt: u64, real: Asked) -> [Point; SIZES] {
+    for &key in requests {
+        shadows.ask(&reference(key, salt));
+    }
+    shadows.asked(real);
+    shadows.curve().points().expect("there were requests")
 }
 
 // The bound is the one that docs/hit-rates.md states.
@@ -76,36 +91,45 @@ fn ask_all(shadows: &mut Shadows, requests: &[u64], salt: u64) {
 fn with_a_quarter_of_the_usual_keys_every_point_is_within_four_percent_of_a_replay() {
     let requests = requests(200_000, 60_000);
     let capacity = 5_000_000;
-    let real = Curve::sizes().map(|times| replayed(&requests, (times * capacity as f64) as u64));
-    let mut errors = Vec::new();
+    let real = Curve::sizes_of(capacity).map(|capacity| replayed(&requests, capacity));
+    let mut off = Vec::new();
     for salt in 1..4 {
         let mut shadows = shadows(capacity, 2048);
-        ask_all(&mut shadows, &requests, salt);
-        let curve = shadows.curve();
-        assert!(curve.sampled < 0.5, "it is a sample: {}", curve.sampled);
-        let points = curve.points().expect("there were requests");
-        errors.extend(
-            points.iter().zip(real).map(|(point, (objects, _))| (point.hit_ratio - objects).abs()),
-        );
+        let points = ask_all(&mut shadows, &requests, salt, real[HERE]);
+        assert!(shadows.curve().sampled < 0.5, "it is a sample");
+        off.extend(points.iter().zip(&real).flat_map(|(point, real)| errors(point, real)));
     }
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-    let worst = errors.iter().copied().fold(0.0, f64::max);
+    let mean = off.iter().sum::<f64>() / off.len() as f64;
+    let worst = off.iter().copied().fold(0.0, f64::max);
     assert!(mean < 0.015 && worst < 0.04, "mean {mean}, worst {worst}");
 }
 
 #[test]
 fn where_every_key_is_sampled_the_curve_is_the_replay() {
     let requests = requests(20_000, 400);
+    let real = Curve::sizes_of(40_000).map(|capacity| replayed(&requests, capacity));
     let mut shadows = shadows(40_000, 8192);
-    ask_all(&mut shadows, &requests, 0);
-    let curve = shadows.curve();
-    assert!((curve.sampled - 1.0).abs() < f64::EPSILON);
-    for point in curve.points().expect("there were requests") {
-        let (objects, bytes) = replayed(&requests, (point.times * 40_000.0) as u64);
+    let points = ask_all(&mut shadows, &requests, 0, real[HERE]);
+    assert!((shadows.curve().sampled - 1.0).abs() < f64::EPSILON);
+    for (point, real) in points.iter().zip(&real) {
         // Sketches of other sizes take other keys for each other.
-        assert!((point.hit_ratio - objects).abs() < 0.01, "{point:?} but {objects}");
-        assert!((point.byte_hit_ratio - bytes).abs() < 0.01, "{point:?} but {bytes}");
+        assert!(errors(point, real).iter().all(|error| *error < 0.015), "{point:?}, {real:?}");
     }
+}
+
+#[test]
+fn the_point_for_the_memory_there_is_is_what_was_counted_and_nothing_is_taken_back() {
+    let mut shadows = shadows(1_000_000, 1024);
+    let asked = Asked { requests: 10, bytes: 1000, misses: 4, missed_bytes: 100 };
+    shadows.asked(asked);
+    let before = shadows.curve();
+    let here = before.points().expect("there were requests")[HERE];
+    assert!((here.hit_ratio - 0.6).abs() < 1e-9 && (here.byte_hit_ratio - 0.9).abs() < 1e-9);
+    // The sample alone would say now that a larger memory has missed fewer than it was told to.
+    shadows.tally.count(|counts| counts.misses[HERE] += 3.0);
+    let after = shadows.curve();
+    assert!((after.total.misses[4] - 4.0).abs() < 1e-9, "{after:?}");
+    assert!((after.recent.misses[4] - 1.0).abs() < 1e-9, "{after:?}");
 }
 
 #[test]
@@ -124,9 +148,9 @@ fn what_is_of_no_use_any_more_is_a_miss_and_a_fetch_makes_it_last() {
     let mut shadows = shadows(1_000_000, 1024);
     let mut ask = |now, useless_at| {
         let [now, useless_at] = [now, useless_at].map(Timestamp::from_secs);
-        let before = shadows.curve().total.misses[0];
+        let before = shadows.tally.total.misses[0];
         shadows.ask(&Reference { hash: 1, size: 1000, useless_at, now });
-        shadows.curve().total.misses[0] > before
+        shadows.tally.total.misses[0] > before
     };
     assert!(ask(0, 10), "it is new");
     assert!(!ask(9, 10));
@@ -142,7 +166,7 @@ fn what_was_purged_is_a_miss() {
     (0..10).for_each(|key| shadows.ask(&reference(key, 0)));
     shadows.forget(hash(3, 0));
     (0..10).for_each(|key| shadows.ask(&reference(key, 0)));
-    let misses = |shadows: &Shadows| shadows.curve().total.misses.map(|misses| misses as u64);
+    let misses = |shadows: &Shadows| shadows.tally.total.misses.map(|misses| misses as u64);
     assert_eq!(misses(&shadows), [11; SIZES]);
     shadows.clear();
     assert_eq!(shadows.keys(), 0);
@@ -166,13 +190,14 @@ fn what_threads_ask_for_is_counted_and_too_much_of_it_is_sampled_less() {
             scope.spawn(move || {
                 for number in 0..EACH {
                     let reference = reference((thread * EACH + number) % 5000, 1);
-                    feed.asked(reference.hash, reference.size, || (NEVER, Timestamp::EPOCH));
+                    feed.asked(&reference, !number.is_multiple_of(4));
                 }
             });
         }
     });
     let curve = feed.curve();
     assert_eq!(curve.total.requests as u64, THREADS * EACH);
+    assert_eq!(curve.total.misses[HERE] as u64, THREADS * EACH / 4);
     // Nobody drained it meanwhile.
     assert!(curve.sampled < 1.0, "{curve:?}");
 }
