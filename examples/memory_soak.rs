@@ -2,8 +2,9 @@
 //! as they can, and the process's resident memory is watched all the while.
 //!
 //! `make soak`; the arguments are the budget in MiB, how many objects, and how many threads. Exits
-//! with 1 where the process grew by more than the budget, or by more than is charged in the second
-//! part, which stores small objects and says what each costs.
+//! with 1 where more was charged than the budget, where the process grew by more than half as much
+//! again (the allocator's own), or by more than is charged in the second part, which stores small
+//! objects and says what each costs.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 #![expect(clippy::print_stdout, reason = "it is a program that tells")]
 #![expect(clippy::cast_sign_loss, reason = "sizes are not negative")]
@@ -98,7 +99,9 @@ fn keeps_its_budget(memory: usize, objects: usize, threads: usize) -> bool {
         most_charged / MIB,
         grown / MIB
     );
-    grown <= memory && most_charged <= memory
+    // What the allocator holds beside what it was asked for: pages that are partly free, since
+    // objects of all sizes come and go.
+    grown <= memory + memory / 2 && most_charged <= memory
 }
 
 /// Stores small objects alone; whether they cost no more than they are charged.
