@@ -3,8 +3,8 @@
 //!
 //! `make soak`; the arguments are the budget in MiB, how many objects, and how many threads. Exits
 //! with 1 where more was charged than the budget, where the process grew by more than half as much
-//! again (the allocator's own), or by more than is charged in the second part, which stores small
-//! objects and says what each costs.
+//! again (the allocator's own), or by that much more than is charged in the second part, which stores
+//! small objects and says what each costs.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 #![expect(clippy::print_stdout, reason = "it is a program that tells")]
 #![expect(clippy::cast_sign_loss, reason = "sizes are not negative")]
@@ -104,7 +104,7 @@ fn keeps_its_budget(memory: usize, objects: usize, threads: usize) -> bool {
     grown <= memory + memory / 2 && most_charged <= memory
 }
 
-/// Stores small objects alone; whether they cost no more than they are charged.
+/// Stores small objects alone; whether they cost about what they are charged.
 fn charges_what_it_costs() -> bool {
     let before = resident();
     // Without end, so that nothing goes.
@@ -120,7 +120,7 @@ fn charges_what_it_costs() -> bool {
         each(grown).saturating_sub(SMALL_BODY),
         each(charged) - SMALL_BODY
     );
-    grown <= charged
+    grown <= charged + charged / 2
 }
 
 fn key(number: usize) -> CacheKey {
