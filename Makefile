@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos fuzz-smoke bench bench-hitrate honest bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench bench-hitrate bench-exponents honest bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ chaos: ## Random clients against failing origins for minutes: SEED=… ROUNDS=�
 	  $(CARGO) test --locked --test suite -- --nocapture --exact \
 	  chaos::nothing_is_wrong_cut_stale_shared_or_left_behind
 
+soak: ## A million objects stored by threads, with resident memory watched: MEMORY=MiB OBJECTS=…
+	$(CARGO) run --release --locked --example memory_soak -- $(or $(MEMORY),256) $(or $(OBJECTS),1000000)
+
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked
 
@@ -73,6 +76,9 @@ bench-hitrate: ## Hit rates of Seawall and other policies on traces: TRACES=fold
 honest: ## What replay foretells of LOG against what bench measures of it
 	@test -f "$(LOG)" || { echo "set LOG to an access log (docs/replay.md)"; exit 64; }
 	HONEST_LOG="$(abspath $(LOG))" $(CARGO) test --locked --test suite honest::
+
+bench-exponents: ## What the exponent of size does, and how far the live curve is off: TRACES=folder, if any
+	$(CARGO) run --release --locked --example exponents -- $(if $(TRACES),$(wildcard $(TRACES)/*.csv.zst) $(wildcard $(TRACES)/*.csv))
 
 bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
 	$(CARGO) build --profile dist --locked

@@ -27,7 +27,8 @@ use seawall::policy::{
 };
 use seawall::proxy::{self, ErrorPages, Observer, OriginService, Route};
 use seawall::shutdown::Shutdown;
-use seawall::store::evict::{self, Evictor, Newcomer};
+use seawall::store::curve::{self, Feed, Reference};
+use seawall::store::evict::{self, Evictor, Newcomer, Touched};
 use seawall::store::{self, Memory};
 use seawall::telemetry::Metrics;
 use seawall::telemetry::access_log::AccessLog;
@@ -58,12 +59,12 @@ fn key(criterion: &mut Criterion) {
 
 fn memory(criterion: &mut Criterion) {
     let shared = filled();
-    let target = Target::parse(URL).expect("a URL");
+    let (target, now) = (Target::parse(URL).expect("a URL"), Clock::System.now());
     criterion.bench_function("memory/get", |bencher| {
-        bencher.iter(|| black_box(&target).with_key_str(|key| shared.memory().get(key)));
+        bencher.iter(|| black_box(&target).with_key_str(|key| shared.memory().get(key, now)));
     });
     criterion.bench_function("memory/miss", |bencher| {
-        bencher.iter(|| shared.memory().get(black_box("http://www.example.com/absent")));
+        bencher.iter(|| shared.memory().get(black_box("http://www.example.com/absent"), now));
     });
 }
 
@@ -93,6 +94,33 @@ fn eviction(criterion: &mut Criterion) {
     });
     criterion.bench_function("evict/hit/seawall", |bencher| {
         bencher.iter(|| map.get(&keys.next()?)?.map(|ticket| evictor.touch(ticket)));
+    });
+    // With the way to the shadow caches, which sample few of so many keys.
+    let feed = Feed::new(&curve::Config { evict: config, most_keys: 8192 });
+    let asked = |hash, size| {
+        let (useless_at, now) = (Timestamp::from_secs(1), Timestamp::EPOCH);
+        feed.asked(&Reference { hash, size, useless_at, now }, true);
+    };
+    for key in 0..RESIDENTS {
+        let Newcomer { hash, size, .. } = newcomer(key);
+        asked(hash, size);
+        feed.drain();
+    }
+    criterion.bench_function("evict/hit/seawall_with_curve", |bencher| {
+        bencher.iter(|| {
+            let Touched { hash, size } = evictor.touch(map.get(&keys.next()?)??)?;
+            asked(hash, size);
+            Some(())
+        });
+    });
+    criterion.bench_function("evict/sampled", |bencher| {
+        let mut sampled = (0..RESIDENTS).map(newcomer).filter(|it| it.hash >> 56 == 0).cycle();
+        bencher.iter(|| {
+            let Newcomer { hash, size, .. } = sampled.next()?;
+            asked(hash, size);
+            feed.drain();
+            Some(())
+        });
     });
     // Each key comes twice, so that newcomers are worth letting in.
     let mut newcomers = (2 * RESIDENTS..).map(|number| newcomer(number / 2));

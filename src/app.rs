@@ -5,6 +5,7 @@ mod explain;
 mod gauges;
 mod node;
 mod reload;
+mod shadows;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -108,6 +109,7 @@ impl App {
         let background = shutdown.background().clone();
         let waiting = Limit::new(settings.proxy.limits.waiting());
         let memory = Memory::new(&settings.store);
+        shadows::start(&memory).map_err(StartError::Thread)?;
         let tier = match &settings.redis {
             Some(redis) => {
                 let config = settings.tier.clone();

@@ -24,6 +24,7 @@ mod collapse;
 mod compress;
 mod connections;
 mod corpus;
+mod curve;
 mod debug;
 mod deception;
 mod differential;

@@ -43,6 +43,46 @@ async fn a_storm_of_unique_urls_leaves_what_others_use_in_memory() {
     proxy.settled().await;
 }
 
+// What is out of date and has no validator is of no use to anybody, however often it was used.
+#[tokio::test]
+async fn what_is_out_of_date_goes_first_and_what_can_be_validated_stays() {
+    let origin = Origin::start(|request| {
+        let answer = ok(vec![b'x'; 50_000]);
+        match request.target.get(..3) {
+            Some("/a/") => answer.fresh(1),
+            Some("/v/") if request.field("if-none-match").is_some() => status(304).fresh(1),
+            Some("/v/") => answer.fresh(1).with("ETag", "\"v1\""),
+            _ => answer.fresh(600),
+        }
+    })
+    .await;
+    let proxy = Proxy::with(&origin, |s| s.store.memory = 4 * MIB).await;
+    let mut client = proxy.client().await;
+    // They fill three quarters of the memory; the first kind is used most.
+    for _ in 0..5 {
+        for number in 0..30 {
+            client.exchange(&get(&format!("/a/{number}"))).await;
+        }
+    }
+    for number in 0..30 {
+        client.exchange(&get(&format!("/v/{number}"))).await;
+    }
+    // Past their lifetime and past what they are served for where the origin is silent.
+    proxy.advance(secs(120));
+    for number in 0..30 {
+        client.exchange(&get(&format!("/new/{number}"))).await;
+    }
+    let held = |kind: &'static str| {
+        let url = |number| format!("http://example.test/{kind}/{number}");
+        (0..30).filter(|number| proxy.cache().memory().peek(&url(*number)).is_some()).count()
+    };
+    assert_eq!((held("v"), held("new")), (30, 30));
+    assert!(held("a") <= 15, "{}", held("a"));
+    let validated = client.exchange(&get("/v/0")).await;
+    assert!(validated.says("fwd-status=304"), "{}", validated.cache_status());
+    proxy.settled().await;
+}
+
 #[tokio::test]
 async fn what_is_stored_is_charged_with_its_head_and_key() {
     let (_origin, proxy) = stage(ok("x").fresh(600).with("X-Long", "y".repeat(4000))).await;

@@ -40,7 +40,7 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
 }
 
 fn all_rust_files() -> Vec<(String, String)> {
-    ["src", "tests", "benches", "fuzz"].into_iter().flat_map(rust_files).collect()
+    ["src", "tests", "benches", "examples", "fuzz"].into_iter().flat_map(rust_files).collect()
 }
 
 fn assert_none(faults: &[String], rule: &str) {

@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, state, purge.
 
 mod config;
+mod curve;
 mod explain;
 mod purge;
 mod reload;
@@ -182,6 +183,7 @@ impl State {
             "keys": memory.keys(),
             "evictions": memory.evictions(),
             "turned_away": memory.turned_away(),
+            "curve": memory.curve().and_then(|curve| curve::describe(&curve, memory.budget())),
             "purge_sequence": memory.sequence(),
             "flights": self.cache.flights(),
             "background_tasks": self.shutdown.background().len(),
@@ -326,7 +328,7 @@ Seawall's admin API
   GET  /healthz  whether the process runs
   GET  /readyz   whether it takes traffic (503 while it drains)
   GET  /metrics  counters, gauges and histograms for Prometheus
-  GET  /stats    memory, keys, flights, configuration, as JSON
+  GET  /stats    memory, what more or less of it would do, keys, flights, configuration, as JSON
   POST /reload   reads the configuration again; what was in force stays where it has a fault
   POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
                  {\"hosts\": [\"…\"]}, {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"};

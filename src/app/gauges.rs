@@ -9,6 +9,7 @@ use crate::cache;
 use crate::redis::{Fault, Health};
 use crate::shutdown::Shutdown;
 use crate::store;
+use crate::store::curve::{Counts, Curve, SIZES};
 use crate::store::remote::{Leased, Looked, Tier, Waited, Wrote};
 use crate::telemetry::Metrics;
 use crate::upstream::{Origins, UpstreamStats};
@@ -20,6 +21,9 @@ pub(super) fn register(
     state: &Arc<Mutex<State>>,
 ) {
     memory(metrics, cache);
+    if cache.memory().feed().is_some() {
+        curve(metrics, cache);
+    }
     if cache.tier().is_some() {
         tier(metrics, cache);
         fleet::register(metrics, cache);
@@ -51,6 +55,42 @@ fn memory(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     metrics.counter("seawall_turned_away", "Responses worth less than what is stored", move || {
         shared.memory().turned_away()
     });
+}
+
+/// What the shadow caches have counted: counters, so that any span of time can be looked at.
+fn curve(metrics: &Metrics, cache: &Arc<cache::Shared>) {
+    let help = "Requests for what is stored or could be, to compare seawall_curve_misses with";
+    counted(metrics, cache, "seawall_curve_requests", help, None, |counts| counts.requests);
+    let help = "Bytes of what was asked for, to compare seawall_curve_missed_bytes with";
+    counted(metrics, cache, "seawall_curve_bytes", help, None, |counts| counts.bytes);
+    for (size, times) in Curve::sizes().into_iter().enumerate() {
+        let help = "Requests that so many times the memory would not have answered";
+        let read = move |counts: &Counts<SIZES>| counts.misses[size];
+        counted(metrics, cache, "seawall_curve_misses", help, Some(times), read);
+        let help = "Bytes that so many times the memory would not have had";
+        let read = move |counts: &Counts<SIZES>| counts.missed_bytes[size];
+        counted(metrics, cache, "seawall_curve_missed_bytes", help, Some(times), read);
+    }
+    let shared = Arc::clone(cache);
+    let help = "The share of keys that the shadow caches stand on";
+    metrics.gauge("seawall_curve_sampled_ratio", help, move || {
+        shared.memory().curve().map_or(0.0, |curve| curve.sampled)
+    });
+}
+
+fn counted(
+    metrics: &Metrics,
+    cache: &Arc<cache::Shared>,
+    name: &'static str,
+    help: &'static str,
+    times: Option<f64>,
+    read: impl Fn(&Counts<SIZES>) -> f64 + Send + Sync + 'static,
+) {
+    let shared = Arc::clone(cache);
+    let labels = times.map(|times| ("memory", times.to_string()));
+    #[expect(clippy::cast_sign_loss, reason = "counts are not negative")]
+    let count = move || shared.memory().curve().map_or(0, |curve| read(&curve.total) as u64);
+    metrics.counter_with(name, help, labels.into_iter().collect(), count);
 }
 
 /// Reads a value of the tier behind memory, which is there.

@@ -120,7 +120,7 @@ impl Plan {
 /// Looks up and decides: by what the request asks for itself, and where that finds nothing of use,
 /// by what its URL shares with others. The job is then one for that.
 pub(super) fn decide_anew(shared: &Shared, job: &mut Job, now: Timestamp) -> Decision {
-    decide_anew_by(shared, job, now, Memory::get)
+    decide_anew_by(shared, job, now, |memory, key| memory.get(key, now))
 }
 
 /// The same, with another way to look into memory.
@@ -160,7 +160,8 @@ pub(super) fn decide_anew_by(
 
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
-    unanswerable(job).map_or_else(|| find(shared, job, now, Memory::get), Decision::Forward)
+    let get = |memory: &Memory, key: &str| memory.get(key, now);
+    unanswerable(job).map_or_else(|| find(shared, job, now, get), Decision::Forward)
 }
 
 /// How the origin is asked where nothing stored can be the answer.

@@ -23,7 +23,8 @@ use moka::sync::Cache as Map;
 
 use super::Config;
 use super::coverage::{Coverage, Covered};
-use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Victim};
+use super::curve::{self, Curve, Feed, Reference};
+use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Touched, Victim};
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
 use super::stamps::{Kind, Mode, Scope, Stamp, Stamps, Standing};
@@ -39,11 +40,23 @@ const RESERVE_DIVISOR: usize = 8;
 /// removed is free after the second time, unless another thread is just reading the map.
 const RELEASE_ATTEMPTS: usize = 4;
 
+/// Bytes of the budget for each key that the shadow caches may hold: they take less than a
+/// hundredth of it.
+const BYTES_PER_SHADOW: usize = 32 * 1024;
+
+/// Keys that they hold at most, however much memory there is: more would tell little more.
+const MOST_SHADOWS: usize = 8192;
+
+/// With fewer they would tell nothing, and there are none.
+const LEAST_SHADOWS: usize = 1024;
+
 /// Stored responses by key.
 #[derive(Clone, Debug)]
 pub struct Memory {
     map: Map<CacheKey, Held, fast::RandomState>,
     evictor: Arc<Evictor<CacheKey>>,
+    /// To the shadow caches, where there is memory for them.
+    feed: Option<Arc<Feed>>,
     /// For the evictor: its sketch needs all bits of a hash, and a secret, so that no client can
     /// aim at the counters of somebody else's key.
     hasher: quality::RandomState,
@@ -78,11 +91,14 @@ impl Memory {
     /// An empty store.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let evictor = Arc::new(Evictor::new(&evict::Config {
+        let eviction = evict::Config {
             capacity: capacity(config.memory),
             size_exponent: config.optimise.size_exponent(),
             seed: quality::RandomState::default().hash_one(0),
-        }));
+        };
+        let evictor = Arc::new(Evictor::new(&eviction));
+        let feed = most_shadows(config.memory)
+            .map(|most_keys| Arc::new(Feed::new(&curve::Config { evict: eviction, most_keys })));
         let releasing = Arc::clone(&evictor);
         let map = Map::builder()
             .eviction_listener(move |_, held: Held, cause| {
@@ -94,6 +110,7 @@ impl Memory {
         Self {
             map,
             evictor,
+            feed,
             hasher: quality::RandomState::default(),
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
@@ -105,12 +122,16 @@ impl Memory {
         }
     }
 
-    /// Everything stored under `key`. Counts as a use.
+    /// Everything stored under `key`. Counts as a use, `now`.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<Variants> {
-        let held = self.map.get(key)?;
-        self.evictor.touch(held.ticket);
-        Some(held.variants)
+    pub fn get(&self, key: &str, now: Timestamp) -> Option<Variants> {
+        let Held { variants, ticket } = self.map.get(key)?;
+        let touched = self.evictor.touch(ticket);
+        if let (Some(Touched { hash, size }), Some(feed)) = (touched, &self.feed) {
+            let useless_at = variants.useless_at();
+            feed.asked(&Reference { hash, size, useless_at, now }, useless_at > now);
+        }
+        Some(variants)
     }
 
     /// The same for who only wants to know: it counts as no use.
@@ -302,7 +323,11 @@ impl Memory {
         let sequence = self.stamps.purge(scope, mode);
         if let Some(url) = gone {
             self.map.invalidate(url.as_str());
+            if let Some(feed) = &self.feed {
+                feed.forget(self.hasher.hash_one(url.as_str()));
+            }
         } else if everything {
+            self.feed.iter().for_each(|feed| feed.clear());
             // The map drops its entries bit by bit; meanwhile they are in nobody's way.
             self.evictor.outdate();
             self.map.invalidate_all();
@@ -350,6 +375,19 @@ impl Memory {
         self.turned_away.load(Ordering::Relaxed)
     }
 
+    /// The way to the shadow caches; `None` where there is too little memory for them.
+    #[must_use]
+    pub fn feed(&self) -> Option<&Arc<Feed>> {
+        self.feed.as_ref()
+    }
+
+    /// What memory of other sizes would have answered; `None` where there is too little for the
+    /// shadow caches. Costs some milliseconds at most.
+    #[must_use]
+    pub fn curve(&self) -> Option<Curve> {
+        self.feed.as_ref().map(|feed| feed.curve())
+    }
+
     /// The budget that everything is charged to.
     #[must_use]
     pub fn budget(&self) -> &Budget {
@@ -379,6 +417,9 @@ impl Memory {
         };
         old.and_then(update).unwrap_or_else(|| {
             let hash = self.hasher.hash_one(key);
+            if let Some(feed) = &self.feed {
+                feed.asked(&Reference { hash, size, useless_at, now }, false);
+            }
             self.evictor.admit(Newcomer { key: key.clone(), hash, size, useless_at }, now)
         })
     }
@@ -408,7 +449,14 @@ impl Memory {
 #[must_use]
 pub fn capacity(memory: usize) -> u64 {
     let rest = memory - memory / RESERVE_DIVISOR;
-    rest.saturating_sub(evict::fixed_bytes(rest as u64)) as u64
+    let shadows = most_shadows(memory).map_or(0, Feed::most_bytes);
+    rest.saturating_sub(evict::fixed_bytes(rest as u64) + shadows) as u64
+}
+
+/// Keys that the shadow caches may hold, a power of two; `None` where there is no memory for them.
+fn most_shadows(memory: usize) -> Option<usize> {
+    let most = (memory / BYTES_PER_SHADOW).min(MOST_SHADOWS);
+    (most >= LEAST_SHADOWS).then(|| 1 << most.ilog2())
 }
 
 /// Bytes that `variants` take under `key`.

@@ -3,6 +3,7 @@
 mod config;
 mod copies;
 mod coverage;
+pub mod curve;
 pub mod evict;
 mod labels;
 pub mod memory;

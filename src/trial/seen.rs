@@ -74,7 +74,7 @@ impl Seen {
         let Some(routed) = &self.routed else { return };
         let policy = &routed.ruling.terms().cache.policy;
         let memory = cache.memory();
-        let under = |target: &Target| target.with_key_str(|key| memory.get(key));
+        let under = |target: &Target| target.with_key_str(|key| memory.peek(key));
         let mut variants = under(&routed.keyed);
         if variants.is_none() {
             let shared = memory.search(&routed.keyed).and_then(|it| it.shared(&routed.keyed));

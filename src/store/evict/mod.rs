@@ -84,6 +84,15 @@ pub struct Admission<K> {
     pub victims: Vec<Victim<K>>,
 }
 
+/// A resident that was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Its key's hash.
+    pub hash: u64,
+    /// Its weight in bytes.
+    pub size: u64,
+}
+
 /// One that is resident no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Victim<K> {
@@ -119,7 +128,14 @@ impl<K: Clone> Evictor<K> {
     /// Nobody resident.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let sketch = Sketch::for_capacity(config.capacity);
+        Self::remembering(config, Sketch::counters_for(config.capacity))
+    }
+
+    /// The same with so many counters for what was asked for lately, a power of two and at least
+    /// 64, rather than what suits the capacity. They take three bytes each.
+    #[must_use]
+    pub fn remembering(config: &Config, counters: usize) -> Self {
+        let sketch = Sketch::new(counters);
         let ledger = Ledger {
             residents: Residents::new(),
             door: Door::new(sketch.counters()),
@@ -139,10 +155,12 @@ impl<K: Clone> Evictor<K> {
 
     /// A hit on a resident: one sketch increment and one relaxed store. With a ticket that has
     /// lost its meaning another resident profits, once.
-    pub fn touch(&self, ticket: Ticket) {
-        let Some(slot) = self.slots.get(ticket.slot) else { return };
-        let uses = f64::from(self.sketch.add(slot.hash())) + 1.0;
+    pub fn touch(&self, ticket: Ticket) -> Option<Touched> {
+        let slot = self.slots.get(ticket.slot)?;
+        let hash = slot.hash();
+        let uses = f64::from(self.sketch.add(hash)) + 1.0;
         slot.set_priority(self.floor() + uses * slot.reward());
+        Some(Touched { hash, size: slot.size() })
     }
 
     /// A newcomer asks to stay.
@@ -160,7 +178,7 @@ impl<K: Clone> Evictor<K> {
         let began_at = if known.is_none() { priority } else { f64::INFINITY };
         let ticket = ledger.residents.insert(Resident::new(key, size, useless_at, began_at));
         if let Some(slot) = self.slots.get_or_make(ticket.slot) {
-            slot.occupy(hash, reward, priority);
+            slot.occupy(hash, size, reward, priority);
         }
         Admission { ticket: Some(ticket), victims: room.victims }
     }
@@ -177,16 +195,15 @@ impl<K: Clone> Evictor<K> {
         let mut ledger = self.ledger();
         ledger.residents.resize(ticket, size)?;
         ledger.residents.get_mut(ticket)?.useless_at = useless_at;
-        self.slots.get(ticket.slot)?.set_reward(self.reward(size));
-        let mut victims = Vec::new();
-        loop {
-            let over = ledger.residents.weight().saturating_sub(ledger.capacity);
-            let chosen = self.choose(&mut ledger, over, f64::INFINITY, now).chosen;
-            if chosen.is_empty() {
-                return Some(victims);
-            }
-            victims.extend(self.evict(&mut ledger, &chosen));
-        }
+        self.slots.get(ticket.slot)?.weigh(size, self.reward(size));
+        Some(self.trim(&mut ledger, now))
+    }
+
+    /// All residents may weigh `capacity` bytes together from now on. Returns who has to go.
+    pub fn resize(&self, capacity: u64, now: Timestamp) -> Vec<Victim<K>> {
+        let mut ledger = self.ledger();
+        ledger.capacity = capacity;
+        self.trim(&mut ledger, now)
     }
 
     /// A resident is gone for a reason of its own: it was purged, or replaced. Does nothing if the
@@ -277,6 +294,19 @@ impl<K: Clone> Evictor<K> {
         self.floor.store((self.floor() + rise).to_bits(), Ordering::Relaxed);
         ledger.residents.spare(chosen.iter().map(|choice| choice.ticket));
         Room { enough, victims: Vec::new() }
+    }
+
+    /// Evicts until the residents weigh no more than they may.
+    fn trim(&self, ledger: &mut Ledger<K>, now: Timestamp) -> Vec<Victim<K>> {
+        let mut victims = Vec::new();
+        loop {
+            let over = ledger.residents.weight().saturating_sub(ledger.capacity);
+            let chosen = self.choose(ledger, over, f64::INFINITY, now).chosen;
+            if chosen.is_empty() {
+                return victims;
+            }
+            victims.extend(self.evict(ledger, &chosen));
+        }
     }
 
     /// Ends the residence of those that were chosen.

@@ -34,11 +34,11 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// Of a size that suits a store of `capacity` bytes.
-    pub(super) fn for_capacity(capacity: u64) -> Self {
-        let counters = std::iter::repeat_with(AtomicU8::default);
+    /// With so many counters: a power of two, and at least a block of them.
+    pub(super) fn new(counters: usize) -> Self {
+        let zeros = std::iter::repeat_with(AtomicU8::default);
         Self {
-            counters: counters.take(Self::counters_for(capacity)).collect(),
+            counters: zeros.take(counters.next_power_of_two().max(BLOCK)).collect(),
             added: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
         }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_never_underestimated_and_seldom_overestimated() {
-        let sketch = Sketch::for_capacity(1 << 25);
+        let sketch = Sketch::new(1 << 16);
         let mut wrong = 0;
         for key in 0..5000 {
             for _ in 0..key % 7 {
@@ -141,14 +141,14 @@ mod tests {
 
     #[test]
     fn counters_stop_at_their_end() {
-        let sketch = Sketch::for_capacity(1 << 25);
+        let sketch = Sketch::new(1 << 16);
         let uses = (0..1000).map(|_| sketch.add(7)).max();
         assert_eq!(uses, Some(u8::MAX));
     }
 
     #[test]
     fn every_counter_is_halved_once_a_period() {
-        let sketch = Sketch::for_capacity(1 << 25);
+        let sketch = Sketch::new(1 << 16);
         let period = 1000;
         for key in 0..1000 {
             (0..8).for_each(|_| {

@@ -16,12 +16,24 @@ pub(super) struct Slot {
     priority: AtomicU64,
     reward: AtomicU64,
     hash: AtomicU64,
+    size: AtomicU64,
 }
 
 impl Slot {
     /// The resident's key's hash.
     pub(super) fn hash(&self) -> u64 {
         self.hash.load(Ordering::Relaxed)
+    }
+
+    /// What it weighs, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// It weighs `size` bytes from now on, and one use adds `reward` to its priority.
+    pub(super) fn weigh(&self, size: u64, reward: f64) {
+        self.size.store(size, Ordering::Relaxed);
+        self.reward.store(reward.to_bits(), Ordering::Relaxed);
     }
 
     /// The lowest priority goes first.
@@ -38,14 +50,10 @@ impl Slot {
         f64::from_bits(self.reward.load(Ordering::Relaxed))
     }
 
-    pub(super) fn set_reward(&self, reward: f64) {
-        self.reward.store(reward.to_bits(), Ordering::Relaxed);
-    }
-
     /// A new resident moves in.
-    pub(super) fn occupy(&self, hash: u64, reward: f64, priority: f64) {
+    pub(super) fn occupy(&self, hash: u64, size: u64, reward: f64, priority: f64) {
         self.hash.store(hash, Ordering::Relaxed);
-        self.set_reward(reward);
+        self.weigh(size, reward);
         self.set_priority(priority);
     }
 }

@@ -104,12 +104,12 @@ fn a_storm_of_unique_keys_leaves_what_is_used() {
     let memory = small();
     for number in 0..100 {
         store(&memory, number, 2000);
-        (0..3).for_each(|_| assert!(memory.get(key(number).as_str()).is_some()));
+        (0..3).for_each(|_| assert!(memory.get(key(number).as_str(), NOW).is_some()));
     }
     for number in 1000..6000 {
         store(&memory, number, 2000);
     }
-    let left = (0..100).filter(|number| memory.get(key(*number).as_str()).is_some()).count();
+    let left = (0..100).filter(|number| memory.get(key(*number).as_str(), NOW).is_some()).count();
     assert!(left >= 95, "{left}");
 }
 
@@ -139,11 +139,11 @@ fn variants_are_weighed_with_their_key_and_go_with_it() {
         assert_eq!(memory.insert(&key(1), &response, NOW), Insertion::Stored);
     }
     assert_eq!(memory.evictor.len(), 1);
-    let variants = memory.get(key(1).as_str()).expect("it is stored");
+    let variants = memory.get(key(1).as_str(), NOW).expect("it is stored");
     assert_eq!(variants.as_slice().len(), 4);
     assert_eq!(memory.evictor.weight(), weight(&key(1), &variants));
     memory.remove(&key(1), &variants.as_slice()[0]);
-    let fewer = memory.get(key(1).as_str()).expect("three are left");
+    let fewer = memory.get(key(1).as_str(), NOW).expect("three are left");
     assert_eq!(memory.evictor.weight(), weight(&key(1), &fewer));
     assert!(agree(&memory));
 }
@@ -191,7 +191,7 @@ fn whatever_threads_do_map_and_evictor_agree_when_they_are_done() {
 fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
     let key = key(number);
     match random.u32(..1000) {
-        0..500 => drop(memory.get(key.as_str())),
+        0..500 => drop(memory.get(key.as_str(), NOW)),
         500..900 => {
             let variant = number.is_multiple_of(3).then(|| random.u64(..6));
             // A full budget is an answer too.
@@ -200,7 +200,7 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
             }
         }
         900..980 => {
-            if let Some(variants) = memory.get(key.as_str()) {
+            if let Some(variants) = memory.get(key.as_str(), NOW) {
                 memory.remove(&key, &variants.as_slice()[0]);
             }
         }
@@ -240,10 +240,11 @@ fn a_look_is_no_use_and_a_use_is_one() {
         for number in 2..400 {
             // Each is wanted again, so that it takes the place of who is not.
             store(&memory, number, 30_000);
-            let _ = memory.get(key(number).as_str());
+            let _ = memory.get(key(number).as_str(), NOW);
             store(&memory, number, 30_000);
             for _ in 0..3 {
-                let found = if used { memory.get(one.as_str()) } else { memory.peek(one.as_str()) };
+                let one = one.as_str();
+                let found = if used { memory.get(one, NOW) } else { memory.peek(one) };
                 if found.is_none() {
                     break;
                 }
