@@ -20,7 +20,8 @@ pub struct Leftovers {
     flights: u64,
     background_tasks: u64,
     charged_bytes: u64,
-    descriptors: usize,
+    /// Open file descriptors.
+    pub descriptors: usize,
     /// Resident memory that no file backs.
     pub anonymous_bytes: usize,
 }

@@ -37,6 +37,8 @@ fn a_rule_on_responses_sets_only_what_can_wait_for_one() {
             assert!(read_with(&text, &CliOverrides::default()).is_ok(), "{change}");
         }
     }
+    // Some keys have more than one change.
+    refused.dedup();
     assert_eq!(refused, before);
 }
 
