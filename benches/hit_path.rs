@@ -3,43 +3,33 @@
 //! `cargo bench` measures; `cargo bench -- --test` only checks that everything runs.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 
+#[expect(dead_code, reason = "others measure with the rest")]
+mod fixture;
+
 use std::hash::BuildHasher;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use foldhash::{fast, quality};
 use futures_util::FutureExt;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt;
-use seawall::body::Body;
-use seawall::cache::{self, Cache, Fetch, Job};
 use seawall::clock::{Clock, Timestamp};
-use seawall::context::{Connection, Hop, Outcome, Protocol, Request, RequestBody, RequestId};
+use seawall::context::Outcome;
 use seawall::key::Target;
-use seawall::limit::Limit;
-use seawall::policy::{
-    Overrides, RequestDirectives, RequestFacts, ResponseTimes, StoredHead, Validity, reuse, select,
-};
-use seawall::proxy::{self, ErrorPages, Observer, OriginService, Route};
-use seawall::shutdown::Shutdown;
+use seawall::policy::{Overrides, RequestDirectives, RequestFacts, Validity, reuse, select};
+use seawall::proxy;
 use seawall::store::curve::{self, Feed, Reference};
 use seawall::store::evict::{self, Evictor, Newcomer, Touched};
-use seawall::store::{self, Memory};
-use seawall::telemetry::Metrics;
-use seawall::telemetry::access_log::AccessLog;
-use seawall::upstream;
 use tower::{Service, ServiceExt};
+
+use fixture::{
+    Filler, URL, client_request, connection, parts, request_headers, response_headers, stored_head,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const URL: &str = "http://www.example.com/assets/main.css?v=1234";
-const BODY: usize = 1024;
 /// Keys stored beside the one that is asked for.
 const OTHERS: usize = 10_000;
 
@@ -58,7 +48,7 @@ fn key(criterion: &mut Criterion) {
 }
 
 fn memory(criterion: &mut Criterion) {
-    let shared = filled();
+    let shared = Filler::filled(OTHERS);
     let (target, now) = (Target::parse(URL).expect("a URL"), Clock::System.now());
     criterion.bench_function("memory/get", |bencher| {
         bencher.iter(|| black_box(&target).with_key_str(|key| shared.memory().get(key, now)));
@@ -173,7 +163,7 @@ fn cache_status(criterion: &mut Criterion) {
 
 /// From hyper's request to the last piece of the body, without sockets.
 fn stack(criterion: &mut Criterion) {
-    let mut stack = proxy::stack(&parts(filled()));
+    let mut stack = proxy::stack(&parts(Filler::filled(OTHERS)));
     let connection = connection();
     criterion.bench_function("stack/hit", |bencher| {
         bencher.iter_batched(
@@ -189,135 +179,4 @@ fn stack(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-}
-
-fn request_headers() -> HeaderMap {
-    HeaderMap::from_iter([
-        (HOST, HeaderValue::from_static("www.example.com")),
-        (USER_AGENT, HeaderValue::from_static("Mozilla/5.0 (X11; Linux x86_64; rv:144.0)")),
-        (ACCEPT, HeaderValue::from_static("text/css,*/*;q=0.1")),
-        (ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd")),
-    ])
-}
-
-fn response_headers() -> HeaderMap {
-    HeaderMap::from_iter([
-        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
-        (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
-        (ETAG, HeaderValue::from_static("\"5f2b-61c8d3a7\"")),
-    ])
-}
-
-fn stored_head(response: &HeaderMap) -> StoredHead {
-    let request = request_headers();
-    let facts = RequestFacts::new(&Method::GET, &request, false);
-    let now = Clock::System.now();
-    let times = ResponseTimes { request_at: now, response_at: now };
-    StoredHead::new(&facts, StatusCode::OK, response, times, &Overrides::default())
-}
-
-fn connection() -> Arc<Connection> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
-    let protocol = Protocol::Http1;
-    Arc::new(Connection { peer: address, local: address, secure: false, protocol, interim: None })
-}
-
-/// A request as the server hands it to the stack.
-fn client_request(connection: &Arc<Connection>) -> Request {
-    let mut head = http::Request::new(()).into_parts().0;
-    head.uri = "/assets/main.css?v=1234".parse().expect("a path");
-    head.headers = request_headers();
-    Request {
-        head,
-        body: RequestBody::Empty,
-        connection: Arc::clone(connection),
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        received: Instant::now(),
-        id: RequestId(0),
-        refused: None,
-        hop: Hop::default(),
-    }
-}
-
-/// A cache that holds [`URL`] and others, filled through itself by an origin that is a function.
-fn filled() -> Arc<cache::Shared> {
-    let shutdown = Shutdown::new();
-    let memory = Memory::new(&store::Config::default());
-    let background = shutdown.background().clone();
-    let shared = Arc::new(cache::Shared::new(
-        memory,
-        Clock::System,
-        background.clone(),
-        Limit::new(usize::MAX),
-    ));
-    let origin = tower::service_fn(|_: Fetch| async {
-        let mut response = http::Response::new(Body::from(Bytes::from(vec![b'x'; BODY])));
-        *response.headers_mut() = response_headers();
-        Ok(response)
-    });
-    let cache = Cache::new(Arc::clone(&shared), origin);
-    let connection = connection();
-    let others = (0..OTHERS).map(|index| format!("http://www.example.com/{index}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    runtime.expect("a runtime").block_on(async {
-        for url in others.chain([URL.to_owned()]) {
-            let job = Job {
-                shares: None,
-                by_response: None,
-                edits: None,
-                request: client_request(&connection),
-                target: Target::parse(&url).expect("a URL"),
-                config: Arc::default(),
-                upstream: 0,
-                trusted: false,
-            };
-            let response = cache.clone().oneshot(job).await.expect("a response");
-            response.http.into_body().collect().await.expect("a body");
-        }
-        background.close();
-        background.wait().await;
-    });
-    shared.memory().settle();
-    shared
-}
-
-/// The stack's parts over `cache`, with the access log off; its origins are never asked.
-fn parts(cache: Arc<cache::Shared>) -> proxy::Parts {
-    let route = Route {
-        name: "/".to_owned(),
-        host: None,
-        path: "/".to_owned(),
-        upstream: 0,
-        cache: cache::Config::default(),
-    };
-    let config = Arc::new(proxy::Config {
-        rules: Arc::default(),
-        trusted_proxies: Vec::new(),
-        limits: proxy::Limits::default(),
-        routes: vec![Arc::new(route)],
-        purge: proxy::Purge::default(),
-        debug: Vec::new(),
-        error_pages: std::collections::BTreeMap::new(),
-        name: "seawall".to_owned(),
-    });
-    let observer = Observer {
-        metrics: Metrics::new(1).core(0),
-        log: AccessLog::default(),
-        clock: Clock::System,
-        name: config.name.clone(),
-        upstreams: Arc::new([]),
-        trusted: Arc::new([]),
-        in_flight: Limit::new(usize::MAX),
-        per_client: None,
-    };
-    let upstreams = Arc::new(upstream::Shared::new(&[]).expect("no upstreams"));
-    let origins = upstream::Origins::new(&upstreams);
-    proxy::Parts {
-        config: Arc::clone(&config),
-        observer: Arc::new(observer),
-        pages: Arc::new(ErrorPages::default()),
-        cache,
-        origin: OriginService::new(origins, config),
-        shutdown: Shutdown::new(),
-    }
 }

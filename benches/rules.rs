@@ -1,7 +1,9 @@
 //! What rules cost a request as their number grows.
 #![expect(clippy::expect_used, reason = "what cannot be set up cannot be measured")]
 
-use std::fmt::Write;
+#[expect(dead_code, reason = "others measure with the rest")]
+mod fixture;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,22 +15,6 @@ use seawall::rules::Request;
 
 criterion_group!(benches, matching);
 criterion_main!(benches);
-
-/// Rules of many sites, each with a host of its own or below one host a path of its own; some of
-/// them look at cookies.
-fn file(rules: usize) -> String {
-    let mut file = "[upstream.origin]\nurl = \"http://127.0.0.1:9000\"\n".to_owned();
-    for number in 0..rules {
-        let matcher = match number % 4 {
-            0 => format!("host = \"site-{number}.example.com\""),
-            1 => format!("path = \"/section-{number}/**\""),
-            2 => format!("path = \"/**/*.type{number}\", cookie = {{ session = false }}"),
-            _ => format!("host = \"www.example.com\", path = \"/part-{number}/*/edit\""),
-        };
-        let _ = write!(file, "[[rule]]\nmatch = {{ {matcher} }}\ncache.keep = \"{number}s\"\n");
-    }
-    file
-}
 
 fn matching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rules/match");
@@ -42,7 +28,8 @@ fn matching(criterion: &mut Criterion) {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     for rules in [1, 10, 100, 1000] {
-        let settings = parse(&file(rules), &CliOverrides::default()).expect("good rules");
+        let settings =
+            parse(&fixture::rules_file(rules), &CliOverrides::default()).expect("good rules");
         group.bench_with_input(BenchmarkId::from_parameter(rules), &rules, |bencher, _| {
             bencher.iter(|| settings.proxy.rules.matching(black_box(&request)));
         });
