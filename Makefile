@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench bench-hitrate bench-exponents honest bench-e2e
+.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ soak: ## A million objects stored by threads, with resident memory watched: MEMO
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked
+
+budgets: ## Instructions and allocations of the hot paths, held against their budgets
+	@bash scripts/budgets.sh
 
 bench-hitrate: ## Hit rates of Seawall and other policies on traces: TRACES=folder of *.csv.zst
 	@test -d "$(TRACES)" || { echo "set TRACES to a folder of traces (timestamp,key,size; docs/replay.md)"; exit 64; }
