@@ -102,6 +102,7 @@ impl Memory {
         let releasing = Arc::clone(&evictor);
         let map = Map::builder()
             .eviction_listener(move |_, held: Held, cause| {
+                // The ticket of what was replaced has lost its meaning already.
                 if cause != RemovalCause::Replaced {
                     releasing.release(held.ticket);
                 }
@@ -248,12 +249,12 @@ impl Memory {
             let Some(variants) = held.variants.replacing(old, new) else { return Op::Nop };
             let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
             // A ticket that means nothing is the one of a victim, which is about to be dropped.
-            match self.evictor.update(held.ticket, weight, useless_at, now) {
-                None => return Op::Nop,
-                Some(others) => victims = others,
-            }
-            swapped = true;
-            Op::Put(Held { variants, ..held })
+            let update = self.evictor.update(held.ticket, weight, useless_at, now);
+            let Some(Admission { ticket: Some(ticket), victims: others }) = update else {
+                return Op::Nop;
+            };
+            (swapped, victims) = (true, others);
+            Op::Put(Held { variants, ticket })
         });
         self.evict(victims);
         swapped
@@ -267,10 +268,13 @@ impl Memory {
             let Some(variants) = held.variants.without(old) else { return Op::Remove };
             let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
             // Lighter than before, so that nobody has to go for it; a ticket that means nothing
-            // is the one of a victim, which is about to be dropped.
+            // is the one of a victim, which goes now rather than in a moment.
             let lighter = self.evictor.update(held.ticket, weight, useless_at, Timestamp::EPOCH);
-            victims = lighter.unwrap_or_default();
-            Op::Put(Held { variants, ..held })
+            let Some(Admission { ticket: Some(ticket), victims: others }) = lighter else {
+                return Op::Remove;
+            };
+            victims = others;
+            Op::Put(Held { variants, ticket })
         });
         self.evict(victims);
     }
@@ -411,10 +415,7 @@ impl Memory {
         now: Timestamp,
     ) -> Admission<CacheKey> {
         let (size, useless_at) = (weight(key, variants), variants.useless_at());
-        let update = |ticket| {
-            let victims = self.evictor.update(ticket, size, useless_at, now)?;
-            Some(Admission { ticket: Some(ticket), victims })
-        };
+        let update = |ticket| self.evictor.update(ticket, size, useless_at, now);
         old.and_then(update).unwrap_or_else(|| {
             let hash = self.hasher.hash_one(key);
             if let Some(feed) = &self.feed {

@@ -35,15 +35,13 @@ impl Keeper for Ours {
 
     fn put(&mut self, item: Item, gone: &mut Vec<u32>) -> bool {
         let Item { key, size, useless_at, now } = item;
-        let victims = if let Some(ticket) = self.ticket(key) {
-            self.evictor.update(ticket, size, useless_at, now).unwrap_or_default()
-        } else {
+        let update = |ticket| self.evictor.update(ticket, size, useless_at, now);
+        let admission = self.ticket(key).and_then(update).unwrap_or_else(|| {
             let newcomer = Newcomer { key, hash: hash(key), size, useless_at };
-            let admission = self.evictor.admit(newcomer, now);
-            self.set(key, admission.ticket);
-            admission.victims
-        };
-        for victim in victims {
+            self.evictor.admit(newcomer, now)
+        });
+        self.set(key, admission.ticket);
+        for victim in admission.victims {
             self.set(victim.key, None);
             gone.push(victim.key);
         }

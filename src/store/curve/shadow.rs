@@ -55,9 +55,11 @@ impl Shadow {
         if !is_of_use || entry.size != size {
             // What is there is as it was fetched: only a fetch makes it last longer.
             let until = if is_of_use { entry.useless_at } else { useless_at };
-            *entry = Entry { size, useless_at: until, ..*entry };
-            let victims = self.evictor.update(entry.ticket, size, until, now);
-            self.drop_all(victims.unwrap_or_default());
+            if let Some(admission) = self.evictor.update(entry.ticket, size, until, now) {
+                let ticket = admission.ticket.unwrap_or(entry.ticket);
+                *entry = Entry { ticket, size, useless_at: until };
+                self.drop_all(admission.victims);
+            }
         }
         is_of_use
     }

@@ -55,7 +55,8 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// Names a resident. When that is gone it means nothing, whoever comes to the same place.
+/// Names a resident as it is. When that is gone or changed it means nothing, whoever comes to the
+/// same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     slot: u32,
@@ -75,10 +76,10 @@ pub struct Newcomer<K> {
     pub useless_at: Timestamp,
 }
 
-/// What becomes of a newcomer.
+/// What becomes of a newcomer, or of a resident that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission<K> {
-    /// The newcomer's ticket; `None` if it is turned away.
+    /// Its ticket from now on; `None` if it is turned away, which a resident never is.
     pub ticket: Option<Ticket>,
     /// Those that have to go.
     pub victims: Vec<Victim<K>>,
@@ -183,20 +184,23 @@ impl<K: Clone> Evictor<K> {
         Admission { ticket: Some(ticket), victims: room.victims }
     }
 
-    /// A resident weighs `size` bytes from now on, and is useless from `useless_at`. Returns who
-    /// has to go for it, itself perhaps; `None` if the ticket has lost its meaning.
+    /// A resident weighs `size` bytes from now on, and is useless from `useless_at`. Returns its
+    /// ticket from now on and who has to go for it, itself perhaps; `None` if the ticket has lost
+    /// its meaning.
+    ///
+    /// The old ticket means nothing any more: what is released late is what was replaced, and not
+    /// what took its place.
     pub fn update(
         &self,
         ticket: Ticket,
         size: u64,
         useless_at: Timestamp,
         now: Timestamp,
-    ) -> Option<Vec<Victim<K>>> {
+    ) -> Option<Admission<K>> {
         let mut ledger = self.ledger();
-        ledger.residents.resize(ticket, size)?;
-        ledger.residents.get_mut(ticket)?.useless_at = useless_at;
+        let ticket = ledger.residents.update(ticket, size, useless_at)?;
         self.slots.get(ticket.slot)?.weigh(size, self.reward(size));
-        Some(self.trim(&mut ledger, now))
+        Some(Admission { ticket: Some(ticket), victims: self.trim(&mut ledger, now) })
     }
 
     /// All residents may weigh `capacity` bytes together from now on. Returns who has to go.

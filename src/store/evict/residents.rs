@@ -16,7 +16,7 @@ pub(super) struct Residents<K> {
 /// A slot's part that only decisions see.
 #[derive(Debug)]
 struct Row<K> {
-    /// Counts the residents that the slot has had.
+    /// Counts the residents that the slot has had, and what became of them.
     generation: u32,
     resident: Option<Resident<K>>,
 }
@@ -103,12 +103,21 @@ impl<K> Residents<K> {
         Ticket { slot, generation }
     }
 
-    /// Changes what the one with `ticket` weighs; `None` if the ticket means nothing.
-    pub(super) fn resize(&mut self, ticket: Ticket, size: u64) -> Option<()> {
+    /// The one with `ticket` weighs `size` from now on and is useless from `useless_at`. Returns its
+    /// ticket from now on; `None` if the one that is given means nothing.
+    pub(super) fn update(
+        &mut self,
+        ticket: Ticket,
+        size: u64,
+        useless_at: Timestamp,
+    ) -> Option<Ticket> {
         let resident = self.get_mut(ticket)?;
+        resident.useless_at = useless_at;
         let before = std::mem::replace(&mut resident.size, size);
         self.weight = self.weight - before + size;
-        Some(())
+        let row = self.rows.get_mut(ticket.slot as usize)?;
+        row.generation = row.generation.wrapping_add(1);
+        Some(Ticket { generation: row.generation, ..ticket })
     }
 
     /// Takes out the one with `ticket`, which means nothing from now on.

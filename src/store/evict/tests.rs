@@ -127,9 +127,24 @@ fn a_resident_that_outgrows_the_store_goes_itself() {
     cache.ask(1, 500);
     let ticket = cache.map[&1];
     let later = Timestamp::from_secs(100);
-    let victims = cache.evictor.update(ticket, 1001, later, Timestamp::EPOCH);
-    assert_eq!(victims, Some(vec![Victim { key: 1, ticket }]));
-    assert_eq!(cache.evictor.update(ticket, 1, later, Timestamp::EPOCH), None);
+    let update = |ticket, size| cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
+    let admission = update(ticket, 1001).expect("it is resident");
+    let now_known_by = admission.ticket.expect("a resident has one");
+    assert_eq!(admission.victims, vec![Victim { key: 1, ticket: now_known_by }]);
+    assert_eq!(update(now_known_by, 1), None);
+    assert!(cache.evictor.is_empty());
+}
+
+#[test]
+fn what_was_replaced_can_be_released_late() {
+    let mut cache = Cache::new(1000);
+    cache.ask(1, 500);
+    let (old, later) = (cache.map[&1], Timestamp::from_secs(100));
+    let admission = cache.evictor.update(old, 600, later, Timestamp::EPOCH);
+    cache.evictor.release(old);
+    assert_eq!(cache.evictor.weight(), 600);
+    assert_eq!(cache.evictor.update(old, 700, later, Timestamp::EPOCH), None);
+    cache.evictor.release(admission.and_then(|it| it.ticket).expect("it is resident"));
     assert!(cache.evictor.is_empty());
 }
 
@@ -187,9 +202,11 @@ proptest! {
                 Step::Update(key, size) => {
                     let Some(ticket) = cache.map.get(&key).copied() else { continue };
                     let later = Timestamp::from_secs(100);
-                    let victims = cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
+                    let update = cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
                     sizes.insert(key, size);
-                    for victim in victims.expect("it is resident") {
+                    let Admission { ticket, victims } = update.expect("it is resident");
+                    cache.map.insert(key, ticket.expect("a resident has one"));
+                    for victim in victims {
                         prop_assert_eq!(cache.map.remove(&victim.key), Some(victim.ticket));
                     }
                 }

@@ -213,6 +213,29 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
     }
 }
 
+// What takes the place of another has the same place in the index. A purge in between makes the map
+// report the other as purged, not as replaced.
+#[test]
+fn what_is_purged_while_it_is_replaced_leaves_the_new_one_its_place() {
+    for (number, scope) in [(1, Scope::All), (2, Scope::Url(key(2).as_str().to_owned()))] {
+        let memory = small();
+        store(&memory, number, 100);
+        let (new, mut victims) = (response(&memory, 200, None).expect("there is memory"), None);
+        memory.map.entry_by_ref(&key(number)).and_compute_with(|entry| {
+            let variants = Variants::One(Arc::clone(&new));
+            let old = entry.map(|entry| entry.into_value().ticket);
+            let admission = memory.admit(&key(number), old, &variants, NOW);
+            let _ = memory.purge(scope.clone(), Mode::Hard);
+            memory.settle();
+            victims = Some(admission.victims);
+            admission.ticket.map_or(Op::Nop, |ticket| Op::Put(Held { variants, ticket }))
+        });
+        assert_eq!(victims, Some(Vec::new()));
+        assert!(eventually(&memory, || agree(&memory)), "{scope:?}");
+        assert_eq!(memory.evictor.len(), 1, "{scope:?}");
+    }
+}
+
 #[test]
 fn a_swap_is_of_what_is_there_only() {
     let memory = small();
