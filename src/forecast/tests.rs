@@ -101,7 +101,7 @@ fn served(settings: &Settings, lines: &[Line]) -> Vec<bool> {
     let set = Set::new(&settings.proxy, &settings.upstreams, &settings.store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let stage = set.stage(Timestamp::from_secs(START));
+        let stage = set.stage(Timestamp::from_secs(START).plus(Duration::from_millis(500)));
         let mut hits = Vec::new();
         for line in lines {
             stage.advance(Duration::from_secs(line.after));
@@ -120,7 +120,8 @@ fn served(settings: &Settings, lines: &[Line]) -> Vec<bool> {
     })
 }
 
-/// The same, by a replay of what would be logged of them.
+/// The same, by a replay of what would be logged of them. Their times are no whole seconds: those
+/// would be taken for rounded ones.
 fn replayed(settings: &Settings, lines: &[Line]) -> Vec<bool> {
     let mut log = String::new();
     let mut at = START;
@@ -130,7 +131,7 @@ fn replayed(settings: &Settings, lines: &[Line]) -> Vec<bool> {
             line.control.map_or(String::new(), |it| format!(r#""Cache-Control":["{it}"]"#));
         let _ = writeln!(
             log,
-            "{{\"ts\":{at},\"method\":\"{}\",\"host\":\"shop.example\",\"uri\":\"{}\",\
+            "{{\"ts\":{at}.5,\"method\":\"{}\",\"host\":\"shop.example\",\"uri\":\"{}\",\
              \"status\":{},\"bytes\":{},\"resp_headers\":{{{control}}}}}",
             line.method, line.target, line.status, line.size
         );
