@@ -6,7 +6,7 @@ use http::header::{AGE, CACHE_CONTROL, DATE};
 use http::{HeaderValue, Method, StatusCode};
 use seawall::clock::Timestamp;
 use seawall::policy::{
-    Failure, Overrides, RequestDirectives, RequestFacts, ResponseDirectives, ResponseTimes, Reuse,
+    CacheControl, Failure, Overrides, RequestDirectives, RequestFacts, ResponseTimes, Reuse,
     Storability, StoredHead, Validity, format_date, on_failure, parse_date, reuse, storability,
 };
 
@@ -69,7 +69,7 @@ fn restrictions(
     times: ResponseTimes,
     later: Timestamp,
 ) {
-    let said = ResponseDirectives::parse(&input.response, overrides);
+    let said = CacheControl::parse(&input.response, overrides).directives;
     // A targeted field replaces `Cache-Control`; RFC 9111 §5.2.2.3 lets `no-store` be ignored.
     if said.is_targeted() || said.must_understand() {
         return;
@@ -97,10 +97,10 @@ fn restrictions(
 
 /// A stored head gives back what it was made of.
 fn same_fields(input: &Input, overrides: &Overrides, stored: &StoredHead) {
-    let directives = ResponseDirectives::parse(&input.response, overrides);
+    let control = CacheControl::parse(&input.response, overrides);
     let mut expected = input.response.clone();
     expected.remove(AGE);
-    for name in &directives.withheld_fields {
+    for name in &control.withheld_fields {
         expected.remove(name);
     }
     let mut found = stored.header_map();

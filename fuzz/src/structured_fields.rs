@@ -5,8 +5,8 @@ use seawall::clock::Timestamp;
 use seawall::headers::{CDN_CACHE_CONTROL, SEAWALL_CACHE_CONTROL, members, strip_hop_by_hop};
 use seawall::policy::precondition::{self, Precondition};
 use seawall::policy::{
-    HeadVerdict, Overrides, RequestFacts, ResponseDirectives, ResponseTimes, Source, StoredHead,
-    VaryKey, VaryOutcome, conditional_headers, judge_head, select, validated_by,
+    CacheControl, HeadVerdict, Overrides, RequestFacts, ResponseTimes, Source, StoredHead, VaryKey,
+    VaryOutcome, conditional_headers, judge_head, select, validated_by,
 };
 
 use super::input::{Input, overrides};
@@ -48,7 +48,8 @@ fn hop_by_hop(request: &HeaderMap) {
 
 /// RFC 9213 §2.1: a targeted field is a Dictionary as a whole, or it does not count.
 fn targeted(response: &HeaderMap, overrides: &Overrides) {
-    let directives = ResponseDirectives::parse(response, overrides);
+    let control = CacheControl::parse(response, overrides);
+    let directives = &control.directives;
     for (source, name) in [
         (Source::SeawallCacheControl, &SEAWALL_CACHE_CONTROL),
         (Source::CdnCacheControl, &CDN_CACHE_CONTROL),
@@ -59,13 +60,13 @@ fn targeted(response: &HeaderMap, overrides: &Overrides) {
         }
     }
     let seconds = [
-        directives.max_age,
-        directives.s_maxage,
-        directives.stale_while_revalidate,
-        directives.stale_if_error,
+        directives.max_age(),
+        directives.s_maxage(),
+        directives.stale_while_revalidate(),
+        directives.stale_if_error(),
     ];
     assert!(seconds.into_iter().flatten().all(|seconds| seconds <= 1 << 31), "{seconds:?}");
-    assert!(directives.withheld_fields.len() <= 1000, "bounded");
+    assert!(control.withheld_fields.len() <= 1000, "bounded");
 }
 
 fn vary(input: &Input, overrides: &Overrides) {

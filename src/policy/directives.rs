@@ -1,5 +1,7 @@
 //! A response's cache directives, parsed once (RFC 9111 §5.2.2).
 
+use std::num::NonZeroU32;
+
 use http::HeaderMap;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE,
@@ -32,19 +34,39 @@ pub enum Source {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
     flags: u16,
-    /// Lifetime in seconds (§5.2.2.1); an invalid one is zero (§4.2.1).
-    pub max_age: Option<u32>,
-    /// Lifetime in seconds in shared caches (§5.2.2.10); an invalid one is zero.
-    pub s_maxage: Option<u32>,
-    /// Window in seconds (RFC 5861 §3).
-    pub stale_while_revalidate: Option<u32>,
-    /// Window in seconds (RFC 5861 §4).
-    pub stale_if_error: Option<u32>,
+    max_age: Option<Seconds>,
+    s_maxage: Option<Seconds>,
+    stale_while_revalidate: Option<Seconds>,
+    stale_if_error: Option<Seconds>,
     /// Which field this was read from.
     pub source: Source,
+}
+
+/// All that is said to caches: what decisions need as long as a response is stored, and what only
+/// its storing does.
+#[derive(Clone, Debug, Default)]
+pub struct CacheControl {
+    /// What is allowed, from the one field that decides.
+    pub directives: ResponseDirectives,
     /// Fields named by a qualified `private` (§5.2.2.7) or `no-cache` (§5.2.2.4): they are not
     /// stored, the latter since they may not be sent without validation.
     pub withheld_fields: Vec<HeaderName>,
+}
+
+/// A number of seconds that is one more within, so that an optional one takes no more room: every
+/// stored response has four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seconds(NonZeroU32);
+
+impl Seconds {
+    /// At most 2^32 - 2, which is more than a directive may say (§1.2.2).
+    const fn new(seconds: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(seconds))
+    }
+
+    const fn get(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 /// The directives without a number.
@@ -61,19 +83,28 @@ pub(super) enum Flag {
 }
 
 impl ResponseDirectives {
-    /// Reads the field that decides: the first valid, non-empty targeted one (RFC 9213 §2.2),
-    /// else `Cache-Control`.
+    /// Lifetime in seconds (§5.2.2.1); an invalid one is zero (§4.2.1).
     #[must_use]
-    pub fn parse(headers: &HeaderMap, overrides: &Overrides) -> Self {
-        if let Some(directives) = targeted::parse(headers, overrides) {
-            return directives;
-        }
-        let mut directives = Self::default();
-        for value in headers.get_all(CACHE_CONTROL) {
-            members(value.as_bytes()).for_each(|member| directives.add(&Directive::parse(member)));
-            swallowed(value.as_bytes()).for_each(|member| directives.restrict(&member));
-        }
-        directives
+    pub fn max_age(&self) -> Option<u32> {
+        self.max_age.map(Seconds::get)
+    }
+
+    /// Lifetime in seconds in shared caches (§5.2.2.10); an invalid one is zero.
+    #[must_use]
+    pub fn s_maxage(&self) -> Option<u32> {
+        self.s_maxage.map(Seconds::get)
+    }
+
+    /// Window in seconds (RFC 5861 §3).
+    #[must_use]
+    pub fn stale_while_revalidate(&self) -> Option<u32> {
+        self.stale_while_revalidate.map(Seconds::get)
+    }
+
+    /// Window in seconds (RFC 5861 §4).
+    #[must_use]
+    pub fn stale_if_error(&self) -> Option<u32> {
+        self.stale_if_error.map(Seconds::get)
     }
 
     /// `no-store` (§5.2.2.5).
@@ -141,17 +172,6 @@ impl ResponseDirectives {
         !matches!(self.source, Source::CacheControl)
     }
 
-    /// Whether the field is named by a qualified `private` or `no-cache`.
-    #[must_use]
-    pub fn names(&self, field: &HeaderName) -> bool {
-        self.withheld_fields.contains(field)
-    }
-
-    /// Without a directive yet.
-    pub(super) fn from_source(source: Source) -> Self {
-        Self { source, ..Self::default() }
-    }
-
     pub(super) const fn has(&self, flag: Flag) -> bool {
         self.flags & flag as u16 != 0
     }
@@ -168,7 +188,36 @@ impl ResponseDirectives {
             "stale-while-revalidate" => &mut self.stale_while_revalidate,
             _ => &mut self.stale_if_error,
         };
-        slot.get_or_insert(seconds);
+        slot.get_or_insert(Seconds::new(seconds));
+    }
+}
+
+impl CacheControl {
+    /// Reads the field that decides: the first valid, non-empty targeted one (RFC 9213 §2.2),
+    /// else `Cache-Control`.
+    #[must_use]
+    pub fn parse(headers: &HeaderMap, overrides: &Overrides) -> Self {
+        if let Some(targeted) = targeted::parse(headers, overrides) {
+            return targeted;
+        }
+        let mut control = Self::default();
+        for value in headers.get_all(CACHE_CONTROL) {
+            members(value.as_bytes()).for_each(|member| control.add(&Directive::parse(member)));
+            swallowed(value.as_bytes()).for_each(|member| control.restrict(&member));
+        }
+        control
+    }
+
+    /// Without a directive yet.
+    pub(super) fn from_source(source: Source) -> Self {
+        let directives = ResponseDirectives { source, ..ResponseDirectives::default() };
+        Self { directives, ..Self::default() }
+    }
+
+    /// Whether the field is named by a qualified `private` or `no-cache`.
+    #[must_use]
+    pub fn withholds(&self, field: &HeaderName) -> bool {
+        self.withheld_fields.contains(field)
     }
 
     /// `private` or `no-cache` with a list of field names. What can't be read, or names a field
@@ -182,7 +231,7 @@ impl ResponseDirectives {
             Some(names) if !names.is_empty() && names.len() <= MAX_NAMED_FIELDS => {
                 self.withheld_fields.extend(names);
             }
-            _ => self.set(flag),
+            _ => self.directives.set(flag),
         }
     }
 
@@ -191,7 +240,7 @@ impl ResponseDirectives {
         if let Some(flag @ (NoStore | NoCache | Private | MustRevalidate | ProxyRevalidate)) =
             flag_of(|name| directive.is(name))
         {
-            self.set(flag);
+            self.directives.set(flag);
         }
     }
 
@@ -199,11 +248,11 @@ impl ResponseDirectives {
         if let Some(flag) = flag_of(|name| directive.is(name)) {
             match (flag, directive.unquoted()) {
                 (Flag::Private | Flag::NoCache, Some(list)) => self.set_qualified(flag, &list),
-                _ => self.set(flag),
+                _ => self.directives.set(flag),
             }
         } else if let Some(name) = seconds_of(|name| directive.is(name)) {
             // An invalid lifetime counts as stale (§4.2.1).
-            self.set_seconds(name, directive.seconds().unwrap_or(0));
+            self.directives.set_seconds(name, directive.seconds().unwrap_or(0));
         }
     }
 }
@@ -305,8 +354,12 @@ mod tests {
     use super::*;
     use crate::policy::testing::headers;
 
+    fn control(fields: &[(&str, &str)]) -> CacheControl {
+        CacheControl::parse(&headers(fields), &Overrides::default())
+    }
+
     fn response(fields: &[(&str, &str)]) -> ResponseDirectives {
-        ResponseDirectives::parse(&headers(fields), &Overrides::default())
+        control(fields).directives
     }
 
     /// RFC 9111 §5.2, §1.2.2, §4.2.1.
@@ -333,23 +386,22 @@ mod tests {
             ("max-age=1800, max-age=1", Some(1800)),
             ("x-max-age=3600", None),
         ] {
-            assert_eq!(response(&[("cache-control", value)]).max_age, max_age, "{value}");
+            assert_eq!(response(&[("cache-control", value)]).max_age(), max_age, "{value}");
         }
         let lines = [("cache-control", "max-age=1"), ("cache-control", "s-maxage=2")];
-        assert_eq!((response(&lines).max_age, response(&lines).s_maxage), (Some(1), Some(2)));
+        assert_eq!((response(&lines).max_age(), response(&lines).s_maxage()), (Some(1), Some(2)));
     }
 
     /// RFC 9111 §5.2.2.4, §5.2.2.7.
     #[test]
     fn qualified_forms_name_fields() {
-        let directives =
-            response(&[("cache-control", "private=\"X-A, set-cookie\", no-cache=x-b")]);
-        assert!(!directives.private() && !directives.no_cache());
+        let control = control(&[("cache-control", "private=\"X-A, set-cookie\", no-cache=x-b")]);
+        assert!(!control.directives.private() && !control.directives.no_cache());
         assert!(
             ["x-a", "set-cookie", "x-b"]
                 .map(HeaderName::from_static)
                 .iter()
-                .all(|name| directives.names(name))
+                .all(|name| control.withholds(name))
         );
     }
 
@@ -370,7 +422,7 @@ mod tests {
         }
         assert!(!response(&[("cache-control", "x=\"no-store\"")]).no_store());
         let open = response(&[("cache-control", "max-age=9, x=\"y, no-store, public, s-maxage=9")]);
-        assert!(open.no_store() && !open.public() && open.s_maxage.is_none());
+        assert!(open.no_store() && !open.public() && open.s_maxage().is_none());
     }
 
     proptest! {
@@ -382,7 +434,7 @@ mod tests {
                 map.insert("cdn-cache-control", value.clone());
                 map.insert("surrogate-control", value);
                 let overrides = Overrides { surrogate_control: true, ..Overrides::default() };
-                let _ = ResponseDirectives::parse(&map, &overrides);
+                let _ = CacheControl::parse(&map, &overrides);
             }
         }
     }

@@ -47,7 +47,7 @@ fn near_its_end(
     if overrides.early_refresh <= 0.0 {
         return None;
     }
-    let eagerness = stored.facts.took.mul_f64(overrides.early_refresh.min(MOST_EAGER));
+    let eagerness = stored.facts.took().mul_f64(overrides.early_refresh.min(MOST_EAGER));
     let left = stored.freshness(overrides).duration.saturating_sub(stored.current_age(now));
     (left <= eagerness.saturating_mul(FARTHEST)).then_some((eagerness, left))
 }

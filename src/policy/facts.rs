@@ -14,24 +14,24 @@ use super::stored_head::ResponseTimes;
 use crate::clock::Timestamp;
 use crate::headers::{X_ACCEL_EXPIRES, single};
 
-/// The inputs of freshness (RFC 9111 §4.2), as numbers.
+/// The inputs of freshness (RFC 9111 §4.2), as numbers: as small ones, since every stored response
+/// has them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Facts {
     pub(super) status: StatusCode,
     pub(super) response_at: Timestamp,
     /// `corrected_initial_age` (RFC 9111 §4.2.3), in milliseconds so that nothing is rounded up.
-    pub(super) initial_age: Duration,
-    /// How long the head took to come.
-    pub(super) took: Duration,
+    initial_age: u64,
+    /// How long the head took to come, in milliseconds: 49 days at most.
+    took: u32,
     /// Where within the configured jitter its lifetime ends, from 0 to 1: the same wherever this
     /// response is stored for this key.
     pub(super) spread: f32,
     /// `Date`, or when the response came (RFC 9110 §6.6.1).
     pub(super) date: Timestamp,
-    /// `Expires`; one that is no date lies in the past (RFC 9111 §5.3).
-    pub(super) expires: Option<Timestamp>,
-    /// `X-Accel-Expires`, as a lifetime counted from the receipt.
-    pub(super) accel: Option<Duration>,
+    expires: Option<Timestamp>,
+    /// Whether `X-Accel-Expires` says so, which goes before all others.
+    accelerated: bool,
     pub(super) last_modified: Option<Timestamp>,
     pub(super) directives: ResponseDirectives,
     /// Whether a lifetime may be made up where the origin gave none.
@@ -43,6 +43,7 @@ impl Facts {
         request: &RequestFacts<'_>,
         status: StatusCode,
         headers: &HeaderMap,
+        directives: ResponseDirectives,
         times: ResponseTimes,
         overrides: &Overrides,
     ) -> Self {
@@ -51,25 +52,54 @@ impl Facts {
         let apparent_age = now.since(date);
         let response_delay = now.since(times.request_at);
         let age = Duration::from_secs(u64::from(age_value(headers))).saturating_add(response_delay);
+        let accel = overrides.x_accel_expires.then(|| accel_of(headers, now)).flatten();
         Self {
             status,
             response_at: now,
-            initial_age: apparent_age.max(age),
-            took: response_delay,
+            initial_age: millis(apparent_age.max(age)),
+            took: u32::try_from(response_delay.as_millis()).unwrap_or(u32::MAX),
             spread: spread(request.seed, now),
             date,
-            expires: expires_of(headers, now),
-            accel: overrides.x_accel_expires.then(|| accel_of(headers, now)).flatten(),
+            expires: accel.map(|lifetime| now.plus(lifetime)).or_else(|| expires_of(headers, now)),
+            accelerated: accel.is_some(),
             last_modified: date_of(headers, &LAST_MODIFIED, now),
-            directives: ResponseDirectives::parse(headers, overrides),
+            directives,
             implicit: allows_implicit_lifetime(request, headers),
         }
     }
 
     /// `current_age` (RFC 9111 §4.2.3).
     pub(super) fn current_age(&self, now: Timestamp) -> Duration {
-        self.initial_age.saturating_add(now.since(self.response_at))
+        self.initial_age().saturating_add(now.since(self.response_at))
     }
+
+    /// `corrected_initial_age` (RFC 9111 §4.2.3).
+    pub(super) const fn initial_age(&self) -> Duration {
+        Duration::from_millis(self.initial_age)
+    }
+
+    pub(super) fn set_initial_age(&mut self, age: Duration) {
+        self.initial_age = millis(age);
+    }
+
+    /// How long the head took to come.
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_millis(u64::from(self.took))
+    }
+
+    /// `X-Accel-Expires`, as a lifetime counted from the receipt.
+    pub(super) fn accel(&self) -> Option<Duration> {
+        self.expires.filter(|_| self.accelerated).map(|at| at.since(self.response_at))
+    }
+
+    /// `Expires`; one that is no date lies in the past (RFC 9111 §5.3).
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        self.expires.filter(|_| !self.accelerated)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A fraction that a key and a time have in common wherever they meet.

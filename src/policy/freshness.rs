@@ -103,12 +103,12 @@ impl Facts {
     pub(super) fn explicit(&self) -> Option<(Duration, LifetimeSource)> {
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let directives = &self.directives;
-        let expires = self.expires.filter(|_| !directives.is_targeted());
-        self.accel
+        let expires = self.expires().filter(|_| !directives.is_targeted());
+        self.accel()
             // `X-Accel-Expires` counts from the receipt, the rest from the generation.
-            .map(|accel| (accel.saturating_add(self.initial_age), LifetimeSource::XAccelExpires))
-            .or_else(|| directives.s_maxage.map(|s| (seconds(s), LifetimeSource::SMaxage)))
-            .or_else(|| directives.max_age.map(|s| (seconds(s), LifetimeSource::MaxAge)))
+            .map(|accel| (accel.saturating_add(self.initial_age()), LifetimeSource::XAccelExpires))
+            .or_else(|| directives.s_maxage().map(|s| (seconds(s), LifetimeSource::SMaxage)))
+            .or_else(|| directives.max_age().map(|s| (seconds(s), LifetimeSource::MaxAge)))
             .or_else(|| expires.map(|at| (at.since(self.date), LifetimeSource::Expires)))
     }
 
@@ -183,12 +183,12 @@ impl Facts {
     /// How long past the lifetime it may be served while one request validates it.
     pub(super) fn revalidate_window(&self, overrides: &Overrides) -> Duration {
         let configured = overrides.stale_while_revalidate;
-        self.window(self.directives.stale_while_revalidate, configured, overrides)
+        self.window(self.directives.stale_while_revalidate(), configured, overrides)
     }
 
     /// How long past the lifetime it may be served in place of an error.
     pub(super) fn error_window(&self, overrides: &Overrides) -> Duration {
-        self.window(self.directives.stale_if_error, overrides.stale_if_error, overrides)
+        self.window(self.directives.stale_if_error(), overrides.stale_if_error, overrides)
     }
 
     /// How long past the lifetime it may be served while no response comes at all.

@@ -24,7 +24,20 @@ pub(super) struct NameId(u16);
 
 impl NameId {
     /// Not in the table: the text stands in the head.
-    pub(super) const INLINE: Self = Self(u16::MAX);
+    pub(super) const INLINE: Self = Self((1 << Self::BITS) - 1);
+
+    /// So many bits tell all places apart: the rest of a `u16` is free for others.
+    const BITS: u32 = 14;
+
+    /// Its bits, none of them above the fourteenth.
+    pub(super) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The place with these bits.
+    pub(super) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
 
     /// The place of `name`, which is added if there is room.
     pub(super) fn of(name: &HeaderName) -> Self {

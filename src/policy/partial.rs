@@ -24,7 +24,7 @@ pub fn combinable(stored: &StoredHead, headers: &HeaderMap) -> bool {
 fn shares_strong_validator(stored: &StoredHead, headers: &HeaderMap) -> bool {
     let validators = stored.validators();
     if validators.etag.is_some() || headers.contains_key(ETAG) {
-        let tag = validators.etag.as_ref().zip(single(headers, &ETAG));
+        let tag = validators.etag.zip(single(headers, &ETAG));
         return tag.is_some_and(|(stored, new)| stored.strongly_equals(new.as_bytes()));
     }
     let new = single(headers, &LAST_MODIFIED);

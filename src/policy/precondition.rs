@@ -68,15 +68,15 @@ pub fn not_modified_headers(headers: &mut HeaderMap) {
 }
 
 /// `*`, or a tag of the list that equals the stored one (§13.1.1, §13.1.2).
-fn any_tag(
+fn any_tag<'a>(
     request: &HeaderMap,
     name: &HeaderName,
-    stored: &StoredHead,
-    equals: fn(&EntityTag, &[u8]) -> bool,
+    stored: &'a StoredHead,
+    equals: fn(&EntityTag<'a>, &[u8]) -> bool,
 ) -> bool {
-    let stored_tag = stored.validators().etag.as_ref();
+    let stored_tag = stored.validators().etag;
     let mut sent = request.get_all(name).iter().flat_map(|line| tags(line.as_bytes()));
-    sent.any(|tag| tag == b"*" || stored_tag.is_some_and(|stored| equals(stored, tag)))
+    sent.any(|tag| tag == b"*" || stored_tag.is_some_and(|stored| equals(&stored, tag)))
 }
 
 /// `If-Unmodified-Since` (§13.1.4); `None` if it does not count.

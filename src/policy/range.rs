@@ -173,7 +173,7 @@ fn if_range_holds(request: &HeaderMap, stored: &StoredHead) -> bool {
     let validators = stored.validators();
     let tag = value.as_bytes();
     if tag.starts_with(b"\"") || tag.starts_with(b"W/") {
-        return validators.etag.as_ref().is_some_and(|stored| stored.strongly_equals(tag));
+        return validators.etag.is_some_and(|stored| stored.strongly_equals(tag));
     }
     let date = parse_date(tag, stored.response_at());
     date.is_some() && date == validators.last_modified && validators.last_modified_strong

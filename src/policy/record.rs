@@ -54,7 +54,7 @@ impl StoredHead {
             status: self.status(),
             fields: self.header_map(),
             response_at: self.response_at(),
-            initial_age: self.facts.initial_age,
+            initial_age: self.initial_age(),
             nominated: nominated.unwrap_or_default(),
             implicit: self.facts.implicit,
             reading: self.reading().settings(),
@@ -75,7 +75,7 @@ impl StoredHead {
         let at = record.response_at;
         let times = ResponseTimes { request_at: at, response_at: at };
         let mut head = Self::new(&request, record.status, &record.fields, times, overrides);
-        head.facts.initial_age = record.initial_age.min(OLDEST);
+        head.facts.set_initial_age(record.initial_age.min(OLDEST));
         head.facts.implicit &= record.implicit;
         head.set_reading(Reading::recorded(&head, &request, record.reading));
         let storable = head.storable(&request, overrides) == Storability::Store;

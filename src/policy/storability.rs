@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use super::directives::ResponseDirectives;
+use super::directives::{CacheControl, ResponseDirectives};
 use super::facts::{accel_of, allows_implicit_lifetime, date_of};
 use super::imposed::{Imposable, Said};
 use super::invalidation::resolve;
@@ -68,22 +68,23 @@ fn check(
     headers: &HeaderMap,
     overrides: &Overrides,
 ) -> Result<(), Reason> {
-    let directives = ResponseDirectives::parse(headers, overrides);
+    let control = CacheControl::parse(headers, overrides);
+    let directives = &control.directives;
     check_request(request)?;
     if !is_storable(status) {
         return Err(Reason::Status);
     }
-    check_directives(request, status, &directives, overrides)?;
+    check_directives(request, status, directives, overrides)?;
     check_vary(request, headers)?;
-    let said = said(headers, &directives, overrides);
-    let sets_cookie = headers.contains_key(SET_COOKIE) && !directives.names(&SET_COOKIE);
+    let said = said(headers, directives, overrides);
+    let sets_cookie = headers.contains_key(SET_COOKIE) && !control.withholds(&SET_COOKIE);
     if sets_cookie && !(overrides.store_set_cookie && said != Said::Nothing) {
         return Err(Reason::SetCookie);
     }
     if status == StatusCode::PARTIAL_CONTENT {
         check_partial(request, headers)?;
     }
-    check_use(request, status, headers, overrides, &directives, said)
+    check_use(request, status, headers, overrides, directives, said)
 }
 
 fn check_request(request: &RequestFacts<'_>) -> Result<(), Reason> {
@@ -192,7 +193,8 @@ fn may_guess(status: StatusCode, directives: &ResponseDirectives, overrides: &Ov
 /// origin's makes more of it.
 fn lives_on(status: StatusCode, directives: &ResponseDirectives, overrides: &Overrides) -> bool {
     let granted = |seconds: Option<u32>| seconds.is_some_and(|seconds| seconds > 0);
-    let windows = granted(directives.stale_while_revalidate) || granted(directives.stale_if_error);
+    let windows =
+        granted(directives.stale_while_revalidate()) || granted(directives.stale_if_error());
     let raised = !overrides.min_lifetime.is_zero() && !is_provoked(status);
     let barred = directives.bars_stale() && !overrides.serve_forbidden_stale;
     // What has to be validated at each use is of none without a validator, however long it lives.
@@ -206,7 +208,7 @@ fn said(headers: &HeaderMap, directives: &ResponseDirectives, overrides: &Overri
     if let Some(lifetime) = accel.flatten() {
         return lasting(!lifetime.is_zero());
     }
-    if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
+    if let Some(seconds) = directives.s_maxage().or(directives.max_age()) {
         return lasting(seconds > 0);
     }
     if directives.is_targeted() || !headers.contains_key(EXPIRES) {
@@ -227,7 +229,7 @@ pub fn post_is_reusable(
     headers: &HeaderMap,
     overrides: &Overrides,
 ) -> bool {
-    let directives = ResponseDirectives::parse(headers, overrides);
+    let directives = CacheControl::parse(headers, overrides).directives;
     let lasting = said(headers, &directives, overrides) == Said::Lasting;
     let location = single(headers, &CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let same = location.and_then(|it| resolve(target, it)).is_some_and(|it| target.is_at(&it));

@@ -46,7 +46,7 @@ pub fn strip_conditionals(headers: &mut HeaderMap) {
 pub fn validated_by(stored: &StoredHead, not_modified: &HeaderMap) -> bool {
     let same_date = same_last_modified(stored, not_modified);
     if not_modified.contains_key(ETAG) {
-        return match (&stored.validators().etag, single(not_modified, &ETAG)) {
+        return match (stored.validators().etag, single(not_modified, &ETAG)) {
             (Some(tag), Some(new)) => {
                 let new = new.as_bytes();
                 let both_strong = !tag.weak && !new.starts_with(b"W/");

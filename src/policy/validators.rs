@@ -1,23 +1,21 @@
 //! Validators: entity tags and modification dates (RFC 9110 §8.8).
 
-use bytes::Bytes;
-
 use crate::clock::Timestamp;
 
 /// An entity tag (RFC 9110 §8.8.3). An unquoted one, which some origins send, counts as strong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntityTag {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntityTag<'a> {
     /// `W/` stands before it.
     pub weak: bool,
     /// The opaque tag, with its quotes.
-    pub opaque: Bytes,
+    pub opaque: &'a [u8],
 }
 
-impl EntityTag {
+impl<'a> EntityTag<'a> {
     /// From a field value; `None` if it is empty.
-    pub(super) fn parse(value: Bytes) -> Option<Self> {
+    pub(super) fn parse(value: &'a [u8]) -> Option<Self> {
         let weak = value.starts_with(b"W/");
-        let opaque = if weak { value.slice(2..) } else { value };
+        let opaque = value.strip_prefix(b"W/").unwrap_or(value);
         (!opaque.is_empty()).then_some(Self { weak, opaque })
     }
 
@@ -35,10 +33,10 @@ impl EntityTag {
 }
 
 /// The validators of a stored response.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validators<'a> {
     /// `ETag`.
-    pub etag: Option<EntityTag>,
+    pub etag: Option<EntityTag<'a>>,
     /// `Last-Modified`, if it is a date.
     pub last_modified: Option<Timestamp>,
     /// `Date` is at least a second after `Last-Modified`, so that the latter is strong
@@ -46,7 +44,7 @@ pub struct Validators {
     pub last_modified_strong: bool,
 }
 
-impl Validators {
+impl Validators<'_> {
     /// Nothing to validate with.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -77,8 +75,8 @@ pub(super) fn tags(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
-    fn tag(value: &'static str) -> EntityTag {
-        EntityTag::parse(Bytes::from_static(value.as_bytes())).unwrap()
+    fn tag(value: &str) -> EntityTag<'_> {
+        EntityTag::parse(value.as_bytes()).unwrap()
     }
 
     /// The table of RFC 9110 §8.8.3.2.

@@ -13,10 +13,13 @@ use crate::policy::{Coding, StoredHead};
 /// They live and die with the response: what freshens, purges or evicts it does so to all of them.
 #[derive(Debug, Default)]
 pub struct Copies {
-    made: SmallVec<[Arc<CodedCopy>; 1]>,
+    /// Most responses have none.
+    made: Option<Box<Made>>,
     /// Shared by all that this response is stored as in the course of time; most need none.
     notes: OnceLock<Arc<Notes>>,
 }
+
+type Made = SmallVec<[Arc<CodedCopy>; 1]>;
 
 /// What is known of a response beside its copies.
 #[derive(Debug, Default)]
@@ -53,7 +56,7 @@ pub struct CodedCopy {
 }
 
 /// Bytes that a copy costs beside its head's heap and its body: itself, with its counts.
-const COPY_OVERHEAD: usize = size_of::<CodedCopy>() + 2 * size_of::<usize>();
+const COPY_OVERHEAD: usize = size_of::<CodedCopy>() + size_of::<Made>() + 2 * size_of::<usize>();
 
 /// The bit of `identity`; codings have those below.
 const IDENTITY: u8 = 1 << 7;
@@ -62,13 +65,13 @@ impl Copies {
     /// The copies that are there.
     #[must_use]
     pub fn made(&self) -> &[Arc<CodedCopy>] {
-        &self.made
+        self.made.as_deref().map_or(&[], Made::as_slice)
     }
 
     /// The copy in one coding.
     #[must_use]
     pub fn get(&self, coding: Coding) -> Option<&Arc<CodedCopy>> {
-        self.made.iter().find(|copy| copy.coding == coding)
+        self.made().iter().find(|copy| copy.coding == coding)
     }
 
     /// Whether a copy is still to be made; only who first asks is told so.
@@ -127,9 +130,9 @@ impl Copies {
     #[must_use]
     pub fn with(&self, copy: CodedCopy) -> Self {
         let coding = copy.coding;
-        let others = self.made.iter().filter(|other| other.coding != coding).cloned();
+        let others = self.made().iter().filter(|other| other.coding != coding).cloned();
         let made = others.chain([Arc::new(copy)]).collect();
-        Self { made, notes: self.notes.clone() }
+        Self { made: Some(Box::new(made)), notes: self.notes.clone() }
     }
 
     /// The same bytes, of a response whose head has been brought up to date.
@@ -137,22 +140,23 @@ impl Copies {
     pub fn under(&self, head: &StoredHead) -> Self {
         let updated = |copy: &Arc<CodedCopy>| {
             let &CodedCopy { coding, level, plain, ref blocks, .. } = &**copy;
-            let (head, blocks) = (head.coded(coding, level, blocks.len()), Arc::clone(blocks));
+            let (head, blocks) = (head.coded(coding, level), Arc::clone(blocks));
             Arc::new(CodedCopy { coding, level, head, blocks, plain })
         };
-        Self { made: self.made.iter().map(updated).collect(), notes: self.notes.clone() }
+        let made = self.made.as_deref().map(|made| made.iter().map(updated).collect());
+        Self { made: made.map(Box::new), notes: self.notes.clone() }
     }
 
     /// What they cost, in bytes, beside their bodies.
     #[must_use]
     pub fn cost(&self) -> usize {
-        self.made.iter().map(|copy| copy.head.heap_bytes() + COPY_OVERHEAD).sum()
+        self.made().iter().map(|copy| copy.head.heap_bytes() + COPY_OVERHEAD).sum()
     }
 
     /// Bytes of their bodies.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.made.iter().map(|copy| copy.blocks.held()).sum()
+        self.made().iter().map(|copy| copy.blocks.held()).sum()
     }
 }
 
@@ -190,7 +194,7 @@ mod tests {
 
     fn copy(coding: Coding, text: &'static str) -> CodedCopy {
         let blocks = Arc::new(Blocks::new([Bytes::from_static(text.as_bytes())], None));
-        CodedCopy { coding, level: 5, head: head("\"a\"").coded(coding, 5, 3), blocks, plain: 9 }
+        CodedCopy { coding, level: 5, head: head("\"a\"").coded(coding, 5), blocks, plain: 9 }
     }
 
     #[test]

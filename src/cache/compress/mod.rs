@@ -123,7 +123,7 @@ fn named<'a>(
         return None;
     }
     let is_named = |head: &StoredHead| {
-        head.validators().etag.as_ref().is_some_and(|tag| policy::names_tag(request, tag))
+        head.validators().etag.is_some_and(|tag| policy::names_tag(request, tag))
     };
     if let Some(copy) = there.find(|copy| is_named(&copy.head)) {
         return Some(Form::Coded(copy));
@@ -143,8 +143,8 @@ fn known(head: &StoredHead, job: &Job) -> Option<StoredHead> {
     if !request.contains_key(IF_NONE_MATCH) || !head.is_transformable() {
         return None;
     }
-    let (coding, level) = policy::named_copy(request, head.validators().etag.as_ref()?)?;
-    let known = head.coded(coding, level, 0);
+    let (coding, level) = policy::named_copy(request, head.validators().etag?)?;
+    let known = head.coded(coding, level);
     (respond::evaluate(job, &known) == Precondition::NotModified).then_some(known)
 }
 

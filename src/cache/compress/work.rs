@@ -141,7 +141,7 @@ impl Encoding {
                 Content::Whole(_) if !old.copies.is_identity_wanted() => Content::Coded,
                 content => content.clone(),
             };
-            let head = old.head.coded(coding, level, blocks.len());
+            let head = old.head.coded(coding, level);
             let copy = CodedCopy { coding, level, head, blocks: Arc::clone(blocks), plain };
             (content, old.copies.with(copy))
         })
