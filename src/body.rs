@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use smallvec::SmallVec;
 
 use crate::budget::Charge;
 use crate::error::ProxyError;
@@ -20,32 +19,39 @@ pub type BoxBody = Pin<Box<dyn HttpBody<Data = Bytes, Error = ProxyError> + Send
 /// The charge is released when the last holder, the store or a response being sent, drops it.
 #[derive(Debug)]
 pub struct Blocks {
-    /// Most bodies are one piece, which stands here: one allocation less, and one place less in
-    /// memory to visit for a hit.
-    pieces: SmallVec<[Bytes; 1]>,
-    len: u64,
-    held: Held,
+    pieces: Pieces,
+    /// None of blocks that are slices of others, which have it.
+    _charge: Option<Charge>,
 }
 
-/// What accounts for the bytes of [`Blocks`].
+/// The bytes of [`Blocks`].
 #[derive(Debug)]
-enum Held {
-    Charge {
-        _charge: Option<Charge>,
-    },
-    /// Slices of other blocks, whose charges they keep.
-    Others(Box<[Arc<Blocks>]>),
+enum Pieces {
+    /// Most bodies are one piece, which stands here: one allocation less, and one place less in
+    /// memory to visit for a hit. An empty one is none.
+    One(Bytes),
+    Many(Box<Many>),
+}
+
+#[derive(Debug)]
+struct Many {
+    pieces: Box<[Bytes]>,
+    len: u64,
+    /// Those that the pieces are slices of, if any.
+    others: Box<[Arc<Blocks>]>,
 }
 
 impl Blocks {
     /// Blocks in order, none of them empty.
     #[must_use]
     pub fn new(pieces: impl IntoIterator<Item = Bytes>, charge: Option<Charge>) -> Self {
-        let mut pieces: SmallVec<[Bytes; 1]> = pieces.into_iter().collect();
-        pieces.shrink_to_fit();
-        debug_assert!(pieces.iter().all(|piece| !piece.is_empty()), "blocks are not empty");
-        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, len, held: Held::Charge { _charge: charge } }
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let pieces = match pieces.next() {
+            None => Pieces::One(first),
+            Some(second) => Pieces::many([first, second].into_iter().chain(pieces), Box::default()),
+        };
+        Self { pieces, _charge: charge }
     }
 
     /// Blocks of pieces that are slices of `one` and `other`, and charged with them.
@@ -56,23 +62,25 @@ impl Blocks {
         other: &Arc<Self>,
     ) -> Self {
         let others = one.bases().iter().chain(other.bases()).cloned().collect();
-        Self { held: Held::Others(others), ..Self::new(pieces, None) }
+        Self { pieces: Pieces::many(pieces, others), _charge: None }
     }
 
     /// Bytes kept in memory by these blocks: more than their length where joined ones overlapped.
     #[must_use]
     pub fn held(&self) -> u64 {
-        match &self.held {
-            Held::Others(others) => others.iter().map(|other| other.len).sum(),
-            Held::Charge { .. } => self.len,
+        match &self.pieces {
+            Pieces::Many(many) if !many.others.is_empty() => {
+                many.others.iter().map(|other| other.len()).sum()
+            }
+            _ => self.len(),
         }
     }
 
     /// The blocks that hold the charges: flat, however often blocks have been joined.
     fn bases(self: &Arc<Self>) -> &[Arc<Self>] {
-        match &self.held {
-            Held::Others(others) => others,
-            Held::Charge { .. } => std::slice::from_ref(self),
+        match &self.pieces {
+            Pieces::Many(many) if !many.others.is_empty() => &many.others,
+            _ => std::slice::from_ref(self),
         }
     }
 
@@ -86,19 +94,35 @@ impl Blocks {
     /// The body's length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.len
+        match &self.pieces {
+            Pieces::One(piece) => piece.len() as u64,
+            Pieces::Many(many) => many.len,
+        }
     }
 
     /// Whether the body has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The blocks, in order.
     #[must_use]
     pub fn as_slices(&self) -> &[Bytes] {
-        &self.pieces
+        match &self.pieces {
+            Pieces::One(piece) if piece.is_empty() => &[],
+            Pieces::One(piece) => std::slice::from_ref(piece),
+            Pieces::Many(many) => &many.pieces,
+        }
+    }
+}
+
+impl Pieces {
+    fn many(pieces: impl IntoIterator<Item = Bytes>, others: Box<[Arc<Blocks>]>) -> Self {
+        let pieces: Box<[Bytes]> = pieces.into_iter().collect();
+        debug_assert!(pieces.iter().all(|piece| !piece.is_empty()), "blocks are not empty");
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self::Many(Box::new(Many { pieces, len, others }))
     }
 }
 
@@ -119,7 +143,7 @@ impl BlocksBody {
         let end = end.min(blocks.len());
         let start = start.min(end);
         let (mut index, mut skip) = (0, start);
-        while let Some(block) = blocks.pieces.get(index) {
+        while let Some(block) = blocks.as_slices().get(index) {
             if skip < block.len() as u64 {
                 break;
             }
@@ -134,7 +158,7 @@ impl BlocksBody {
         if self.remaining == 0 {
             return None;
         }
-        let block = self.blocks.pieces.get(self.index)?;
+        let block = self.blocks.as_slices().get(self.index)?;
         let available = block.len() - self.offset;
         let take = available.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         let data = block.slice(self.offset..self.offset + take);
@@ -261,6 +285,29 @@ mod tests {
 
     async fn collect(body: Body) -> Bytes {
         body.collect().await.expect("stored bodies do not fail").to_bytes()
+    }
+
+    /// Every stored response has one, between its own block and the body's.
+    #[test]
+    fn a_body_of_one_piece_is_counted_in_48_bytes() {
+        assert_eq!(size_of::<Blocks>(), 48);
+        let empty = Blocks::new([], None);
+        assert!(empty.is_empty() && empty.as_slices().is_empty());
+        let one = Blocks::new([Bytes::from_static(b"abc")], None);
+        assert_eq!((one.len(), one.held(), one.as_slices().len()), (3, 3, 1));
+    }
+
+    #[test]
+    fn joined_blocks_hold_all_that_they_are_slices_of() {
+        let (one, other) = (Arc::new(Blocks::new([Bytes::from_static(b"abcd")], None)), blocks());
+        let slices = [one.slices(0, 2), other.slices(2, 8)].concat();
+        let joined = Arc::new(Blocks::joined(slices, &one, &other));
+        assert_eq!(
+            (joined.as_slices().concat(), joined.len(), joined.held()),
+            (b"abcdefgh".to_vec(), 8, 12)
+        );
+        let again = Blocks::joined(joined.slices(0, 1), &joined, &one);
+        assert_eq!((again.len(), again.held()), (1, 16));
     }
 
     #[tokio::test]
