@@ -110,7 +110,7 @@ pub(super) fn place(
     let combined = old.combined(&head.headers, joined, times, overrides, &job.facts());
     let deposit = PartialDeposit {
         range,
-        with: with.map(|(_, parts)| parts.clone()),
+        with: with.map(|(_, parts)| Parts::clone(parts)),
         accept_short: overrides.accept_short_partial,
         max_object_size: job.config.max_object_size,
     };
@@ -160,7 +160,7 @@ impl PartialDeposit {
             [only] if only.start == 0 && Some(only.end()) == complete => {
                 Content::Whole(Arc::clone(&only.blocks))
             }
-            _ => Content::Parts(Parts { complete, parts }),
+            _ => Content::Parts(Box::new(Parts { complete, parts })),
         };
         // The head was made for what was announced; a short body may have come to something else.
         let whole = matches!(content, Content::Whole(_));

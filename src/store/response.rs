@@ -43,7 +43,7 @@ pub enum Content {
     /// All of it, in the copies alone: nobody has asked for it as it came.
     Coded,
     /// Parts of it (RFC 9111 §3.3).
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 /// Parts of a representation.

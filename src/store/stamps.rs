@@ -6,7 +6,7 @@
 //! response was checked against is noted on it, so that a hit costs one integer compare.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
@@ -89,30 +89,58 @@ pub enum Standing {
 pub struct Stamp {
     fetched_at: u64,
     labels: Option<Arc<Labels>>,
-    checked_to: AtomicU64,
-    standing: AtomicU8,
+    checked: AtomicU64,
+}
+
+/// How a response stood at the latest purge that it was checked against: one number, so that it is
+/// never half of one check and half of another.
+#[derive(Clone, Copy)]
+struct Checked {
+    to: u64,
+    standing: Standing,
+}
+
+impl Checked {
+    const fn of_bits(bits: u64) -> Self {
+        Self { to: bits >> 2, standing: standing_from(bits as u8 & 3) }
+    }
+
+    /// No sequence reaches its two highest bits, but for the one that stands for "all".
+    const fn bits(self) -> u64 {
+        let most = u64::MAX >> 2;
+        let to = if self.to < most { self.to } else { most };
+        (to << 2) | self.standing as u64
+    }
 }
 
 impl Stamp {
     /// The stamp of a response with `labels` whose fetch began at sequence `fetched_at`.
     #[must_use]
     pub const fn new(fetched_at: u64, labels: Option<Arc<Labels>>) -> Self {
-        Self {
-            fetched_at,
-            labels,
-            checked_to: AtomicU64::new(fetched_at),
-            standing: AtomicU8::new(Standing::Valid as u8),
-        }
+        let checked = Checked { to: fetched_at, standing: Standing::Valid };
+        Self { fetched_at, labels, checked: AtomicU64::new(checked.bits()) }
     }
 
     /// The same stamp on the same response, stored anew in another form.
     #[must_use]
     pub fn again(&self) -> Self {
-        // The mark before the standing that it vouches for, as in `Stamps::standing`.
-        let checked_to = AtomicU64::new(self.checked_to.load(Ordering::Acquire));
-        let standing = AtomicU8::new(self.standing.load(Ordering::Relaxed));
-        let labels = self.labels.clone();
-        Self { fetched_at: self.fetched_at, labels, checked_to, standing }
+        let checked = AtomicU64::new(self.checked.load(Ordering::Acquire));
+        Self { fetched_at: self.fetched_at, labels: self.labels.clone(), checked }
+    }
+
+    fn checked(&self) -> Checked {
+        Checked::of_bits(self.checked.load(Ordering::Acquire))
+    }
+
+    /// Notes a check. Of two that race, what each has found counts.
+    fn note(&self, found: Checked) {
+        let both = |bits| {
+            let known = Checked::of_bits(bits);
+            let standing = worse(known.standing, found.standing);
+            Some(Checked { to: known.to.max(found.to), standing }.bits())
+        };
+        let noted = self.checked.fetch_update(Ordering::AcqRel, Ordering::Acquire, both);
+        debug_assert!(noted.is_ok(), "there is always something to note");
     }
 
     /// The latest purge when its fetch began.
@@ -239,7 +267,7 @@ impl Stamps {
     #[must_use]
     pub fn admit(&self, key: &str, stamp: &Stamp) -> Standing {
         let standing = self.outside(key, stamp);
-        stamp.standing.fetch_max(standing as u8, Ordering::Relaxed);
+        stamp.note(Checked { to: stamp.fetched_at, standing });
         standing
     }
 
@@ -256,12 +284,12 @@ impl Stamps {
     /// business: it drops the response.
     #[must_use]
     pub fn standing(&self, key: &str, stamp: &Stamp) -> Standing {
-        let checked_to = stamp.checked_to.load(Ordering::Acquire);
-        let is_current = |concerning: &AtomicU64| checked_to >= concerning.load(Ordering::Acquire);
+        let checked = stamp.checked();
+        let is_current = |concerning: &AtomicU64| checked.to >= concerning.load(Ordering::Acquire);
         if is_current(&self.concerning)
             && (stamp.labels.is_none() || is_current(&self.concerning_labelled))
         {
-            return standing_from(stamp.standing.load(Ordering::Relaxed));
+            return checked.standing;
         }
         self.check(key, stamp)
     }
@@ -270,17 +298,12 @@ impl Stamps {
     fn check(&self, key: &str, stamp: &Stamp) -> Standing {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.sequence();
-        // The mark before the standing that it vouches for, as in `standing`.
-        let checked_to = stamp.checked_to.load(Ordering::Acquire);
-        let known = standing_from(stamp.standing.load(Ordering::Relaxed));
+        let Checked { to: checked_to, standing: known } = stamp.checked();
         let mut standing = records.standing(key, stamp.fetched_at, checked_to, known);
         if let Some(labels) = &stamp.labels {
             standing = worse(standing, records.labels.standing(labels, checked_to));
         }
-        // Two checks may race; each writes what holds up to a sequence no older than it found,
-        // and the standing before the mark that vouches for it.
-        stamp.standing.fetch_max(standing as u8, Ordering::Relaxed);
-        stamp.checked_to.fetch_max(sequence, Ordering::Release);
+        stamp.note(Checked { to: sequence, standing });
         standing
     }
 }
@@ -414,7 +437,7 @@ pub(super) fn worse(one: Standing, other: Standing) -> Standing {
     standing_from((one as u8).max(other as u8))
 }
 
-fn standing_from(byte: u8) -> Standing {
+const fn standing_from(byte: u8) -> Standing {
     match byte {
         0 => Standing::Valid,
         1 => Standing::Soft,
