@@ -54,13 +54,14 @@ impl<K: Clone> Evictor<K> {
         while freed < needed && chosen.len() < MOST_VICTIMS {
             let Some(lowest) = self.lowest(ledger, now) else { break };
             let priority = self.judge(lowest);
+            let Some(slot) = self.slots.get(lowest.ticket.slot) else { break };
             let Some(resident) = ledger.residents.get_mut(lowest.ticket) else { break };
-            lost += (priority - self.floor()).max(0.0) * resident.size as f64;
+            lost += (priority - self.floor()).max(0.0) * slot.size() as f64;
             if lost > worth {
                 break;
             }
-            resident.chosen = true;
-            freed += resident.size;
+            resident.choose();
+            freed += slot.size();
             chosen.push(Chosen { ticket: lowest.ticket, priority });
         }
         Choice { chosen, enough: freed >= needed }
@@ -99,7 +100,7 @@ impl<K: Clone> Evictor<K> {
 
     /// A resident's priority: lower than all others if it is useless; `None` if it is chosen.
     fn priority(&self, ticket: Ticket, resident: &Resident<K>, now: Timestamp) -> Option<f64> {
-        if resident.chosen {
+        if resident.is_chosen() {
             return None;
         }
         if resident.useless_at <= now {

@@ -29,7 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use choose::{Choice, Chosen, MOST_VICTIMS, Pool};
 use door::Door;
 use novelty::Novelty;
-use residents::{Resident, Residents};
+use residents::Residents;
 use sketch::Sketch;
 use slots::Slots;
 
@@ -177,7 +177,7 @@ impl<K: Clone> Evictor<K> {
         let reward = self.reward(size);
         let priority = self.floor() + uses * reward;
         let began_at = if known.is_none() { priority } else { f64::INFINITY };
-        let ticket = ledger.residents.insert(Resident::new(key, size, useless_at, began_at));
+        let ticket = ledger.residents.insert(key, size, useless_at, began_at);
         if let Some(slot) = self.slots.get_or_make(ticket.slot) {
             slot.occupy(hash, size, reward, priority);
         }
@@ -198,8 +198,9 @@ impl<K: Clone> Evictor<K> {
         now: Timestamp,
     ) -> Option<Admission<K>> {
         let mut ledger = self.ledger();
-        let ticket = ledger.residents.update(ticket, size, useless_at)?;
-        self.slots.get(ticket.slot)?.weigh(size, self.reward(size));
+        let slot = self.slots.get(ticket.slot)?;
+        let ticket = ledger.residents.update(ticket, (slot.size(), size), useless_at)?;
+        slot.weigh(size, self.reward(size));
         Some(Admission { ticket: Some(ticket), victims: self.trim(&mut ledger, now) })
     }
 
@@ -326,11 +327,12 @@ impl<K: Clone> Evictor<K> {
     }
 
     fn remove(&self, ledger: &mut Ledger<K>, ticket: Ticket) -> Option<K> {
-        let resident = ledger.residents.remove(ticket)?;
-        if self.slots.get(ticket.slot).is_some_and(|slot| slot.priority() > resident.began_at) {
+        let slot = self.slots.get(ticket.slot)?;
+        let (key, began_at) = ledger.residents.remove(ticket, slot.size())?;
+        if slot.priority() > began_at {
             ledger.novelty.again();
         }
-        Some(resident.key)
+        Some(key)
     }
 }
 

@@ -3,147 +3,177 @@
 use super::{Ticket, Victim};
 use crate::clock::Timestamp;
 
+/// Rows that are made at a time. None is moved when there are more, so that nobody waits for that
+/// and no room stays unused for long.
+const CHUNK: usize = 1024;
+
 /// Who is resident, with what only decisions need to know of them.
 #[derive(Debug)]
 pub(super) struct Residents<K> {
-    rows: Vec<Row<K>>,
+    /// A row for each slot.
+    rows: Vec<Vec<Resident<K>>>,
     vacant: Vec<u32>,
     /// The slots that are occupied, in no order.
     occupied: Vec<u32>,
     weight: u64,
 }
 
-/// A slot's part that only decisions see.
+/// A slot's part that only decisions see: one resident, if it is occupied.
 #[derive(Debug)]
-struct Row<K> {
-    /// Counts the residents that the slot has had, and what became of them.
-    generation: u32,
-    resident: Option<Resident<K>>,
-}
-
-/// One resident.
-#[derive(Clone, Debug)]
 pub(super) struct Resident<K> {
-    pub(super) key: K,
-    pub(super) size: u64,
+    /// `None` where nobody is.
+    key: Option<K>,
     pub(super) useless_at: Timestamp,
     /// The priority that it began with if it had never been seen before, which only a hit raises;
     /// else infinite.
     pub(super) began_at: f64,
-    /// Chosen to go by the decision under way.
-    pub(super) chosen: bool,
-    /// Its index among the occupied slots.
+    /// Counts the tickets that the slot has given out.
+    generation: u32,
+    /// Its index among the occupied slots, and in [`CHOSEN`] whether the decision under way has
+    /// chosen it to go.
     place: u32,
 }
 
+/// The highest bit of a place: there are never so many.
+const CHOSEN: u32 = 1 << 31;
+
 impl<K> Resident<K> {
-    pub(super) fn new(key: K, size: u64, useless_at: Timestamp, began_at: f64) -> Self {
-        Self { key, size, useless_at, began_at, chosen: false, place: 0 }
+    const VACANT: Self = Self {
+        key: None,
+        useless_at: Timestamp::EPOCH,
+        began_at: f64::INFINITY,
+        generation: 0,
+        place: 0,
+    };
+
+    pub(super) const fn is_chosen(&self) -> bool {
+        self.place & CHOSEN != 0
+    }
+
+    pub(super) const fn choose(&mut self) {
+        self.place |= CHOSEN;
+    }
+
+    /// It is not chosen after all.
+    const fn spare(&mut self) {
+        self.place &= !CHOSEN;
     }
 }
 
 impl<K> Residents<K> {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { rows: Vec::new(), vacant: Vec::new(), occupied: Vec::new(), weight: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.occupied.len()
     }
 
     /// What all weigh together.
-    pub(super) fn weight(&self) -> u64 {
+    pub(super) const fn weight(&self) -> u64 {
         self.weight
     }
 
-    /// The `index`th in no order, with its ticket.
-    pub(super) fn nth(&self, index: usize) -> Option<(Ticket, &Resident<K>)> {
-        let slot = *self.occupied.get(index)?;
-        let row = self.rows.get(slot as usize)?;
-        Some((Ticket { slot, generation: row.generation }, row.resident.as_ref()?))
+    fn row(&self, slot: u32) -> Option<&Resident<K>> {
+        self.rows.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)
     }
 
-    /// The same, to be changed.
+    fn row_mut(&mut self, slot: u32) -> Option<&mut Resident<K>> {
+        self.rows.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)
+    }
+
+    /// The `index`th in no order, with its ticket, to be changed.
     pub(super) fn nth_mut(&mut self, index: usize) -> Option<(Ticket, &mut Resident<K>)> {
         let slot = *self.occupied.get(index)?;
-        let row = self.rows.get_mut(slot as usize)?;
-        Some((Ticket { slot, generation: row.generation }, row.resident.as_mut()?))
+        let row = self.row_mut(slot)?;
+        Some((Ticket { slot, generation: row.generation }, row))
     }
 
     /// Who has `ticket`, if it still means anything.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Resident<K>> {
-        let row = self.rows.get_mut(ticket.slot as usize)?;
-        row.resident.as_mut().filter(|_| row.generation == ticket.generation)
+        let row = self.row_mut(ticket.slot)?;
+        (row.key.is_some() && row.generation == ticket.generation).then_some(row)
     }
 
     /// Those with `tickets` are not chosen after all.
     pub(super) fn spare(&mut self, tickets: impl Iterator<Item = Ticket>) {
         for ticket in tickets {
             if let Some(resident) = self.get_mut(ticket) {
-                resident.chosen = false;
+                resident.spare();
             }
         }
     }
 
-    /// Takes in one more.
-    pub(super) fn insert(&mut self, resident: Resident<K>) -> Ticket {
-        let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.rows.push(Row { generation: 0, resident: None });
-            // Invariant: memory ends long before the numbers do.
-            (self.rows.len() - 1) as u32
-        });
-        self.weight += resident.size;
+    /// Takes in one more, of `size` bytes.
+    pub(super) fn insert(
+        &mut self,
+        key: K,
+        size: u64,
+        useless_at: Timestamp,
+        began_at: f64,
+    ) -> Ticket {
+        let slot = self.vacant.pop().unwrap_or_else(|| self.add_row());
+        self.weight += size;
         let place = self.occupied.len() as u32;
         self.occupied.push(slot);
         let mut generation = 0;
-        if let Some(row) = self.rows.get_mut(slot as usize) {
+        if let Some(row) = self.row_mut(slot) {
             generation = row.generation;
-            row.resident = Some(Resident { place, ..resident });
+            *row = Resident { key: Some(key), useless_at, began_at, generation, place };
         }
         Ticket { slot, generation }
     }
 
-    /// The one with `ticket` weighs `size` from now on and is useless from `useless_at`. Returns its
-    /// ticket from now on; `None` if the one that is given means nothing.
+    /// A row for one more, and its number.
+    fn add_row(&mut self) -> u32 {
+        if self.rows.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.rows.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.rows.len() - 1) * CHUNK;
+        let added = self.rows.last_mut().map_or(0, |chunk| {
+            chunk.push(Resident::VACANT);
+            chunk.len() - 1
+        });
+        // Invariant: memory ends long before the numbers do.
+        (before + added) as u32
+    }
+
+    /// The one with `ticket` weighs `size` from now on, where it was `before`, and is useless from
+    /// `useless_at`. Returns its ticket from now on; `None` if the one that is given means nothing.
     pub(super) fn update(
         &mut self,
         ticket: Ticket,
-        size: u64,
+        (before, size): (u64, u64),
         useless_at: Timestamp,
     ) -> Option<Ticket> {
         let resident = self.get_mut(ticket)?;
         resident.useless_at = useless_at;
-        let before = std::mem::replace(&mut resident.size, size);
+        resident.generation = resident.generation.wrapping_add(1);
+        let generation = resident.generation;
         self.weight = self.weight - before + size;
-        let row = self.rows.get_mut(ticket.slot as usize)?;
-        row.generation = row.generation.wrapping_add(1);
-        Some(Ticket { generation: row.generation, ..ticket })
+        Some(Ticket { generation, ..ticket })
     }
 
-    /// Takes out the one with `ticket`, which means nothing from now on.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Resident<K>> {
-        let row = self.rows.get_mut(ticket.slot as usize)?;
-        if row.generation != ticket.generation {
-            return None;
-        }
-        let resident = row.resident.take()?;
+    /// Takes out the one with `ticket`, which weighs `size` and means nothing from now on. Returns
+    /// its key, and the priority that it began with.
+    pub(super) fn remove(&mut self, ticket: Ticket, size: u64) -> Option<(K, f64)> {
+        let row = self.get_mut(ticket)?;
+        let key = row.key.take()?;
+        let (place, began_at) = ((row.place & !CHOSEN) as usize, row.began_at);
         row.generation = row.generation.wrapping_add(1);
-        self.weight -= resident.size;
+        self.weight -= size;
         self.vacant.push(ticket.slot);
-        let place = resident.place as usize;
         self.occupied.swap_remove(place);
-        let moved = self.occupied.get(place).and_then(|slot| self.rows.get_mut(*slot as usize));
-        if let Some(moved) = moved.and_then(|row| row.resident.as_mut()) {
-            moved.place = resident.place;
+        let moved = self.occupied.get(place).copied();
+        if let Some(moved) = moved.and_then(|slot| self.row_mut(slot)) {
+            moved.place = place as u32 | (moved.place & CHOSEN);
         }
-        Some(resident)
+        Some((key, began_at))
     }
-}
 
-impl<K> Residents<K> {
     /// All that are there are useless from now on.
     pub(super) fn outdate(&mut self) {
-        for resident in self.rows.iter_mut().filter_map(|row| row.resident.as_mut()) {
+        for resident in self.rows.iter_mut().flatten() {
             resident.useless_at = Timestamp::from_millis(i64::MIN);
         }
     }
@@ -152,10 +182,36 @@ impl<K> Residents<K> {
 impl<K: Clone> Residents<K> {
     /// Everybody, in no order.
     pub(super) fn all(&self) -> Vec<Victim<K>> {
-        let named = |(ticket, resident): (Ticket, &Resident<K>)| Victim {
-            key: resident.key.clone(),
-            ticket,
+        let named = |slot: &u32| {
+            let row = self.row(*slot)?;
+            let ticket = Ticket { slot: *slot, generation: row.generation };
+            Some(Victim { key: row.key.clone()?, ticket })
         };
-        (0..self.len()).filter_map(|index| self.nth(index)).map(named).collect()
+        self.occupied.iter().filter_map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::CacheKey;
+
+    #[test]
+    fn a_row_is_small_and_never_moves() {
+        assert_eq!(size_of::<Resident<CacheKey>>(), 40);
+        let mut residents = Residents::new();
+        let tickets: Vec<_> =
+            (0..3 * CHUNK).map(|key| residents.insert(key, 2, Timestamp::EPOCH, 0.0)).collect();
+        let first: *const _ = residents.row(0).unwrap();
+        let more = residents.insert(9, 2, Timestamp::EPOCH, 0.0);
+        assert!(std::ptr::eq(first, residents.row(0).unwrap()));
+        assert_eq!(residents.weight(), 2 * (3 * CHUNK as u64 + 1));
+        residents.get_mut(more).unwrap().choose();
+        // The last takes the place of the first, and is chosen still.
+        assert_eq!(residents.remove(tickets[0], 2).map(|(key, _)| key), Some(0));
+        assert!(residents.get_mut(more).unwrap().is_chosen());
+        assert_eq!(residents.remove(tickets[0], 2).map(|(key, _)| key), None);
+        assert_eq!(residents.remove(more, 2).map(|(key, _)| key), Some(9));
+        assert_eq!(residents.len(), 3 * CHUNK - 1);
     }
 }

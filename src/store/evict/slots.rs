@@ -3,11 +3,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Slots in the first chunk; each further chunk has twice as many as the one before.
+/// Slots in the first chunks together; each further such group has as many as all before it.
 const FIRST: u32 = 1024;
 
+/// Chunks in a group: what is made ahead is at most so small a part of what there is.
+const CHUNKS_IN_GROUP: u32 = 8;
+
 /// Chunks that are enough for every `u32`.
-const CHUNKS: usize = 23;
+const CHUNKS: usize = 23 * CHUNKS_IN_GROUP as usize;
 
 /// A resident's part that is shared with hits. Floating-point numbers are kept as their bits.
 #[derive(Debug, Default)]
@@ -76,16 +79,25 @@ impl Slots {
     /// The slot, whose chunk is made if it is not there.
     pub(super) fn get_or_make(&self, number: u32) -> Option<&Slot> {
         let (chunk, index) = place(number);
-        let slots = || std::iter::repeat_with(Slot::default).take((FIRST as usize) << chunk);
+        let slots = || std::iter::repeat_with(Slot::default).take(size(chunk) as usize);
         self.0.get(chunk)?.get_or_init(|| slots().collect()).get(index)
     }
 }
 
+/// Slots in a chunk.
+fn size(chunk: usize) -> u64 {
+    let group = chunk as u32 / CHUNKS_IN_GROUP;
+    (u64::from(FIRST) << group) / u64::from(CHUNKS_IN_GROUP)
+}
+
 /// The chunk, and the index in it.
 fn place(number: u32) -> (usize, usize) {
+    // Groups are as large as all before them, were there one more before the first.
     let shifted = u64::from(number) + u64::from(FIRST);
-    let chunk = shifted.ilog2() - FIRST.ilog2();
-    (chunk as usize, (shifted - (u64::from(FIRST) << chunk)) as usize)
+    let group = shifted.ilog2() - FIRST.ilog2();
+    let first_chunk = (group * CHUNKS_IN_GROUP) as usize;
+    let (within, size) = (shifted - (u64::from(FIRST) << group), size(first_chunk));
+    (first_chunk + (within / size) as usize, (within % size) as usize)
 }
 
 #[cfg(test)]
@@ -98,7 +110,7 @@ mod tests {
         for number in 0..100_000 {
             let (chunk, index) = place(number);
             assert!((chunk, index) == next || (chunk, index) == (next.0 + 1, 0));
-            assert!(index < (FIRST as usize) << chunk);
+            assert!(index < size(chunk) as usize);
             next = (chunk, index + 1);
         }
         assert!(place(u32::MAX).0 < CHUNKS);
