@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Body;
 use crate::error::ErrorKind;
+use crate::headers::Present;
 use crate::policy::Reason;
 
 /// The HTTP version spoken on a client connection.
@@ -97,6 +98,9 @@ pub struct Request {
     pub id: RequestId,
     /// What its hop-by-hop fields said before they were removed.
     pub hop: Hop,
+    /// Which fields it came with, of those that decide something. One that is taken away on the way
+    /// may still be said to be there; none comes to it.
+    pub present: Present,
 }
 
 /// What a request's hop-by-hop fields ask of the next hop (RFC 9110 §7.6.1).
@@ -129,6 +133,7 @@ impl Request {
     #[must_use]
     pub fn with_head(&self, head: http::request::Parts) -> Self {
         Self {
+            present: Present::of(&head.headers),
             head,
             body: RequestBody::Empty,
             connection: Arc::clone(&self.connection),

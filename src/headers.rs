@@ -41,6 +41,61 @@ pub static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-p
 /// `X-Request-ID`.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Which of the fields that decide something are there, told in one pass: most requests have none,
+/// and to look up each would cost more than all else that a hit does with fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Present(u8);
+
+impl Present {
+    /// A field that is for one connection ([`is_hop_by_hop`]).
+    pub const HOP_BY_HOP: Self = Self(1);
+    /// `Expect`.
+    pub const EXPECT: Self = Self(1 << 1);
+    /// `Cookie`.
+    pub const COOKIE: Self = Self(1 << 2);
+    /// `Cache-Control` or `Pragma`.
+    pub const DIRECTIVES: Self = Self(1 << 3);
+    /// A precondition other than `If-Range`.
+    pub const CONDITIONS: Self = Self(1 << 4);
+    /// `Range` or `If-Range`.
+    pub const RANGES: Self = Self(1 << 5);
+
+    /// Those in `headers`.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(headers.keys().fold(0, |found, name| found | Self::bit(name).0))
+    }
+
+    /// Whether one of `others` is among these.
+    #[must_use]
+    pub const fn any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    fn bit(name: &HeaderName) -> Self {
+        match name.as_str() {
+            "expect" => Self::EXPECT,
+            "cookie" => Self::COOKIE,
+            "cache-control" | "pragma" => Self::DIRECTIVES,
+            "if-match" | "if-none-match" | "if-modified-since" | "if-unmodified-since" => {
+                Self::CONDITIONS
+            }
+            "range" | "if-range" => Self::RANGES,
+            "connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "seawall-debug" => Self::HOP_BY_HOP,
+            _ => Self(0),
+        }
+    }
+}
+
 /// A number as a field's value, in one allocation as long as it is: `HeaderValue::from` leaves room
 /// for any number, and another allocation counts who shares it.
 #[must_use]
@@ -329,6 +384,40 @@ mod tests {
         let name = HeaderName::from_static("x");
         let members: Vec<_> = list_members(&headers, &name).collect();
         assert_eq!(members, [&b"a"[..], b"\"b, \\\", c\"", b"d="]);
+    }
+
+    #[test]
+    fn what_is_there_is_told_at_once() {
+        let groups: [(Present, &[&str]); 6] = [
+            (Present::EXPECT, &["Expect"]),
+            (Present::COOKIE, &["Cookie"]),
+            (Present::DIRECTIVES, &["Cache-Control", "Pragma"]),
+            (
+                Present::CONDITIONS,
+                &["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"],
+            ),
+            (Present::RANGES, &["Range", "If-Range"]),
+            (Present::HOP_BY_HOP, &["Connection", "TE", "Seawall-Debug"]),
+        ];
+        for (group, names) in groups {
+            for name in names {
+                let mut headers = map(&[("host", "a"), ("accept", "b"), ("x-if-range", "c")]);
+                assert_eq!(Present::of(&headers), Present::default());
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+                headers.insert(name, HeaderValue::from_static(""));
+                assert_eq!(Present::of(&headers), group);
+                assert!(Present::of(&headers).any(group));
+            }
+        }
+        // What `strip_hop_by_hop` takes away it must be asked to.
+        let names = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE];
+        let own = [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO, &SEAWALL_DEBUG];
+        for name in names.iter().chain([&PROXY_AUTHORIZATION]).chain(own) {
+            assert!(is_hop_by_hop(name) && Present::bit(name) == Present::HOP_BY_HOP, "{name}");
+        }
+        for name in [HOST, ACCEPT_RANGES, VIA, AUTHORIZATION, EXPECT, RANGE] {
+            assert!(!is_hop_by_hop(&name) && Present::bit(&name) != Present::HOP_BY_HOP, "{name}");
+        }
     }
 
     proptest! {

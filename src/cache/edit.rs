@@ -34,10 +34,12 @@ impl Job {
             let status = response.http.status();
             policy::tell_client(response.http.headers_mut(), status, shared, lifetime, now);
         }
-        let ranges = ranges_type(&response.http);
-        self.edit(config, response.http.headers_mut());
-        if let Some(ranges) = ranges {
-            response.http.headers_mut().insert(CONTENT_TYPE, ranges);
+        if config.edits.is_some() {
+            let ranges = ranges_type(&response.http);
+            self.edit(config, response.http.headers_mut());
+            if let Some(ranges) = ranges {
+                response.http.headers_mut().insert(CONTENT_TYPE, ranges);
+            }
         }
         response
     }

@@ -243,7 +243,7 @@ impl<S: Origin> Cache<S> {
         job: &Job,
         plan: &Plan,
     ) -> Response {
-        let response = self.serve(stored, grant, job);
+        let response = self.serve(stored, grant, job, self.shared.clock.now());
         let outcome = Outcome {
             hit: false,
             collapsed: true,

@@ -21,6 +21,7 @@ mod partial;
 mod pump;
 mod purge;
 mod ranges;
+mod ready;
 mod respond;
 mod setback;
 mod tier;
@@ -56,6 +57,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::coalesce::{FlightOutcome, Flights};
 use crate::context::{Interims, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers::Present;
 use crate::key::{CacheKey, Target};
 use crate::limit::Limit;
 use crate::policy::{
@@ -355,9 +357,9 @@ impl<S: Origin> Cache<S> {
         stored: &Arc<StoredResponse>,
         grant: Option<StaleGrant>,
         job: &Job,
+        now: Timestamp,
     ) -> Response {
         // What a client accepts of its own accord is not the origin's concern.
-        let now = self.shared.clock.now();
         let due = match grant {
             None => policy::is_due_early(&stored.head, &job.config.policy, now, random),
             Some(grant) => grant != StaleGrant::RequestMaxStale,
@@ -416,7 +418,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
         match lookup::decide_anew(&self.shared, &mut job, now) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
-                CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job))))
+                CacheFuture::Ready(Some(Ok(self.serve(&stored, grant, &job, now))))
             }
             Decision::Decode(stored) => match self.shared.waiting.enter() {
                 Some(place) => {
@@ -553,6 +555,9 @@ impl Job {
     }
 
     fn directives(&self) -> RequestDirectives {
+        if !self.request.present.any(Present::DIRECTIVES) {
+            return RequestDirectives::default();
+        }
         RequestDirectives::parse(self.headers())
     }
 }

@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRAILER,
-};
+use http::header::{ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::compress::{self, Choice, Form};
 use super::fill::Fill;
 use super::lookup::{Ask, Plan};
-use super::{Filling, Job, multipart};
+use super::{Filling, Job, multipart, ready};
 use crate::body::{Blocks, BlocksBody, Body};
 use crate::clock::Timestamp;
 use crate::context::{Detail, Outcome, Response};
-use crate::headers::number;
+use crate::headers::{Present, number};
 use crate::policy::{
     ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
     Validity, precondition, range, reuse,
@@ -89,10 +86,9 @@ fn as_it_is(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    let mut headers = head_fields(head, job, now);
+    let mut headers = ready::fields(head, job.config.tags.expose);
+    headers.insert(AGE, number(head.age_seconds(now)));
     compress::vary(head, job, &mut headers);
-    // Trailers are not kept.
-    headers.remove(TRAILER);
     let (status, body) = match evaluate(job, head) {
         Precondition::NotModified => return not_modified(headers, outcome),
         Precondition::Failed => return precondition_failed(headers, outcome),
@@ -198,8 +194,7 @@ pub(super) fn head_fields(head: &StoredHead, job: &Job, now: Timestamp) -> Heade
 
 /// Whether the request has preconditions at all.
 pub(super) fn is_conditional(job: &Job) -> bool {
-    let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE];
-    conditions.iter().any(|name| job.headers().contains_key(name))
+    job.request.present.any(Present::CONDITIONS)
 }
 
 /// The answer to the client's preconditions where they do not hold for a response from the origin,
@@ -222,6 +217,9 @@ pub(super) fn precondition(
 
 /// What the request's preconditions come to for `head`.
 pub(super) fn evaluate(job: &Job, head: &StoredHead) -> Precondition {
+    if !is_conditional(job) {
+        return Precondition::Proceed;
+    }
     precondition::evaluate(job.method(), job.headers(), head, &job.config.policy)
 }
 
@@ -259,10 +257,8 @@ fn respond(
             headers.insert(CONTENT_LENGTH, number(length));
         }
         body = Body::Empty;
-    } else {
-        // hyper writes the true length from the body.
-        headers.remove(CONTENT_LENGTH);
     }
+    // Else hyper writes the true length from the body.
     let mut http = http::Response::new(body);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
@@ -277,6 +273,9 @@ fn whole(
 ) -> (StatusCode, Body) {
     let status = head.status();
     let length = blocks.len();
+    if !job.request.present.any(Present::RANGES) {
+        return (status, Body::whole(Arc::clone(blocks)));
+    }
     match range::evaluate(job.method(), job.headers(), head, length) {
         RangeAnswer::Whole => (status, Body::whole(Arc::clone(blocks))),
         RangeAnswer::Single(range) => {

@@ -105,7 +105,7 @@ impl<S: Origin> Cache<S> {
                 leader.announce(FlightOutcome::Settled);
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, grant, job), how))
+                Tiered::Answered(from_tier(self.serve(&stored, grant, job, now), how))
             }
             Decision::Use(stored, None) => {
                 // Memory has no room for it: those who wait get it all the same.
@@ -114,7 +114,7 @@ impl<S: Origin> Cache<S> {
                 }
                 drop(leader);
                 job.settle(&stored.head);
-                Tiered::Answered(from_tier(self.serve(&stored, None, job), how))
+                Tiered::Answered(from_tier(self.serve(&stored, None, job, now), how))
             }
             Decision::Use(stored, Some(_)) => {
                 let variant = lookup::fingerprint(Some(&stored), job);

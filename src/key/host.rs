@@ -15,7 +15,11 @@ const MAX_HOST: usize = 255;
 /// # Errors
 /// On userinfo, an empty or overlong host, bytes that no host name has, or a bad port.
 pub fn normalize_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, TargetError> {
+    let is_normal = is_normal(raw);
     let raw = std::str::from_utf8(raw).map_err(|_| TargetError::Host)?;
+    if is_normal {
+        return Ok(Cow::Borrowed(raw));
+    }
     let (host, port) = split_port(raw)?;
     let default = if secure { 443 } else { 80 };
     let port = match port {
@@ -40,6 +44,20 @@ pub fn normalize_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, TargetEr
         None => normal_name,
         Some(port) => Cow::Owned(format!("{normal_name}:{port}")),
     })
+}
+
+/// Whether it is a name alone, in normal form: what most clients send, told in one pass.
+fn is_normal(raw: &[u8]) -> bool {
+    let mut after_dot = true;
+    let normal = raw.iter().all(|&byte| {
+        let empty_label = byte == b'.' && after_dot;
+        after_dot = byte == b'.';
+        let of_a_name = byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        of_a_name && !empty_label
+    });
+    normal && !after_dot && raw.len() <= MAX_HOST
 }
 
 /// Whether `raw` is nothing but this name and this port, so that a host that was normal already

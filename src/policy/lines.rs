@@ -90,7 +90,7 @@ impl Lines {
         self.0.len() + 3 * size_of::<usize>()
     }
 
-    #[cfg(test)]
+    /// The block itself.
     pub(super) fn block(&self) -> &Bytes {
         &self.0
     }

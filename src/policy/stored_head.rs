@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use smallvec::SmallVec;
@@ -349,6 +350,13 @@ impl StoredHead {
         self.tagged = single(headers, &ETAG).is_some();
         self.last_modified_strong =
             dates.is_some_and(|(modified, date)| modified.plus(second) <= date);
+    }
+
+    /// All its lines, in one block. Two heads that share a block have the same fields, and hide the
+    /// same.
+    #[must_use]
+    pub fn block(&self) -> &Bytes {
+        self.lines.block()
     }
 
     /// Whether it has a line of a field.

@@ -11,6 +11,7 @@ use tower::Service;
 use super::{Early, Limits, now};
 use crate::context::{Request, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers::Present;
 
 /// Refuses what is too much or not for a reverse proxy.
 #[derive(Clone, Debug)]
@@ -69,6 +70,9 @@ fn refusal(request: &Request, limits: &Limits) -> Option<ErrorKind> {
         && length.to_str().ok().and_then(|length| length.parse().ok()).is_none_or(|n: u64| n > most)
     {
         return Some(ErrorKind::BodyTooLarge);
+    }
+    if !request.present.any(Present::EXPECT) {
+        return None;
     }
     // RFC 9110 §10.1.1: the only one there is, and it is made once.
     let mut expectations = head.headers.get_all(EXPECT).iter();

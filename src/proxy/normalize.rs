@@ -16,7 +16,7 @@ use tower::Service;
 use super::{Early, forwarding, now};
 use crate::context::{Hop, Protocol, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
-use crate::headers;
+use crate::headers::{self, Present};
 use crate::key::{Target, TargetError, normalize_host};
 
 /// A request in normal form.
@@ -67,20 +67,27 @@ where
 fn normalize(mut request: Request, trusted: &[IpNet]) -> Result<Normal, ProxyError> {
     check_form(&request.head)?;
     check_names(&request)?;
-    check_connection(&request.head.headers)?;
+    let present = request.present;
+    if present.any(Present::HOP_BY_HOP) {
+        check_connection(&request.head.headers)?;
+    }
     let trusted = forwarding::is_trusted(&request, trusted);
     let mut secure = request.connection.secure;
     if trusted {
         secure = forwarding::scheme(&request.head.headers).unwrap_or(secure);
     }
     let target = target(&request, secure)?;
-    request.hop = hop(&request, &request.head.headers);
-    headers::strip_hop_by_hop(&mut request.head.headers);
-    if request.head.version < Version::HTTP_11 {
+    if present.any(Present::HOP_BY_HOP) {
+        request.hop = hop(&request, &request.head.headers);
+        headers::strip_hop_by_hop(&mut request.head.headers);
+    }
+    if present.any(Present::EXPECT) && request.head.version < Version::HTTP_11 {
         // RFC 9110 §10.1.1: HTTP/1.0 knows no interim response, so nobody waits for one.
         request.head.headers.remove(EXPECT);
     }
-    join_cookies(&mut request.head.headers);
+    if present.any(Present::COOKIE) {
+        join_cookies(&mut request.head.headers);
+    }
     Ok(Normal { request, target, trusted })
 }
 

@@ -21,6 +21,7 @@ use super::pulse::{Pass, Pulse};
 use super::stream;
 use crate::context::{Connection, Hop, Request, RequestBody, RequestId};
 use crate::error::ProxyError;
+use crate::headers::Present;
 
 /// What a worker serves: tower's service from our requests to responses with some body.
 pub trait Handler:
@@ -97,6 +98,7 @@ where
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
         let request = Request {
+            present: Present::of(&head.headers),
             head,
             body,
             client: self.connection.peer.ip(),

@@ -17,6 +17,7 @@ use crate::cache;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::context::{Connection, Hop, Protocol, Request, RequestBody, RequestId};
 use crate::error::ProxyError;
+use crate::headers::Present;
 use crate::limit::Limit;
 use crate::proxy::{self, ErrorPages, Observed, Observer, OriginService, Parts, Proxy, Trace};
 use crate::shutdown::Shutdown;
@@ -151,6 +152,7 @@ pub(super) fn request(ask: &Ask) -> Request {
         interim: None,
     };
     Request {
+        present: Present::of(&head.headers),
         head,
         body: RequestBody::Empty,
         connection: Arc::new(connection),

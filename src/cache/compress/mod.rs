@@ -12,7 +12,7 @@ mod work;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
@@ -21,6 +21,7 @@ use super::{Cache, Job, Origin, Shared, forward, respond};
 use crate::clock::Timestamp;
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers::Present;
 use crate::key::CacheKey;
 use crate::limit::Place;
 use crate::policy::{self, Coding, Compression, Precondition, Reason, StoredHead};
@@ -118,8 +119,8 @@ fn named<'a>(
     mut there: impl Iterator<Item = &'a Arc<CodedCopy>>,
     job: &Job,
 ) -> Option<Form<'a>> {
-    let request = job.headers();
-    if ![IF_NONE_MATCH, IF_MATCH, IF_RANGE].iter().any(|name| request.contains_key(name)) {
+    let (request, present) = (job.headers(), job.request.present);
+    if !present.any(Present::CONDITIONS) && !present.any(Present::RANGES) {
         return None;
     }
     let is_named = |head: &StoredHead| {
@@ -140,7 +141,7 @@ fn named<'a>(
 /// have that from before compression was turned off, for all or for this.
 fn known(head: &StoredHead, job: &Job) -> Option<StoredHead> {
     let request = job.headers();
-    if !request.contains_key(IF_NONE_MATCH) || !head.is_transformable() {
+    if !respond::is_conditional(job) || !head.is_transformable() {
         return None;
     }
     let (coding, level) = policy::named_copy(request, head.validators().etag?)?;
@@ -171,7 +172,8 @@ impl Job {
     /// Where a part is asked for that belongs to some date, and the client may have begun with a
     /// copy, nobody can tell of which form it has the rest: it gets the whole.
     pub(super) fn forget_part_by_date(&mut self) {
-        if !self.config.compress || !policy::resumes_by_date(self.headers()) {
+        let ranges = self.request.present.any(Present::RANGES);
+        if !ranges || !self.config.compress || !policy::resumes_by_date(self.headers()) {
             return;
         }
         if !self.config.compression.accepted(self.headers()).is_empty() {
@@ -313,7 +315,7 @@ pub(super) async fn decode_first<S: Origin>(
     match cache.shared.decoded(&job, &stored, came).await {
         Decision::Use(stored, grant) => {
             job.settle(&stored.head);
-            Ok(cache.serve(&stored, grant, &job))
+            Ok(cache.serve(&stored, grant, &job, cache.shared.clock.now()))
         }
         Decision::Forward(plan) => match cache.shared.spared(&job, &plan, came) {
             Some(failed) => cache.spare(&job, &plan, failed),
