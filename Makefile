@@ -62,8 +62,8 @@ chaos: ## Random clients against failing origins for minutes: SEED=… ROUNDS=�
 	  $(CARGO) test --locked --test suite -- --nocapture --exact \
 	  chaos::nothing_is_wrong_cut_stale_shared_or_left_behind
 
-soak: ## A million objects stored by threads, with resident memory watched: MEMORY=MiB OBJECTS=…
-	$(CARGO) run --release --locked --example memory_soak -- $(or $(MEMORY),256) $(or $(OBJECTS),1000000)
+soak: ## A million objects stored by threads, and what each costs, by resident memory: MEMORY=MiB OBJECTS=… THREADS=… MOST=…
+	$(CARGO) run --release --locked --example memory_soak -- $(or $(MEMORY),256) $(or $(OBJECTS),1000000) $(or $(THREADS),4) $(or $(MOST),200000)
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked

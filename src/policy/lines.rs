@@ -105,12 +105,11 @@ impl<'a> Line<'a> {
         } else {
             rest.try_get_u32().ok()? as usize
         };
-        let name = match NameId::from_bits(tag & !(HIDDEN | LONG)).name() {
-            Some(known) => Name::Known(known),
-            None => {
-                let len = rest.try_get_u16().ok()?;
-                Name::Inline(rest.split_off(..usize::from(len))?)
-            }
+        let name = if let Some(known) = NameId::from_bits(tag & !(HIDDEN | LONG)).name() {
+            Name::Known(known)
+        } else {
+            let len = rest.try_get_u16().ok()?;
+            Name::Inline(rest.split_off(..usize::from(len))?)
         };
         let start = block.len() - rest.len();
         Some(Self { name, hidden: tag & HIDDEN != 0, at, start, end: start + len })
