@@ -32,6 +32,8 @@ macro_rules! faults {
 faults! {
     /// No connection could be made.
     Unreachable => "unreachable", Hard;
+    /// No sentinel tells of a primary: none is there, or none knows the name.
+    NoPrimary => "no-primary", Hard;
     /// No answer within the time it was given.
     Timeout => "timeout", Soft;
     /// The connection ended or failed.

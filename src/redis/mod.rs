@@ -8,10 +8,12 @@
 mod breaker;
 mod config;
 mod connect;
+mod connector;
 mod fault;
 mod guard;
 mod keeper;
 mod lane;
+mod sentinel;
 mod shared;
 mod subscription;
 
@@ -20,8 +22,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use breaker::{Breaker, Severity};
-pub use config::{Config, Secret};
-pub use connect::{Connector, Opened, SetupError};
+pub use config::{Address, Config, Login, Place, Secret, Sentinel};
+pub use connect::{Opened, SetupError};
+pub use connector::Connector;
 pub use fault::Fault;
 pub use lane::{Connection, Lane};
 pub use shared::Health;
@@ -60,12 +63,19 @@ impl Room {
             shared: Arc::clone(&shared),
             answers_within: config.answers_within,
         };
+        let listening = connector.clone();
         let run = move || {
             runtime.block_on(async {
                 let keeper = tokio::spawn(keeper.run());
+                let listener = tokio::spawn(async move {
+                    if let Some(sentinels) = listening.sentinels() {
+                        sentinels.listen().await;
+                    }
+                });
                 // Both its outcomes are the same: nobody needs this thread any more.
                 let _ = ended.await;
                 keeper.abort();
+                listener.abort();
             });
             // A name that is just being looked up must not hold the end up.
             runtime.shutdown_background();
@@ -102,6 +112,12 @@ impl Room {
         F: Future<Output: Send> + Send + 'static,
     {
         self.runtime.spawn(task)
+    }
+
+    /// Which server is asked, or was last.
+    #[must_use]
+    pub fn server(&self) -> Option<Address> {
+        self.connector.current()
     }
 
     /// How it stands.

@@ -104,6 +104,11 @@ impl Shared {
         if circuits.all.allows(now) { Ok(()) } else { Err(circuits.all.pause(now)) }
     }
 
+    /// There is news of where Redis is: whoever waits to connect need not wait longer.
+    pub(super) fn hasten(&self, now: Instant) {
+        self.lock().all.hasten(now);
+    }
+
     /// Whether something may be written now: always, or as a probe.
     pub(super) fn allows_writing(&self, now: Instant) -> Result<(), std::time::Duration> {
         let mut circuits = self.lock();
@@ -135,6 +140,10 @@ impl Shared {
             let opened = circuits.writes.failed(fault.severity(), now, fastrand::f64());
             if opened || !circuits.writes.is_closed() {
                 self.unwritable.store(mark(fault), Relaxed);
+            }
+            // Perhaps another one is the primary by now.
+            if opened && fault == Fault::ReadOnly {
+                self.broken.notify_one();
             }
         } else if circuits.all.failed(fault.severity(), now, fastrand::f64()) {
             self.down.store(mark(fault), Relaxed);

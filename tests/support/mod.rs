@@ -13,6 +13,7 @@ mod message;
 mod origin;
 mod proxy;
 mod redis;
+mod sentinel;
 mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
@@ -24,6 +25,7 @@ pub use message::{Fault as Unreadable, Framing, Io, Wire as Reader, find, framin
 pub use origin::{Origin, Seen};
 pub use proxy::{Proxy, SettingsExt, all, alone, rss};
 pub use redis::Redis;
+pub use sentinel::Watched;
 pub use tls::Authority;
 
 use std::future::Future;

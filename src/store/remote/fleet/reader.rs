@@ -36,7 +36,7 @@ pub(super) async fn read(fleet: Arc<Fleet>, connector: Connector) {
     loop {
         let begun = Instant::now();
         let Err(fault) = match connector.open().await {
-            Ok(opened) => follow(&fleet, &opened).await,
+            Ok(opened) => follow(&fleet, &connector, &opened).await,
             Err(fault) => Err(fault),
         };
         if fleet.lost(fault) {
@@ -49,16 +49,23 @@ pub(super) async fn read(fleet: Arc<Fleet>, connector: Connector) {
 }
 
 /// Reads from one connection until it fails.
-async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
+async fn follow(
+    fleet: &Fleet,
+    connector: &Connector,
+    opened: &Opened,
+) -> Result<Infallible, Fault> {
     // What was sent over the last connection may not have arrived.
     fleet.ledger().outbox.send_again();
     fleet.to_publish.notify_one();
     let key = &fleet.purges_key;
-    let (mut round, mut rolled) = (0_u32, None::<Instant>);
+    let (mut round, mut rolled, mut first) = (0_u32, None::<Instant>, true);
     loop {
+        if !connector.leads_to(opened.at()) {
+            return Err(Fault::Lost);
+        }
         let asked = Instant::now();
         let page = stream::read(opened, key, fleet.next()).await?;
-        let Some(taken) = fleet.take(page) else {
+        let Some(taken) = fleet.take(page, std::mem::take(&mut first)) else {
             stream::begin(opened, key, Epoch::random()).await?;
             continue;
         };

@@ -55,7 +55,7 @@ impl Fleet {
     /// Waits until all nodes that count have done this node's purge `sequence`, but not beyond
     /// `until`.
     pub async fn acknowledged(&self, room: &Room, sequence: u64, until: Instant) -> Acknowledged {
-        let position = self.place(sequence, until).await;
+        self.place(sequence, until).await;
         let mut pause = FIRST_PAUSE;
         loop {
             let roll = match room.connection(Lane::Writes) {
@@ -66,6 +66,9 @@ impl Fleet {
             if let Some(roll) = roll {
                 self.roster().update(roll, Instant::now());
             }
+            // Only now: a failover may have taken its place away, and this node tells how far it is
+            // after it has found that out.
+            let position = self.ledger().outbox.position_of(sequence);
             let target = self.target(position);
             let has_done = |node: &Node| {
                 target.is_some_and(|target| node.has_reached(target.epoch, target.id))
