@@ -29,6 +29,8 @@ pub enum Place {
     Server(Address),
     /// Whichever server sentinels call the primary.
     Sentinel(Sentinel),
+    /// The servers of a Cluster: these, or some of them, tell of all. Never empty.
+    Cluster(Vec<Address>),
 }
 
 /// Sentinels, and the name under which they know the primary.

@@ -61,6 +61,8 @@ pub(super) struct Dialer {
 pub struct Opened {
     /// Where it leads to.
     pub(super) at: Address,
+    /// Whether what is asked is of a slot that is on its way there.
+    asking: bool,
     pub(super) connection: MultiplexedConnection,
     pub(super) allowance: Allowance,
     driver: AbortHandle,
@@ -71,6 +73,18 @@ impl Opened {
     #[must_use]
     pub fn at(&self) -> &Address {
         &self.at
+    }
+
+    /// Has what is asked be of a slot that is on its way there.
+    pub(super) fn asking(mut self) -> Self {
+        self.asking = true;
+        self
+    }
+
+    /// Whether what is asked is of a slot that is on its way there.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asking
     }
 
     /// The library's connection. Nothing bounds the time of what is asked on it; who expects large
@@ -141,7 +155,7 @@ impl Dialer {
         let opened = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (connection, driver) = opened.map_err(|error| Fault::of(&error))?;
         let driver = tokio::spawn(driver).abort_handle();
-        Ok(Opened { at: at.clone(), connection, allowance, driver })
+        Ok(Opened { at: at.clone(), asking: false, connection, allowance, driver })
     }
 
     /// A stream to Redis on which nobody has logged in, and what may come on it.

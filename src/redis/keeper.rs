@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::cmd;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::config::Address;
@@ -32,6 +33,8 @@ pub(super) struct Keeper {
     pub(super) connector: Connector,
     pub(super) shared: Arc<Shared>,
     pub(super) answers_within: Duration,
+    /// Told when the server is lost: perhaps another has taken its place.
+    pub(super) lost: Option<Arc<Notify>>,
 }
 
 impl Keeper {
@@ -50,8 +53,13 @@ impl Keeper {
             match self.connect(generation).await {
                 Ok(lanes) => {
                     self.take(lanes);
-                    tracing::info!("redis is there");
+                    // Only where that is not known to whoever wrote the configuration.
+                    let is_found = self.lost.is_some() || self.connector.sentinels().is_some();
+                    let server = self.connector.current().filter(|_| is_found);
+                    let server = server.map(|at| at.to_string());
+                    tracing::info!(server, "redis is there");
                     self.watch(&mut generation).await;
+                    self.tell();
                     if let Health::Down(fault) = self.shared.health() {
                         tracing::warn!(why = fault.word(), "redis is not asked for now");
                         told = Some(fault);
@@ -59,6 +67,7 @@ impl Keeper {
                 }
                 Err(fault) => {
                     self.shared.not_connected(fault, Instant::now());
+                    self.tell();
                     if told != Some(fault) {
                         tracing::warn!(why = fault.word(), "redis is out of reach");
                         told = Some(fault);
@@ -69,7 +78,7 @@ impl Keeper {
     }
 
     async fn connect(&self, generation: u64) -> Result<Lanes, Fault> {
-        let heads = self.connector.open().await?;
+        let heads = self.connector.server().await?;
         let (chunks, writes) = (
             Arc::new(self.connector.open_beside(&heads).await?),
             Arc::new(self.connector.open_beside(&heads).await?),
@@ -82,6 +91,12 @@ impl Keeper {
     fn take(&self, lanes: Lanes) {
         self.connector.settle_on(lanes.heads.at());
         self.shared.publish(lanes, Instant::now());
+    }
+
+    fn tell(&self) {
+        if let Some(lost) = &self.lost {
+            lost.notify_one();
+        }
     }
 
     /// Waits until there is news of where Redis is; for ever where nobody tells.

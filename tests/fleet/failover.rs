@@ -13,6 +13,8 @@ impl Site {
         let proxy = Proxy::with(&self.origin, |settings| {
             watched.configure(settings);
             super::tagged(settings);
+            settings.tier.lease_wait = Some(secs(15));
+            settings.tier.lease = secs(15);
         });
         let proxy = proxy.await;
         proxy.joined().await;

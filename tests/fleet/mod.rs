@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod away;
+mod cluster;
 mod command;
 mod entries;
 mod failover;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod cluster;
 mod conn;
 pub mod frames;
 mod gate;
@@ -18,6 +19,7 @@ mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
 pub use client::{Client, Request, Response, delete, get, head, post, put, request};
+pub use cluster::Sharded;
 pub use conn::Conn;
 pub use gate::Gate;
 pub use http2::{H2Client, h2_origin};

@@ -29,7 +29,8 @@ impl Redis {
         Self::with(&[]).await
     }
 
-    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port.
+    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port,
+    /// `ANOTHER` for a free one.
     pub async fn with(options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +73,14 @@ impl Redis {
         let process = listening(&mut self.address, |command, port| {
             command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
             command.arg("--dir").arg(directory).args(["--port", port]);
-            command.args(options.iter().map(|option| option.replace("PORT", port)));
+            for option in options {
+                // Each time another one: the last may have been taken meanwhile.
+                let another = || free_port().port().to_string();
+                match option.as_str() {
+                    "ANOTHER" => command.arg(another()),
+                    option => command.arg(option.replace("PORT", port)),
+                };
+            }
         });
         self.process = Some(process.await);
     }
@@ -136,7 +144,8 @@ impl Redis {
     /// The names of all keys that hold responses.
     pub async fn keys(&self) -> Vec<String> {
         let keys: Vec<String> = self.ask(cmd("KEYS").arg("*")).await;
-        let is_response = |key: &String| key.contains('{') && !key.contains("}:l");
+        let is_response =
+            |key: &String| key.contains('{') && !key.contains("}:l") && !key.contains(":nodes:");
         keys.into_iter().filter(is_response).collect()
     }
 

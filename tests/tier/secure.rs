@@ -2,6 +2,7 @@
 
 use seawall::redis::{Address, Fault, Health, Login, Place, Secret};
 use seawall::store::remote::Wrote;
+use seawall::store::remote::fleet::Read;
 
 use super::from_tier;
 use crate::support::*;
@@ -10,7 +11,7 @@ use crate::support::*;
 const RIGHTS: &str = "~seawall:* resetchannels &seawall:* -@all +ping +hmget +getrange +exists \
                       +set +eval +unlink +hget +hset +hlen +pttl +pexpire +type +hexists +get +time \
                       +publish +subscribe +unsubscribe +xadd +xread +xrange +xtrim +xinfo +xgroup \
-                      +hgetall +hdel +role";
+                      +hgetall +hdel +role +asking +cluster|slots";
 
 /// And those at sentinels.
 const RIGHTS_AT_SENTINELS: &str =
@@ -93,6 +94,80 @@ async fn sentinels_are_asked_with_the_documented_rights() {
     assert_eq!(rights.map(|fault| one.tier().room().faults(fault)), [0, 0]);
     let denied = start("wrong").await;
     eventually("the refusal", || denied.tier().health() == Health::Down(Fault::Denied)).await;
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_in_a_cluster_and_while_slots_move() {
+    let sharded = Sharded::start().await;
+    for server in &sharded.servers {
+        server.run_line(&format!("ACL SETUSER ann on >secret {RIGHTS}")).await;
+    }
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/large" => ok(vec![b'x'; 300_000]).fresh(600),
+        _ => ok("x").fresh(600),
+    })
+    .await;
+    let start = || {
+        Proxy::with(&origin, |settings| {
+            sharded.configure(settings);
+            settings.redis.as_mut().expect("configured").login = login("ann", "secret");
+        })
+    };
+    let targets = ["/large", "/a", "/b", "/c", "/d", "/e", "/f"];
+    let one = start().await;
+    one.joined().await;
+    for target in targets {
+        one.get(target).await;
+    }
+    one.wrote(Wrote::Stored, targets.len() as u64).await;
+    let (slot, from) = sharded.owner("seawall:purges").await;
+    let to = (from + 1) % sharded.servers.len();
+    sharded.begin_move(slot, from, to).await;
+    sharded.move_keys(slot, from, to).await;
+    let other = start().await;
+    other.joined().await;
+    for target in targets {
+        let response = other.get(target).await;
+        assert!(from_tier(&response), "{target}: {response:?}");
+    }
+    one.purge("url", "http://example.test/a", "hard").await;
+    other.read(Read::Applied, 1).await;
+    sharded.end_move(slot, to).await;
+    one.purge("url", "http://example.test/b", "hard").await;
+    other.read(Read::Applied, 2).await;
+    let rights = [Fault::Denied, Fault::NoPermission];
+    assert_eq!(rights.map(|fault| one.tier().room().faults(fault)), [0, 0]);
+    assert_eq!(rights.map(|fault| other.tier().room().faults(fault)), [0, 0]);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_every_server_of_a_cluster() {
+    let authority = Authority::new("cluster-tls");
+    let options = tls_options(&authority, "127.0.0.1");
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let options = [&["--tls-port", "ANOTHER", "--tls-cluster", "yes"], &*options].concat();
+    let sharded = Sharded::with(&options).await;
+    let seeds = sharded.tls_seeds().await;
+    let origin = Origin::answering(ok("x").fresh(600)).await;
+    let start = || {
+        Proxy::with(&origin, |settings| {
+            sharded.configure(settings);
+            let redis = settings.redis.as_mut().expect("configured");
+            (redis.tls, redis.ca) = (true, Some(authority.file()));
+            redis.place = seeds.clone();
+        })
+    };
+    let (one, other) = (start().await, start().await);
+    one.joined().await;
+    other.joined().await;
+    let targets: Vec<_> = (0..12).map(|number| format!("/{number}")).collect();
+    for target in &targets {
+        one.get(target).await;
+    }
+    one.wrote(Wrote::Stored, 12).await;
+    for target in &targets {
+        assert!(from_tier(&other.get(target).await), "{target}");
+    }
 }
 
 fn login(user: &str, password: &str) -> Login {

@@ -30,7 +30,7 @@ pub(in crate::config) struct Draft {
 }
 
 pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
-    "url" = Example("\"redis://127.0.0.1:6379\""), "Where Redis or Valkey is: `redis://host:port/database`, or `rediss://` for TLS. Without this or `sentinel` there is no tier behind memory." => |draft, value| {
+    "url" = Example("\"redis://127.0.0.1:6379\""), "Where Redis or Valkey is: `redis://host:port/database`, or `rediss://` for TLS. Without this, `sentinel` or `cluster` there is no tier behind memory." => |draft, value| {
         let Server { tls, address, database } = value.parsed(|text| server(text, REDIS_PORT))?;
         (draft.redis.tls, draft.redis.database) = (tls, database);
         draft.redis.place = redis::Place::Server(address);
@@ -41,6 +41,13 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         let sentinels = sentinel::read(value)?;
         (draft.redis.tls, draft.redis.database) = (sentinels.tls, sentinels.database);
         draft.redis.place = redis::Place::Sentinel(sentinels.sentinel);
+        draft.named = true;
+        Ok(())
+    };
+    "cluster" = Example("[\"redis://10.0.0.1:6379\", \"redis://10.0.0.2:6379\"]"), "Some servers of a Cluster, in place of `url`: `redis://host:port`, or `rediss://` for TLS. They tell of the others." => |draft, value| {
+        let (tls, seeds) = servers(value, REDIS_PORT)?;
+        (draft.redis.tls, draft.redis.database) = (tls, 0);
+        draft.redis.place = redis::Place::Cluster(seeds);
         draft.named = true;
         Ok(())
     };
@@ -101,6 +108,8 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
     };
 };
 
+const PLACES: [&str; 3] = ["url", "sentinel", "cluster"];
+
 const PASSWORDS: [&str; 3] = ["password", "password_file", "password_env"];
 
 /// A password comes from one place.
@@ -114,12 +123,11 @@ pub(super) fn one_password(value: &Value<'_>) -> Checked<()> {
 /// What can't be written at once.
 pub(in crate::config) fn agreed(value: &Value<'_>) -> Checked<()> {
     one_password(value)?;
-    if value.has_key("url") && value.has_key("sentinel") {
-        let title = "url and sentinel both say where Redis is";
-        let help = "leave one of them out: with sentinels, they tell";
-        return Err(Fault::at(value.key_span("sentinel"), title).help(help).into());
-    }
-    Ok(())
+    let given: Vec<_> = PLACES.into_iter().filter(|key| value.has_key(key)).collect();
+    let [first, second, ..] = given.as_slice() else { return Ok(()) };
+    let title = format!("{first} and {second} both say where Redis is");
+    let help = "write url for one server, sentinel where sentinels know it, cluster for a Cluster";
+    Err(Fault::at(value.key_span(second), title).help(help).into())
 }
 
 /// A password as it stands in the configuration.
@@ -273,6 +281,11 @@ mod tests {
             ("sentinel = { primary = \"p\", urls = [\"redis://a\", \"rediss://b\"] }", "are mixed"),
             ("sentinel = { primary = \"p\", urls = [\"redis://a/7\"] }", "a database has no place"),
             ("sentinel = { primary = \"p\", urls = [] }", "the list is empty"),
+            ("cluster = [\"redis://a\", \"rediss://b\"]", "are mixed"),
+            ("cluster = [\"redis://a/1\"]", "a database has no place"),
+            ("cluster = []", "the list is empty"),
+            ("cluster = [\"redis://u:p@a\"]", "has no place in a URL"),
+            ("url = \"redis://a\"\ncluster = [\"redis://a\"]", "url and cluster both say"),
             ("sentinel = { urls = [\"redis://a\"] }", "has no `primary`"),
             ("sentinel = { primary = \"p\" }", "has no `urls`"),
             (

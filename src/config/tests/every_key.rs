@@ -281,7 +281,10 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
     ),
     (
         "[redis]",
-        &["sentinel = { primary = \"shop\", urls = [\"redis://a.test\", \"redis://b.test:7\"] }"],
+        &[
+            "cluster = [\"redis://a.test\", \"redis://b.test:7\"]",
+            "sentinel = { primary = \"shop\", urls = [\"redis://a.test\", \"redis://b.test:7\"] }",
+        ],
     ),
     (
         "[redis.sentinel]\nprimary = \"shop\"\nurls = [\"redis://a.test\"]",
@@ -319,8 +322,8 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
 const ELSEWHERE: &[&str] = &[
-    "tls", "sentinel", "upstream", "key", "tags", "access", "redirect", "respond", "request",
-    "response",
+    "tls", "sentinel", "cluster", "upstream", "key", "tags", "access", "redirect", "respond",
+    "request", "response",
 ];
 
 #[test]

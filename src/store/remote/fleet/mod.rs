@@ -114,7 +114,8 @@ impl Fleet {
             id,
             name: name(id),
             purges_key: format!("{}:purges", config.namespace),
-            nodes_key: format!("{}:nodes", config.namespace),
+            // In the slot of the stream: one connection is for both.
+            nodes_key: format!("{0}:nodes:{{{0}:purges}}", config.namespace),
             max_unsynced: config.max_unsynced,
             memory,
             clock,

@@ -108,7 +108,7 @@ impl Hints {
     async fn follow(&self, connector: &Connector, mut subscription: Subscription) -> Fault {
         let mut joined = HashSet::with_hasher(RandomState::default());
         self.everything_changed();
-        while connector.leads_to(subscription.at()) {
+        while connector.asks(subscription.at()) {
             let (join, leave) = self.changes(&joined);
             for some in join.chunks(AT_ONCE) {
                 let names: Vec<&str> = some.iter().map(|name| &**name).collect();
