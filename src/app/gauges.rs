@@ -135,12 +135,15 @@ fn tier(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     metrics.counter("seawall_redis_lookup_microseconds", help, micros);
     let gauge =
         |name, help, read: fn(&Tier) -> f64| metrics.gauge(name, help, of_tier(cache, read));
-    let help = "Whether Redis is asked and written to (1), asked only (0.5), or left alone (0)";
-    gauge("seawall_redis_up", help, |tier| match tier.health() {
-        Health::Good => 1.0,
-        Health::Unwritable(_) => 0.5,
-        Health::Down(_) => 0.0,
+    let help =
+        "Whether Redis is asked and written to (1), only asked or in part (0.5), or left alone (0)";
+    gauge("seawall_redis_up", help, |tier| up(tier.health()));
+    let help = "The same of each server: of a Cluster, or the one that there is";
+    let servers = of_tier(cache, |tier| {
+        let servers = tier.room().servers().into_iter();
+        servers.map(|(at, health)| (at.to_string(), up(health))).collect::<Vec<_>>()
     });
+    metrics.gauges("seawall_redis_server_up", help, "server", servers);
     let help = "Responses that wait to be written to Redis";
     gauge("seawall_redis_queue_items", help, |tier| tier.waiting().0 as f64);
     let help = "Bytes that wait to be written to Redis";
@@ -149,6 +152,15 @@ fn tier(metrics: &Metrics, cache: &Arc<cache::Shared>) {
     gauge("seawall_redis_queue_deletions", help, |tier| tier.waiting().2 as f64);
     let help = "Responses for which this node waits while another one fetches them";
     gauge("seawall_redis_lease_waiting", help, |tier| tier.waiting_for_others() as f64);
+}
+
+/// How it stands with Redis, as a number.
+fn up(health: Health) -> f64 {
+    match health {
+        Health::Good => 1.0,
+        Health::Unwritable(_) | Health::Partly(_) => 0.5,
+        Health::Down(_) => 0.0,
+    }
 }
 
 fn work(metrics: &Metrics, cache: &Arc<cache::Shared>, shutdown: &Shutdown) {

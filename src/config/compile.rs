@@ -194,7 +194,7 @@ impl<'a> Compiler<'a> {
 
     fn redis(&mut self) -> redis::Draft {
         if let Some(value) = self.value("redis") {
-            self.note(redis::one_password(&value));
+            self.note(redis::agreed(&value));
         }
         self.section("redis", &[redis::REDIS], redis::Draft::default())
     }

@@ -24,7 +24,7 @@ const WIDTH: usize = 96;
 /// Whether a section with its defaults means something else than none.
 fn is_optional(section: &str) -> bool {
     let top = section.split('.').next();
-    section == "listener.tls" || matches!(top, Some("rule" | "test"))
+    matches!(section, "listener.tls" | "redis.sentinel") || matches!(top, Some("rule" | "test"))
 }
 
 /// The contents of `config/seawall.toml`: every key with its default and meaning.

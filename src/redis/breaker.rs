@@ -87,6 +87,13 @@ impl Breaker {
         }
     }
 
+    /// There is news: an open circuit lets a probe through at once.
+    pub const fn hasten(&mut self, now: Instant) {
+        if let State::Open { until } = &mut self.state {
+            *until = now;
+        }
+    }
+
     /// Whether everybody may ask.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
@@ -181,6 +188,20 @@ mod tests {
         let mut breaker = Breaker::open(start);
         assert!(breaker.allows(start) && !breaker.allows(start + LONGEST_PAUSE / 2));
         assert!(breaker.allows(start + LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn news_end_a_pause_and_bring_one_probe_forward() {
+        let now = Instant::now();
+        let mut breaker = Breaker::closed(now);
+        breaker.hasten(now);
+        assert!(breaker.is_closed());
+        breaker.failed(Severity::Hard, now, 1.0);
+        assert!(!breaker.allows(now));
+        breaker.hasten(now);
+        assert!(breaker.allows(now) && !breaker.allows(now), "one");
+        breaker.hasten(now);
+        assert!(!breaker.allows(now), "it is under way");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::Config;
+use super::config::{Address, Config, Login, Place, Sentinel};
 use super::fault::Fault;
 use super::guard::{Allowance, Guarded};
 
@@ -49,23 +49,44 @@ pub enum SetupError {
     Name,
 }
 
-/// Makes connections, all alike.
+/// Opens connections, all alike, to whatever address it is given.
 #[derive(Clone)]
-pub struct Connector {
-    config: Arc<Config>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+pub(super) struct Dialer {
+    tls: Option<TlsConnector>,
     login: RedisConnectionInfo,
 }
 
 /// A connection, and the task that reads and writes it, which ends with this.
 #[derive(Debug)]
 pub struct Opened {
+    /// Where it leads to.
+    pub(super) at: Address,
+    /// Whether what is asked is of a slot that is on its way there.
+    asking: bool,
     pub(super) connection: MultiplexedConnection,
     pub(super) allowance: Allowance,
     driver: AbortHandle,
 }
 
 impl Opened {
+    /// Where it leads to.
+    #[must_use]
+    pub fn at(&self) -> &Address {
+        &self.at
+    }
+
+    /// Has what is asked be of a slot that is on its way there.
+    pub(super) fn asking(mut self) -> Self {
+        self.asking = true;
+        self
+    }
+
+    /// Whether what is asked is of a slot that is on its way there.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asking
+    }
+
     /// The library's connection. Nothing bounds the time of what is asked on it; who expects large
     /// answers, or many without asking, says so by [`Opened::allow`].
     #[must_use]
@@ -85,60 +106,71 @@ impl Drop for Opened {
     }
 }
 
-impl std::fmt::Debug for Connector {
+impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Dialer").field("tls", &self.tls.is_some()).finish_non_exhaustive()
     }
 }
 
-impl Connector {
-    /// A connector that keeps these settings.
+impl Dialer {
+    /// For the servers that hold data.
     ///
     /// # Errors
     /// Authorities that can't be read, a host that no certificate can name.
-    pub fn new(config: &Config) -> Result<Self, SetupError> {
+    pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
+        if let Place::Server(Address { host, .. }) = &config.place
+            && config.tls
+        {
+            ServerName::try_from(host.as_str()).map_err(|_| SetupError::Name)?;
+        }
         let tls = config.tls.then(|| tls(config)).transpose()?;
-        let mut login = RedisConnectionInfo::default()
+        let login = login(&config.login)
             .set_db(config.database)
             .set_lib_name("seawall", env!("CARGO_PKG_VERSION"));
-        if let Some(username) = &config.username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &config.password {
-            login = login.set_password(&password.0);
-        }
-        Ok(Self { config: Arc::new(config.clone()), tls, login })
+        Ok(Self { tls, login })
+    }
+
+    /// For those who know where these are. They have neither databases nor names for clients.
+    ///
+    /// # Errors
+    /// As [`Dialer::new`].
+    pub(super) fn for_sentinels(config: &Config, of: &Sentinel) -> Result<Self, SetupError> {
+        let tls = of.tls.then(|| tls(config)).transpose()?;
+        Ok(Self { tls, login: login(&of.login).set_skip_set_lib_name() })
     }
 
     /// Opens a connection; its task runs on the runtime that this is called on.
     ///
     /// # Errors
     /// [`Fault::Unreachable`] or [`Fault::Denied`], and whatever it answers to the login.
-    pub async fn open(&self) -> Result<Opened, Fault> {
-        timeout(CONNECT_TIMEOUT, self.connect()).await.unwrap_or(Err(Fault::Unreachable))
+    pub(super) async fn open(&self, at: &Address) -> Result<Opened, Fault> {
+        timeout(CONNECT_TIMEOUT, self.connect(at)).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    async fn connect(&self) -> Result<Opened, Fault> {
-        let (stream, allowance) = self.reach().await?;
+    async fn connect(&self, at: &Address) -> Result<Opened, Fault> {
+        let (stream, allowance) = self.reach(at).await?;
         // Every request has its own time: the library's would end a blocking read.
         let config =
             AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
         let opened = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (connection, driver) = opened.map_err(|error| Fault::of(&error))?;
         let driver = tokio::spawn(driver).abort_handle();
-        Ok(Opened { connection, allowance, driver })
+        Ok(Opened { at: at.clone(), asking: false, connection, allowance, driver })
     }
 
     /// A stream to Redis on which nobody has logged in, and what may come on it.
-    pub(super) async fn reach(&self) -> Result<(Guarded<Stream>, Allowance), Fault> {
-        let Config { host, port, .. } = &*self.config;
+    pub(super) async fn reach(
+        &self,
+        Address { host, port }: &Address,
+    ) -> Result<(Guarded<Stream>, Allowance), Fault> {
         let tcp = TcpStream::connect((host.as_str(), *port)).await;
         let tcp = tcp.map_err(|_| Fault::Unreachable)?;
         tcp.set_nodelay(true).map_err(|_| Fault::Lost)?;
         let stream = match &self.tls {
             None => Either::Left(tcp),
-            Some((connector, name)) => {
-                let tls = connector.connect(name.clone(), tcp).await;
+            Some(connector) => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| Fault::Denied)?;
+                let tls = connector.connect(name, tcp).await;
                 Either::Right(tls.map_err(|error| match error.kind() {
                     // What rustls refuses, and what is no TLS.
                     io::ErrorKind::InvalidData => Fault::Denied,
@@ -156,17 +188,27 @@ impl Connector {
     }
 }
 
+fn login(Login { username, password }: &Login) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default();
+    if let Some(username) = username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = password {
+        login = login.set_password(&password.0);
+    }
+    login
+}
+
 /// The way to Redis, with TLS or without.
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-fn tls(config: &Config) -> Result<(TlsConnector, ServerName<'static>), SetupError> {
+fn tls(config: &Config) -> Result<TlsConnector, SetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(config)?)
         .with_no_client_auth();
-    let name = ServerName::try_from(config.host.clone()).map_err(|_| SetupError::Name)?;
-    Ok((TlsConnector::from(Arc::new(client)), name))
+    Ok(TlsConnector::from(Arc::new(client)))
 }
 
 fn roots(config: &Config) -> Result<RootCertStore, SetupError> {

@@ -32,6 +32,8 @@ macro_rules! faults {
 faults! {
     /// No connection could be made.
     Unreachable => "unreachable", Hard;
+    /// No sentinel tells of a primary: none is there, or none knows the name.
+    NoPrimary => "no-primary", Hard;
     /// No answer within the time it was given.
     Timeout => "timeout", Soft;
     /// The connection ended or failed.
@@ -42,6 +44,10 @@ faults! {
     Denied => "denied", Hard;
     /// The user may not use a command or key.
     NoPermission => "no-permission", Hard;
+    /// The slot is on its way to another server, or somewhere else than it was said to be.
+    Moving => "moving", Soft;
+    /// The Cluster does not serve the slot, or nothing at all.
+    ClusterDown => "cluster-down", Hard;
     /// It is a replica: it can be read only.
     ReadOnly => "read-only", Hard;
     /// `maxmemory` is reached, and nothing may be evicted.
@@ -74,6 +80,10 @@ impl Fault {
             ServerErrorKind::ReadOnly => Self::ReadOnly,
             ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown => Self::Loading,
             ServerErrorKind::NoPerm => Self::NoPermission,
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => {
+                Self::Moving
+            }
+            ServerErrorKind::ClusterDown => Self::ClusterDown,
             _ => Self::Refused,
         }
     }

@@ -28,11 +28,31 @@ pub(super) struct Shared {
     circuits: Mutex<Circuits>,
     /// Somebody has to connect again.
     pub(super) broken: Notify,
-    faults: [AtomicU64; Fault::ALL.len()],
+    faults: Faults,
     /// What keeps Redis from being asked, and from being written to: an index into all faults and
     /// 1, or 0.
     down: AtomicU8,
     unwritable: AtomicU8,
+}
+
+/// How often what went wrong, with all servers together.
+#[derive(Clone, Debug)]
+pub(super) struct Faults(Arc<[AtomicU64; Fault::ALL.len()]>);
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self(Arc::new(std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+}
+
+impl Faults {
+    pub(super) fn count(&self, fault: Fault) {
+        self.0[fault as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn of(&self, fault: Fault) -> u64 {
+        self.0[fault as usize].load(Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -49,19 +69,21 @@ pub enum Health {
     Good,
     /// It is asked; what is to be written waits.
     Unwritable(Fault),
+    /// Some servers of a Cluster are not asked.
+    Partly(Fault),
     /// Nobody asks it.
     Down(Fault),
 }
 
 impl Shared {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, faults: Faults) -> Self {
         let circuits =
             Circuits { all: Breaker::open(now), writes: Breaker::closed(now), generation: 0 };
         Self {
             lanes: ArcSwapOption::empty(),
             circuits: Mutex::new(circuits),
             broken: Notify::new(),
-            faults: std::array::from_fn(|_| AtomicU64::new(0)),
+            faults,
             down: AtomicU8::new(mark(Fault::Unreachable)),
             unwritable: AtomicU8::new(0),
         }
@@ -76,7 +98,8 @@ impl Shared {
             Lane::Writes => &lanes.writes,
         };
         let (opened, shared) = (Arc::clone(opened), Arc::clone(self));
-        Some(Connection { lane, opened, shared, generation: lanes.generation })
+        let generation = lanes.generation;
+        Some(Connection { lane, opened, shared, generation, cluster: None })
     }
 
     /// The connections that are to be used from now on.
@@ -94,7 +117,7 @@ impl Shared {
 
     /// No connection could be made, or none that answers in time.
     pub(super) fn not_connected(&self, fault: Fault, now: Instant) {
-        self.count(fault);
+        self.faults.count(fault);
         self.down.store(mark(fault), Relaxed);
         self.lock().all.failed(fault.severity(), now, fastrand::f64());
     }
@@ -102,6 +125,11 @@ impl Shared {
     pub(super) fn allows_connecting(&self, now: Instant) -> Result<(), std::time::Duration> {
         let mut circuits = self.lock();
         if circuits.all.allows(now) { Ok(()) } else { Err(circuits.all.pause(now)) }
+    }
+
+    /// There is news of where Redis is: whoever waits to connect need not wait longer.
+    pub(super) fn hasten(&self, now: Instant) {
+        self.lock().all.hasten(now);
     }
 
     /// Whether something may be written now: always, or as a probe.
@@ -124,8 +152,14 @@ impl Shared {
         }
     }
 
+    /// A server of a Cluster has answered, that it does not have what it was asked for.
+    pub(super) fn moved(&self, generation: u64) {
+        self.faults.count(Fault::Moving);
+        self.succeeded(Lane::Heads, generation);
+    }
+
     pub(super) fn failed(&self, lane: Lane, generation: u64, fault: Fault) {
-        self.count(fault);
+        self.faults.count(fault);
         let (mut circuits, now) = (self.lock(), Instant::now());
         if circuits.generation != generation {
             return;
@@ -135,6 +169,10 @@ impl Shared {
             let opened = circuits.writes.failed(fault.severity(), now, fastrand::f64());
             if opened || !circuits.writes.is_closed() {
                 self.unwritable.store(mark(fault), Relaxed);
+            }
+            // Perhaps another one is the primary by now.
+            if opened && fault == Fault::ReadOnly {
+                self.broken.notify_one();
             }
         } else if circuits.all.failed(fault.severity(), now, fastrand::f64()) {
             self.down.store(mark(fault), Relaxed);
@@ -153,14 +191,6 @@ impl Shared {
             (None, Some(unwritable)) => Health::Unwritable(unwritable),
             (None, None) => Health::Good,
         }
-    }
-
-    pub(super) fn faults(&self, fault: Fault) -> u64 {
-        self.faults[fault as usize].load(Relaxed)
-    }
-
-    fn count(&self, fault: Fault) {
-        self.faults[fault as usize].fetch_add(1, Relaxed);
     }
 
     /// A poisoned circuit is still one: nothing that can panic runs while it is locked.

@@ -4,7 +4,8 @@ use ::redis::aio::{PubSub, PubSubSink, PubSubStream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::connect::{CONNECT_TIMEOUT, Connector};
+use super::config::Address;
+use super::connect::{CONNECT_TIMEOUT, Dialer};
 use super::fault::Fault;
 use super::guard::Allowance;
 
@@ -20,26 +21,31 @@ pub struct Subscription {
     sink: PubSubSink,
     stream: PubSubStream,
     allowance: Allowance,
-}
-
-impl Connector {
-    /// Opens a connection for subscriptions; its task runs on the runtime that this is called on.
-    ///
-    /// # Errors
-    /// As [`Connector::open`].
-    pub async fn subscribe(&self) -> Result<Subscription, Fault> {
-        let connect = async {
-            let (stream, allowance) = self.reach().await?;
-            let connected = PubSub::new(self.login(), stream).await;
-            let (sink, stream) = connected.map_err(|error| Fault::of(&error))?.split();
-            allowance.grant(SLACK);
-            Ok(Subscription { sink, stream, allowance })
-        };
-        timeout(CONNECT_TIMEOUT, connect).await.unwrap_or(Err(Fault::Unreachable))
-    }
+    at: Address,
 }
 
 impl Subscription {
+    /// Opens a connection for subscriptions; its task runs on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// As [`Dialer::open`].
+    pub(super) async fn open(dialer: &Dialer, at: &Address) -> Result<Self, Fault> {
+        let connect = async {
+            let (stream, allowance) = dialer.reach(at).await?;
+            let connected = PubSub::new(dialer.login(), stream).await;
+            let (sink, stream) = connected.map_err(|error| Fault::of(&error))?.split();
+            allowance.grant(SLACK);
+            Ok(Self { sink, stream, allowance, at: at.clone() })
+        };
+        timeout(CONNECT_TIMEOUT, connect).await.unwrap_or(Err(Fault::Unreachable))
+    }
+
+    /// Where it leads to.
+    #[must_use]
+    pub fn at(&self) -> &Address {
+        &self.at
+    }
+
     /// Subscribes to `channels`; done when Redis has confirmed it. Nothing bounds its time.
     ///
     /// # Errors

@@ -55,9 +55,9 @@ async fn who_has_not_is_named_in_a_bounded_time_and_acknowledges_when_it_is_back
     let (redis, site) = (Redis::start().await, Site::start().await);
     let between = Between::to(&redis).await;
     let one = site.node(&redis).await;
-    let port = between.address.port();
+    let place = between.place();
     let away = site
-        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").port = port)
+        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").place = place)
         .await;
     between.set(Way::Stalled);
     let answer = one.ask_admin(&order(r#""kind":"all""#, "hard", 1)).await;
@@ -92,9 +92,9 @@ async fn who_was_there_is_waited_for_although_redis_has_forgotten_it() {
     let (redis, site) = (Redis::start().await, Site::start().await);
     let between = Between::to(&redis).await;
     let one = site.node(&redis).await;
-    let port = between.address.port();
+    let place = between.place();
     let away = site
-        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").port = port)
+        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").place = place)
         .await;
     eventually("both to be known", || one.tier().fleet().nodes().len() == 2).await;
     between.set(Way::Stalled);

@@ -10,9 +10,9 @@ use crate::tier::stalls::{Between, Way};
 
 /// A node behind a way to Redis that the test can close.
 async fn far(site: &Site, between: &Between, redis: &Redis) -> Proxy {
-    let port = between.address.port();
+    let place = between.place();
     site.node_with(redis, |settings| {
-        settings.redis.as_mut().expect("configured").port = port;
+        settings.redis.as_mut().expect("configured").place = place;
     })
     .await
 }

@@ -17,9 +17,9 @@ async fn the_command_returns_when_all_nodes_have_done_it_or_names_those_that_hav
     let (redis, site) = (Redis::start().await, Site::start().await);
     let between = Between::to(&redis).await;
     let one = site.node(&redis).await;
-    let port = between.address.port();
+    let place = between.place();
     let other = site
-        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").port = port)
+        .node_with(&redis, |settings| settings.redis.as_mut().expect("configured").place = place)
         .await;
     other.shows("/a").await;
     site.change();

@@ -84,7 +84,7 @@ async fn a_stream_that_no_node_has_begun_is_taken_over() {
 async fn what_is_no_stream_under_its_name_gives_way() {
     let (redis, site) = (Redis::start().await, Site::start().await);
     redis.run_line("SET seawall:purges x").await;
-    redis.run_line("SET seawall:nodes x").await;
+    redis.run_line("SET seawall:nodes:{seawall:purges} x").await;
     let (one, other) = (site.node(&redis).await, site.node(&redis).await);
     one.purge_everywhere(r#""kind":"all""#, "hard").await;
     other.read(Read::Applied, 1).await;

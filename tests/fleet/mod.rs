@@ -2,8 +2,10 @@
 
 mod acknowledged;
 mod away;
+mod cluster;
 mod command;
 mod entries;
+mod failover;
 mod storm;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod cluster;
 mod conn;
 pub mod frames;
 mod gate;
@@ -13,10 +14,12 @@ mod message;
 mod origin;
 mod proxy;
 mod redis;
+mod sentinel;
 mod tls;
 
 pub use answer::{Answer, given, ok, raw, status};
 pub use client::{Client, Request, Response, delete, get, head, post, put, request};
+pub use cluster::Sharded;
 pub use conn::Conn;
 pub use gate::Gate;
 pub use http2::{H2Client, h2_origin};
@@ -24,6 +27,7 @@ pub use message::{Fault as Unreadable, Framing, Io, Wire as Reader, find, framin
 pub use origin::{Origin, Seen};
 pub use proxy::{Proxy, SettingsExt, all, alone, rss};
 pub use redis::Redis;
+pub use sentinel::Watched;
 pub use tls::Authority;
 
 use std::future::Future;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd};
 use seawall::config::Settings;
-use seawall::redis::{Config, Health};
+use seawall::redis::{Address, Config, Health, Place};
 use seawall::store::remote::fleet::{Doubted, Read};
 use seawall::store::remote::{Looked, Tier, Wrote};
 
@@ -29,7 +29,8 @@ impl Redis {
         Self::with(&[]).await
     }
 
-    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port.
+    /// With options of its command line: `["--maxmemory", "2mb"]`. `PORT` stands for its port,
+    /// `ANOTHER` for a free one.
     pub async fn with(options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -45,8 +46,12 @@ impl Redis {
 
     /// A place where there is none: nobody listens there until [`Redis::resume`].
     pub fn absent() -> Self {
-        let directory = std::env::temp_dir();
-        Self { process: None, address: free_port(), directory, options: Vec::new() }
+        Self::at(free_port())
+    }
+
+    /// One that somebody else has started, or nobody.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { process: None, address, directory: std::env::temp_dir(), options: Vec::new() }
     }
 
     /// Starts it (again), empty, on the same port.
@@ -64,46 +69,52 @@ impl Redis {
     }
 
     async fn run(&mut self) {
-        // Between finding a port and using it, somebody else may take it.
-        for _ in 0..5 {
-            let port = self.address.port().to_string();
-            let process = Command::new("redis-server")
-                .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
-                .arg("--dir")
-                .arg(&self.directory)
-                .args(["--port", &port])
-                .args(self.options.iter().map(|option| option.replace("PORT", &port)))
-                .stdout(Stdio::null())
-                .spawn();
-            let mut process = process.unwrap_or_else(|error| {
-                panic!(
-                    "these tests need redis-server, which `make prerequisites` installs: {error}"
-                )
-            });
-            let mut ended = false;
-            let address = self.address;
-            eventually("redis-server", || {
-                ended = process.try_wait().expect("a child").is_some();
-                ended || std::net::TcpStream::connect(address).is_ok()
-            })
-            .await;
-            if !ended {
-                self.process = Some(process);
-                return;
+        let (directory, options) = (&self.directory, &self.options);
+        let process = listening(&mut self.address, |command, port| {
+            command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
+            command.arg("--dir").arg(directory).args(["--port", port]);
+            for option in options {
+                // Each time another one: the last may have been taken meanwhile.
+                let another = || free_port().port().to_string();
+                match option.as_str() {
+                    "ANOTHER" => command.arg(another()),
+                    option => command.arg(option.replace("PORT", port)),
+                };
             }
-            self.address = free_port();
-        }
-        panic!("redis-server does not start with {:?}", self.options);
+        });
+        self.process = Some(process.await);
+    }
+
+    /// Where it is, as a proxy's settings name it.
+    pub fn place(&self) -> Address {
+        Address::new("127.0.0.1", self.address.port())
     }
 
     /// A proxy's settings for this server, with more patience than a busy machine needs.
     pub fn configure(&self, settings: &mut Settings) {
         settings.redis = Some(Config {
-            port: self.address.port(),
+            place: Place::Server(self.place()),
             answers_within: Duration::from_secs(5),
             ..Config::default()
         });
         settings.tier.lookup_budget = Duration::from_secs(5);
+    }
+
+    /// Waits until `fits` holds of what it answers to a line.
+    pub async fn until(&self, line: &str, fits: impl Fn(&str) -> bool) {
+        let what = format!("{line} to be answered as expected");
+        let mut connection = self.connection().await;
+        within(&what, async {
+            loop {
+                let answer: ::redis::Value =
+                    command(line).query_async(&mut connection).await.expect("an answer");
+                if fits(&format!("{answer:?}")) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// What it answers to a command.
@@ -113,20 +124,28 @@ impl Redis {
         within("redis' answer", answer).await.expect("an answer")
     }
 
+    /// Does all of this, one after the other, before anybody else is served.
+    pub async fn ask_all(&self, commands: &::redis::Pipeline) {
+        let mut connection = self.connection().await;
+        let answers = commands.query_async::<Vec<::redis::Value>>(&mut connection);
+        within("redis' answers", answers).await.expect("answers");
+    }
+
+    /// What it answers to a command, for people.
+    pub async fn text(&self, command: &Cmd) -> String {
+        format!("{:?}", self.ask::<::redis::Value>(command).await)
+    }
+
     /// Does what a line says: `"CONFIG SET maxmemory 1"`.
     pub async fn run_line(&self, line: &str) {
-        let mut words = line.split(' ');
-        let mut command = cmd(words.next().expect("a command"));
-        words.for_each(|word| {
-            command.arg(word);
-        });
-        let _: ::redis::Value = self.ask(&command).await;
+        let _: ::redis::Value = self.ask(&command(line)).await;
     }
 
     /// The names of all keys that hold responses.
     pub async fn keys(&self) -> Vec<String> {
         let keys: Vec<String> = self.ask(cmd("KEYS").arg("*")).await;
-        let is_response = |key: &String| key.contains('{') && !key.contains("}:l");
+        let is_response =
+            |key: &String| key.contains('{') && !key.contains("}:l") && !key.contains(":nodes:");
         keys.into_iter().filter(is_response).collect()
     }
 
@@ -148,7 +167,48 @@ impl Drop for Redis {
     }
 }
 
-fn free_port() -> SocketAddr {
+fn command(line: &str) -> Cmd {
+    let mut words = line.split(' ');
+    let mut command = cmd(words.next().expect("a command"));
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command
+}
+
+/// Names the program that the tests start in the place of `redis-server`: any of its forks.
+const PROGRAM: &str = "SEAWALL_REDIS_SERVER";
+
+/// Starts the program with the arguments that `tune` gives for a port, and waits until it listens
+/// there: at `address`, or at another port where somebody else has that one.
+pub(super) async fn listening(
+    address: &mut SocketAddr,
+    tune: impl Fn(&mut Command, &str),
+) -> Child {
+    let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into());
+    for _ in 0..5 {
+        let mut command = Command::new(&program);
+        tune(&mut command, &address.port().to_string());
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut process = process.unwrap_or_else(|error| {
+            panic!("these tests need redis-server, which `make prerequisites` installs: {error}")
+        });
+        let (mut ended, there) = (false, *address);
+        eventually("redis-server", || {
+            ended = process.try_wait().expect("a child").is_some();
+            ended || std::net::TcpStream::connect(there).is_ok()
+        })
+        .await;
+        if !ended {
+            return process;
+        }
+        // Between finding a port and using it, somebody else may take it.
+        *address = free_port();
+    }
+    panic!("{} does not start", program.display());
+}
+
+pub(super) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("a bound socket has an address")
 }

@@ -122,7 +122,7 @@ async fn a_wrong_password_is_told_and_a_right_one_works() {
         let proxy = Proxy::with(&origin, |settings| {
             redis.configure(settings);
             let redis = settings.redis.as_mut().expect("configured");
-            redis.password = password.map(|it| Secret(it.to_owned()));
+            redis.login.password = password.map(|it| Secret(it.to_owned()));
         });
         let proxy = proxy.await;
         eventually("the outcome", || proxy.tier().health() == health).await;

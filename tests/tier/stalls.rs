@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use seawall::redis::{Fault, Health};
+use seawall::redis::{Address, Fault, Health, Place};
 use seawall::store::remote::{Looked, Wrote};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +56,11 @@ impl Between {
         Self { address, way, accepting }
     }
 
+    /// As a proxy's settings name it.
+    pub fn place(&self) -> Place {
+        Place::Server(Address::new("127.0.0.1", self.address.port()))
+    }
+
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -101,7 +106,7 @@ async fn carry(
 async fn behind(between: &Between, origin: &Origin, budget: Duration) -> Proxy {
     let proxy = Proxy::with(origin, |settings| {
         let redis = seawall::redis::Config {
-            port: between.address.port(),
+            place: between.place(),
             answers_within: Duration::from_secs(5),
             ..seawall::redis::Config::default()
         };

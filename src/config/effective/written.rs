@@ -71,7 +71,12 @@ impl<'a> Walk<'a> {
                 });
                 continue;
             }
-            settings.push(self.setting(key, written));
+            let part = format!("{section}.{}", key.name);
+            let is_part = sections::all().iter().any(|known| known.name == part);
+            match written.and_then(|table| table.get(key.name)?.get_ref().as_table()) {
+                Some(within) if is_part => settings.extend(self.within(key.name, &part, within)),
+                _ => settings.push(self.setting(key, written)),
+            }
         }
         if section == "cache" {
             follow_memory(&mut settings);

@@ -64,6 +64,11 @@ pub(super) fn all() -> Vec<Section> {
         "A tier behind memory that all nodes share. What it guarantees is in docs/fleet.md.",
         describe(redis::REDIS).collect(),
     ));
+    sections.push(section(
+        "redis.sentinel",
+        "Sentinels that know where the primary is.",
+        describe(redis::sentinel::SENTINEL).collect(),
+    ));
     sections.extend(about_rules());
     sections.extend(about_tests());
     sections.extend([

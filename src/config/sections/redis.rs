@@ -1,5 +1,7 @@
 //! `[redis]`: the tier behind memory that all nodes share.
 
+pub(in crate::config) mod sentinel;
+
 use std::time::Duration;
 
 use http::Uri;
@@ -9,7 +11,7 @@ use crate::config::fault::{Checked, Fault};
 use crate::config::raw::Value;
 use crate::config::schema::{Key, keys};
 use crate::config::units::Refused;
-use crate::redis::{Config, Secret};
+use crate::redis::{self, Address, Config, Secret};
 use crate::store::remote;
 
 const KIB: u64 = 1024;
@@ -28,32 +30,41 @@ pub(in crate::config) struct Draft {
 }
 
 pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
-    "url" = Example("\"redis://127.0.0.1:6379\""), "Where Redis or Valkey is: `redis://host:port/database`, or `rediss://` for TLS. Without it there is no tier behind memory." => |draft, value| {
-        let Place { tls, host, port, database } = value.parsed(place)?;
-        draft.redis = Config { host, port, database, tls, ..draft.redis.clone() };
+    "url" = Example("\"redis://127.0.0.1:6379\""), "Where Redis or Valkey is: `redis://host:port/database`, or `rediss://` for TLS. Without this, `sentinel` or `cluster` there is no tier behind memory." => |draft, value| {
+        let Server { tls, address, database } = value.parsed(|text| server(text, REDIS_PORT))?;
+        (draft.redis.tls, draft.redis.database) = (tls, database);
+        draft.redis.place = redis::Place::Server(address);
+        draft.named = true;
+        Ok(())
+    };
+    "sentinel" = Example("{ primary = \"shop\", urls = [\"redis://10.0.0.1:26379\", \"redis://10.0.0.2:26379\"] }"), "Sentinels that know where the primary is, in place of `url`; see the table below." => |draft, value| {
+        let sentinels = sentinel::read(value)?;
+        (draft.redis.tls, draft.redis.database) = (sentinels.tls, sentinels.database);
+        draft.redis.place = redis::Place::Sentinel(sentinels.sentinel);
+        draft.named = true;
+        Ok(())
+    };
+    "cluster" = Example("[\"redis://10.0.0.1:6379\", \"redis://10.0.0.2:6379\"]"), "Some servers of a Cluster, in place of `url`: `redis://host:port`, or `rediss://` for TLS. They tell of the others." => |draft, value| {
+        let (tls, seeds) = servers(value, REDIS_PORT)?;
+        (draft.redis.tls, draft.redis.database) = (tls, 0);
+        draft.redis.place = redis::Place::Cluster(seeds);
         draft.named = true;
         Ok(())
     };
     "username" = Example("\"seawall\""), "The ACL user; docs/fleet.md names the rights that it needs." => |draft, value| {
-        draft.redis.username = Some(value.string()?.to_owned());
+        draft.redis.login.username = Some(value.string()?.to_owned());
         Ok(())
     };
     "password" = Example("\"a long random string\""), "The user's password." => |draft, value| {
-        draft.redis.password = Some(Secret(value.string()?.to_owned()));
+        draft.redis.login.password = Some(password(value)?);
         Ok(())
     };
     "password_file" = Example("\"/run/secrets/redis\""), "The same, from a file." => |draft, value| {
-        let text = value.text_in_file(MAX_SECRET_BYTES)?;
-        draft.redis.password = Some(secret(value, &text)?);
+        draft.redis.login.password = Some(password_file(value)?);
         Ok(())
     };
     "password_env" = Example("\"REDIS_PASSWORD\""), "The same, from an environment variable." => |draft, value| {
-        let name = value.string()?;
-        let Some(text) = (value.around().variable)(name) else {
-            return Err(value.fault(format!("the environment variable {name} is not set"))
-                .help("set it where Seawall is started, or use password_file").into());
-        };
-        draft.redis.password = Some(secret(value, &text)?);
+        draft.redis.login.password = Some(password_env(value)?);
         Ok(())
     };
     "ca" = Example("\"ca.pem\""), "PEM file of the authorities to trust instead of the system's, for `rediss://`." => |draft, value| {
@@ -97,14 +108,49 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
     };
 };
 
+const PLACES: [&str; 3] = ["url", "sentinel", "cluster"];
+
 const PASSWORDS: [&str; 3] = ["password", "password_file", "password_env"];
 
 /// A password comes from one place.
-pub(in crate::config) fn one_password(value: &Value<'_>) -> Checked<()> {
+pub(super) fn one_password(value: &Value<'_>) -> Checked<()> {
     let given: Vec<_> = PASSWORDS.into_iter().filter(|key| value.has_key(key)).collect();
     let [first, second, ..] = given.as_slice() else { return Ok(()) };
     let title = format!("{first} and {second} both give a password");
     Err(Fault::at(value.key_span(second), title).help("leave one of them out").into())
+}
+
+/// What can't be written at once.
+pub(in crate::config) fn agreed(value: &Value<'_>) -> Checked<()> {
+    one_password(value)?;
+    let given: Vec<_> = PLACES.into_iter().filter(|key| value.has_key(key)).collect();
+    let [first, second, ..] = given.as_slice() else { return Ok(()) };
+    let title = format!("{first} and {second} both say where Redis is");
+    let help = "write url for one server, sentinel where sentinels know it, cluster for a Cluster";
+    Err(Fault::at(value.key_span(second), title).help(help).into())
+}
+
+/// A password as it stands in the configuration.
+pub(super) fn password(value: &Value<'_>) -> Checked<Secret> {
+    Ok(Secret(value.string()?.to_owned()))
+}
+
+/// A password in a file.
+pub(super) fn password_file(value: &Value<'_>) -> Checked<Secret> {
+    let text = value.text_in_file(MAX_SECRET_BYTES)?;
+    secret(value, &text)
+}
+
+/// A password in the environment.
+pub(super) fn password_env(value: &Value<'_>) -> Checked<Secret> {
+    let name = value.string()?;
+    let Some(text) = (value.around().variable)(name) else {
+        return Err(value
+            .fault(format!("the environment variable {name} is not set"))
+            .help("set it where Seawall is started, or use password_file")
+            .into());
+    };
+    secret(value, &text)
 }
 
 /// A secret without the space around it; its text never stands in a fault.
@@ -124,15 +170,21 @@ fn namespace(text: &str) -> Result<String, Refused> {
     Err(Refused::new("this can't be a part of names in Redis", instead))
 }
 
-/// What a URL says.
-struct Place {
-    tls: bool,
-    host: String,
-    port: u16,
-    database: i64,
+/// What one of `url` and the like says.
+pub(super) struct Server {
+    pub(super) tls: bool,
+    pub(super) address: Address,
+    pub(super) database: i64,
 }
 
-fn place(text: &str) -> Result<Place, Refused> {
+/// The port of a URL that has none.
+const REDIS_PORT: u16 = 6379;
+
+/// Databases that there can be.
+const DATABASES: std::ops::RangeInclusive<i64> = 0..=65_535;
+
+/// Reads a URL of a server, or of somebody who knows servers.
+pub(super) fn server(text: &str, usual_port: u16) -> Result<Server, Refused> {
     let example = "write it like \"redis://127.0.0.1:6379\" or \"rediss://redis.example.com/0\"";
     let uri: Uri = text
         .parse()
@@ -150,19 +202,47 @@ fn place(text: &str) -> Result<Place, Refused> {
     let bracketed = authority.host();
     let host = host_name(bracketed.trim_start_matches('[').trim_end_matches(']'))?;
     let port = match authority.as_str()[bracketed.len()..].strip_prefix(':') {
-        None => 6379,
+        None => usual_port,
         Some(digits) => digits.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
             Refused::new(format!("\"{digits}\" is not a port"), "write a number from 1 to 65535")
         })?,
     };
     let database = uri.path_and_query().map_or("", |path| path.as_str().trim_start_matches('/'));
     let number = if database.is_empty() { Some(0) } else { database.parse().ok() };
-    let number = number.filter(|number| (0..=65_535).contains(number));
+    let number = number.filter(|number| DATABASES.contains(number));
     let database = number.ok_or_else(|| {
         Refused::new(format!("\"{database}\" is not the number of a database"), example)
     })?;
-    Ok(Place { tls, host, port, database })
+    Ok(Server { tls, address: Address { host, port }, database })
 }
+
+/// URLs of servers that belong together: with TLS or without, and of the whole of each.
+pub(super) fn servers(value: &Value<'_>, usual_port: u16) -> Checked<(bool, Vec<Address>)> {
+    let one = |value: Value<'_>| {
+        let read = value.parsed(|text| server(text, usual_port))?;
+        if read.database != 0 {
+            let fault = value.fault("a database has no place here");
+            return Err(fault.help("leave the number at the end of the URL out").into());
+        }
+        Ok((read.tls, read.address))
+    };
+    let read = value.list("write a list of URLs", one)?;
+    let Some((tls, _)) = read.first() else {
+        return Err(value.fault("the list is empty").help("write at least one URL").into());
+    };
+    if read.len() > MOST_SERVERS {
+        let fault = value.fault(format!("{} URLs are more than are asked", read.len()));
+        return Err(fault.help(format!("write at most {MOST_SERVERS} of them")).into());
+    }
+    if read.iter().any(|(other, _)| other != tls) {
+        let fault = value.fault("redis:// and rediss:// are mixed");
+        return Err(fault.help("write one of the two everywhere: they share one setting").into());
+    }
+    Ok((*tls, read.into_iter().map(|(_, address)| address).collect()))
+}
+
+/// Servers that a list may name: some are enough to learn of the others.
+const MOST_SERVERS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -181,16 +261,51 @@ mod tests {
             ("redis://", None),
             ("h:6379", None),
         ] {
-            let read = place(url).ok();
-            let read = read.as_ref().map(|it| (it.tls, it.host.as_str(), it.port, it.database));
+            let read = server(url, REDIS_PORT).ok();
+            let read = read.as_ref().map(|it| {
+                let Address { host, port } = &it.address;
+                (it.tls, host.as_str(), *port, it.database)
+            });
             assert_eq!(read, expected, "{url}");
         }
     }
 
     #[test]
+    fn urls_that_belong_together_are_alike() {
+        let fault = |file: &str| {
+            let read = crate::config::parse(file, &crate::config::CliOverrides::default());
+            read.err().map(|faults| faults.to_string()).unwrap_or_default()
+        };
+        let origin = "[upstream.origin]\nurl = \"http://a.test\"\n[redis]\n";
+        for (line, told) in [
+            ("sentinel = { primary = \"p\", urls = [\"redis://a\", \"rediss://b\"] }", "are mixed"),
+            ("sentinel = { primary = \"p\", urls = [\"redis://a/7\"] }", "a database has no place"),
+            ("sentinel = { primary = \"p\", urls = [] }", "the list is empty"),
+            ("cluster = [\"redis://a\", \"rediss://b\"]", "are mixed"),
+            ("cluster = [\"redis://a/1\"]", "a database has no place"),
+            ("cluster = []", "the list is empty"),
+            ("cluster = [\"redis://u:p@a\"]", "has no place in a URL"),
+            ("url = \"redis://a\"\ncluster = [\"redis://a\"]", "url and cluster both say"),
+            ("sentinel = { urls = [\"redis://a\"] }", "has no `primary`"),
+            ("sentinel = { primary = \"p\" }", "has no `urls`"),
+            (
+                "url = \"redis://a\"\nsentinel = { primary = \"p\", urls = [\"redis://a\"] }",
+                "both say where Redis is",
+            ),
+        ] {
+            let fault = fault(&format!("{origin}{line}\n"));
+            assert!(fault.contains(told), "{line}: {fault}");
+        }
+        assert_eq!(
+            fault(&format!("{origin}sentinel = {{ primary = \"p\", urls = [\"redis://a\"] }}")),
+            ""
+        );
+    }
+
+    #[test]
     fn nothing_prints_a_password() {
         let mut draft = Draft::default();
-        draft.redis.password = Some(Secret("hunter2".to_owned()));
+        draft.redis.login.password = Some(Secret("hunter2".to_owned()));
         assert!(!format!("{draft:?}").contains("hunter2"));
     }
 }

@@ -4,6 +4,7 @@ use super::every_key::{CHANGES, Files};
 use super::*;
 use crate::config::effective::effective;
 use crate::config::sections;
+use crate::redis::Place;
 
 fn shown(text: &str, overrides: &CliOverrides, environment: &[&str]) -> Effective {
     let environment: Vec<_> = environment.iter().map(|&id| id.to_owned()).collect();
@@ -38,7 +39,12 @@ fn assert_same_again(text: &str, overrides: &CliOverrides) {
         settings.proxy.rules = std::sync::Arc::default();
         settings.tests.clear();
         (settings.admin.token, settings.proxy.purge.token) = (None, None);
-        settings.redis.iter_mut().for_each(|redis| redis.password = None);
+        if let Some(redis) = &mut settings.redis {
+            redis.login.password = None;
+            if let Place::Sentinel(sentinel) = &mut redis.place {
+                sentinel.login.password = None;
+            }
+        }
         settings.admin.explicit = true;
         settings
     };
@@ -57,7 +63,9 @@ fn every_key_is_told() {
     let shown = shown(ORIGIN, &CliOverrides::default(), &[]);
     for section in sections::all() {
         let name = if section.name == "upstream.NAME" { "upstream.origin" } else { section.name };
-        if ["rule", "test"].contains(&name.split('.').next().unwrap()) || name == "listener.tls" {
+        if ["rule", "test"].contains(&name.split('.').next().unwrap())
+            || ["listener.tls", "redis.sentinel"].contains(&name)
+        {
             continue;
         }
         for key in section.keys {
@@ -170,7 +178,8 @@ fn secrets_are_left_out() {
     let secret = "0123456789abcdef0123";
     let text = format!(
         "{ORIGIN}[admin]\naddress = \"127.0.0.1:1\"\ntoken = \"{secret}\"\n[purge]\ntoken = \"{secret}\"\n\
-         [redis]\nurl = \"redis://a.test\"\npassword = \"{secret}\"\n\
+         [redis]\npassword = \"{secret}\"\n\
+         [redis.sentinel]\nprimary = \"shop\"\nurls = [\"redis://a.test\"]\npassword = \"{secret}\"\n\
          [[rule]]\nrequest.set = {{ authorization = \"Bearer {secret}\", x-origin-token = \"{secret}\", x-a = \"b\" }}\n\
          match.header = {{ x-secret = \"{secret}\" }}\nredirect = {{ to = \"https://a:{secret}@a.test/\" }}\n\
          [[test]]\nrequest = {{ url = \"https://a.test/\", headers = {{ x-secret = \"{secret}\" }} }}\nexpect = {{ hit = false }}\n"
@@ -185,7 +194,7 @@ fn secrets_are_left_out() {
         told.contains("# SEAWALL_ADMIN_TOKEN, hidden") && told.contains("x-a = \"b\""),
         "{told}"
     );
-    assert!(told.contains("# 6 hidden"), "{told}");
+    assert!(told.contains("# 7 hidden"), "{told}");
     // A token that everybody knows would be worse than none.
     let again = read_with(&told, &CliOverrides::default()).unwrap();
     assert_eq!((again.admin.token, again.proxy.purge.token), (None, None));

@@ -280,6 +280,24 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[redis]",
+        &[
+            "cluster = [\"redis://a.test\", \"redis://b.test:7\"]",
+            "sentinel = { primary = \"shop\", urls = [\"redis://a.test\", \"redis://b.test:7\"] }",
+        ],
+    ),
+    (
+        "[redis.sentinel]\nprimary = \"shop\"\nurls = [\"redis://a.test\"]",
+        &[
+            "tls = true",
+            "database = 7",
+            "username = \"ann\"",
+            "password = \"0123456789abcdef\"",
+            "password_env = \"GOOD_TOKEN\"",
+            "password_file = \"TOKEN\"",
+        ],
+    ),
+    (
         "[purge]",
         &[
             "allow = [\"192.0.2.7\"]",
@@ -303,8 +321,10 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Keys whose only effect is on other keys, or that `CHANGES` holds in a header.
-const ELSEWHERE: &[&str] =
-    &["tls", "upstream", "key", "tags", "access", "redirect", "respond", "request", "response"];
+const ELSEWHERE: &[&str] = &[
+    "tls", "sentinel", "cluster", "upstream", "key", "tags", "access", "redirect", "respond",
+    "request", "response",
+];
 
 #[test]
 fn every_key_changes_something_of_its_own() {

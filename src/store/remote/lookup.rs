@@ -94,12 +94,12 @@ impl Tier {
     /// the budget.
     pub async fn look_up(&self, query: &Query<'_>) -> LookedUp {
         let (mut spot, mut claim) = (None, None);
-        let Some(connection) = self.room.connection(Lane::Heads) else {
+        let place = self.place(query.key);
+        let Some(connection) = self.room.connection(Lane::Heads, place.hash()) else {
             self.counters.looked(Looked::Skipped);
             return LookedUp { lookup: Lookup::Unavailable, spot, claim };
         };
         let begun = Instant::now();
-        let place = self.place(query.key);
         let budgets = if query.waited { PATIENT_BUDGETS } else { 1 };
         let until = begun + self.config.lookup_budget.saturating_mul(budgets);
         let entry = self.entry(&connection, &place, query, until, (&mut spot, &mut claim)).await;

@@ -25,7 +25,7 @@ pub mod timeline;
 mod writer;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use config::Config;
@@ -89,7 +89,8 @@ impl Tier {
             clock,
             queue: Arc::clone(&queue),
             counters: Arc::clone(&counters),
-            known: Known::default(),
+            known: Mutex::new(Known::default()),
+            parked: Mutex::default(),
         };
         room.spawn(writer.run());
         let leases = Leases::start(&room, config.lease, &counters);
@@ -227,7 +228,8 @@ impl Tier {
     pub fn flush(&self, most: Duration) {
         const STEP: Duration = Duration::from_millis(2);
         let begun = Instant::now();
-        while !self.queue.is_idle() && self.health() == Health::Good && begun.elapsed() < most {
+        let answers = || matches!(self.health(), Health::Good | Health::Partly(_));
+        while !self.queue.is_idle() && answers() && begun.elapsed() < most {
             std::thread::sleep(STEP);
         }
         self.fleet.leave(&self.room, most.saturating_sub(begun.elapsed()));

@@ -95,7 +95,8 @@ impl Reading {
 
     /// Whether Redis has every chunk at this moment.
     async fn are_there(&self, patience: Duration) -> bool {
-        let Some(connection) = self.room.connection(Lane::Chunks) else { return false };
+        let connection = self.room.connection(Lane::Chunks, self.place.hash());
+        let Some(connection) = connection else { return false };
         let count = self.chunks.count().min(MOST_ASKED_FOR);
         let mut exists = cmd("EXISTS");
         (0..count).for_each(|index| {
@@ -109,7 +110,7 @@ impl Reading {
 
     /// The chunks from `index` on that are read at once.
     async fn read(&self, index: u64, patience: Duration) -> Result<Vec<Bytes>, Incomplete> {
-        let connection = self.room.connection(Lane::Chunks).ok_or(Incomplete)?;
+        let connection = self.room.connection(Lane::Chunks, self.place.hash()).ok_or(Incomplete)?;
         let wanted = index..self.chunks.count().min(index + AT_ONCE);
         let mut commands = pipe();
         let (mut most, mut count) = (0, 0);

@@ -4,11 +4,13 @@
 //! script also checks the token of the lease under which it was fetched, ends that lease, and tells
 //! whoever waits: it runs on the key's own slot.
 
-use std::sync::{Arc, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ::redis::{Pipeline, Value, pipe};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::Config;
@@ -85,8 +87,8 @@ const MOST_BYTES_AT_ONCE: u64 = 1024 * 1024;
 /// Chunks in one pipeline.
 const CHUNKS_AT_ONCE: u64 = 4;
 
-/// How long to wait for a connection while there is none.
-const NO_CONNECTION: Duration = Duration::from_millis(50);
+/// How often it is looked whether a server is back for which deletions wait.
+const LOOKED_AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Writer {
     pub(super) config: Arc<Config>,
@@ -98,14 +100,19 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
     pub(super) counters: Arc<Counters>,
-    pub(super) known: Known,
+    pub(super) known: Mutex<Known>,
+    /// Deletions at servers that are away.
+    pub(super) parked: Mutex<VecDeque<CacheKey>>,
 }
+
+/// Some items for each server, and a connection if it can be asked.
+type Parts<T> = Vec<(Option<Connection>, Vec<T>)>;
 
 /// A response as it goes to Redis.
 struct Prepared<'a> {
     write: &'a Write,
     blocks: &'a Arc<Blocks>,
-    place: Place,
+    place: &'a Place,
     /// Milliseconds.
     lives: u64,
 }
@@ -140,44 +147,103 @@ pub(super) fn whole_length(response: &StoredResponse) -> Option<u64> {
 
 impl Writer {
     /// Runs until the room is gone.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
         loop {
-            self.queue.ready().await;
-            let connection = {
+            tokio::select! {
+                () = self.queue.ready() => {}
+                () = sleep(LOOKED_AGAIN), if self.has_parked() => self.unpark(),
+            }
+            let allowed = {
                 let Some(room) = self.room.upgrade() else { return };
-                let connection = room.connection(Lane::Writes).ok_or(NO_CONNECTION);
-                connection.and_then(|connection| room.allows_writing().map(|()| connection))
+                room.allows_writing()
             };
-            match connection {
-                Ok(connection) => self.work(&connection).await,
+            match allowed {
+                Ok(()) => self.work().await,
                 Err(pause) => sleep(pause.max(Duration::from_millis(1))).await,
             }
         }
     }
 
-    async fn work(&mut self, connection: &Connection) {
+    async fn work(&self) {
         match self.queue.take(MOST_AT_ONCE, MOST_BYTES_AT_ONCE) {
             None => {}
-            Some(Work::Delete(keys)) => self.delete(connection, keys).await,
-            Some(Work::Write(writes)) => self.write(connection, &writes).await,
+            Some(Work::Delete(keys)) => {
+                let placed = keys.into_iter().map(|key| (self.place(&key), key)).collect();
+                let parts = self.parts(placed, |(place, _)| place);
+                let parts = parts.into_iter().map(|(connection, keys)| async move {
+                    match connection {
+                        Some(connection) => self.delete(&connection, keys).await,
+                        None => self.park(keys),
+                    }
+                });
+                join_all(parts).await;
+            }
+            Some(Work::Write(writes)) => {
+                let placed = writes.into_iter().map(|write| (self.place(&write.key), write));
+                let parts = self.parts(placed.collect(), |(place, _)| place);
+                let parts = parts.into_iter().map(|(connection, writes)| async move {
+                    match connection {
+                        Some(connection) => self.write(&connection, &writes).await,
+                        None => writes.iter().for_each(|_| self.counters.wrote(Wrote::Failed)),
+                    }
+                });
+                join_all(parts).await;
+            }
         }
         self.queue.done();
     }
 
-    async fn delete(&self, connection: &Connection, keys: Vec<CacheKey>) {
+    fn place(&self, key: &CacheKey) -> Place {
+        Place::new(&self.config.namespace, key.as_str())
+    }
+
+    /// What is to be done at each server, and by which connection, if there is one.
+    fn parts<T>(&self, items: Vec<T>, place: impl Fn(&T) -> &Place) -> Parts<T> {
+        match self.room.upgrade() {
+            Some(room) => room.parts(Lane::Writes, items, |item| place(item).hash()),
+            None => Vec::new(),
+        }
+    }
+
+    /// Deletions at a server that is away wait, and are in the way of nobody.
+    fn park(&self, keys: Vec<(Place, CacheKey)>) {
+        let mut parked = self.parked();
+        for (_, key) in keys {
+            if parked.len() >= self.config.queue_items {
+                parked.pop_front();
+                self.counters.wrote(Wrote::DeletionLost);
+            }
+            parked.push_back(key);
+        }
+    }
+
+    fn has_parked(&self) -> bool {
+        !self.parked().is_empty()
+    }
+
+    fn unpark(&self) {
+        let parked = std::mem::take(&mut *self.parked());
+        self.queue.delete(parked);
+    }
+
+    fn parked(&self) -> MutexGuard<'_, VecDeque<CacheKey>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn delete(&self, connection: &Connection, keys: Vec<(Place, CacheKey)>) {
         let mut commands = pipe();
-        for key in &keys {
-            let place = Place::new(&self.config.namespace, key.as_str());
+        for (place, _) in &keys {
             commands.cmd("UNLINK").arg(place.hash());
         }
         match connection.ask_all(&commands, keys.len(), 0, PATIENCE).await {
             Ok(_) => keys.iter().for_each(|_| self.counters.wrote(Wrote::Deleted)),
-            Err(_) => self.queue.delete(keys),
+            Err(_) => self.queue.delete(keys.into_iter().map(|(_, key)| key)),
         }
     }
 
-    async fn write(&mut self, connection: &Connection, writes: &[Write]) {
-        let prepared: Vec<_> = writes.iter().filter_map(|write| self.prepare(write)).collect();
+    async fn write(&self, connection: &Connection, writes: &[(Place, Write)]) {
+        let prepared = writes.iter().filter_map(|(place, write)| self.prepare(place, write));
+        let prepared: Vec<_> = prepared.collect();
         let (small, large): (Vec<_>, Vec<_>) = prepared
             .iter()
             .map(|prepared| (prepared, prepared.blocks.len() <= MOST_INLINE as u64))
@@ -215,7 +281,7 @@ impl Writer {
     }
 
     /// What is to be written of a response; `None` where that would bring back what is gone.
-    fn prepare<'a>(&self, write: &'a Write) -> Option<Prepared<'a>> {
+    fn prepare<'a>(&self, place: &'a Place, write: &'a Write) -> Option<Prepared<'a>> {
         let (key, response) = (write.key.as_str(), &write.response);
         let now = self.clock.now();
         let lives = response.useless_at.since(now);
@@ -228,7 +294,7 @@ impl Writer {
         }
         let Content::Whole(blocks) = &response.content else { return None };
         let lives = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX).clamp(1, LONGEST);
-        Some(Prepared { write, blocks, place: Place::new(&self.config.namespace, key), lives })
+        Some(Prepared { write, blocks, place, lives })
     }
 
     /// Adds the command that makes a response known, unless its head is too large.
@@ -276,20 +342,25 @@ impl Writer {
 
     /// Where a body's chunks are: written now, or before, and then they live on.
     async fn chunks(
-        &mut self,
+        &self,
         connection: &Connection,
         prepared: &Prepared<'_>,
         blocks: &Arc<Blocks>,
     ) -> Result<Chunks, Fault> {
-        if let Some(chunks) = self.known.get(blocks) {
+        let known = self.known().get(blocks);
+        if let Some(chunks) = known {
             if live_on(connection, prepared, &chunks).await? {
                 return Ok(chunks);
             }
-            self.known.forget(blocks);
+            self.known().forget(blocks);
         }
         let chunks = self.write_chunks(connection, prepared, blocks).await?;
-        self.known.note(blocks, chunks);
+        self.known().note(blocks, chunks);
         Ok(chunks)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a body's chunks under a new id.

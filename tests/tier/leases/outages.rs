@@ -127,7 +127,7 @@ async fn redis_killed_midway_keeps_nobody_waiting() {
 async fn behind(between: &Between, origin: &Origin, budget: Duration) -> Proxy {
     let proxy = Proxy::with(origin, |settings| {
         let redis = seawall::redis::Config {
-            port: between.address.port(),
+            place: between.place(),
             answers_within: secs(5),
             ..seawall::redis::Config::default()
         };
@@ -212,8 +212,8 @@ async fn without_messages_nodes_look_by_themselves() {
         patient(settings);
         settings.tier.lease = millis(900);
         let redis = settings.redis.as_mut().expect("configured");
-        redis.username = Some("ann".to_owned());
-        redis.password = Some(Secret("secret".to_owned()));
+        redis.login.username = Some("ann".to_owned());
+        redis.login.password = Some(Secret("secret".to_owned()));
     });
     fleet.push(other.await);
     fleet[1].joined().await;

@@ -27,7 +27,7 @@ outcomes! {
         Joined => "joined",
         /// The stream was lost and begun anew: flushed, evicted, or Redis started empty.
         Lost => "lost",
-        /// The stream ends before what this node has read of it: a failover lost the rest.
+        /// The stream does not have what this node has read of it: a failover lost the rest.
         SetBack => "set-back",
         /// Entries were trimmed that this node had not read.
         Trimmed => "trimmed",

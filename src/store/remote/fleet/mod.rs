@@ -72,6 +72,8 @@ struct Ledger {
     outbox: Outbox,
     /// For what the log can't place.
     timeline: Timeline,
+    /// The stream was set back, and is read once more to its end.
+    rereads: bool,
 }
 
 /// How it stands with the stream.
@@ -112,7 +114,8 @@ impl Fleet {
             id,
             name: name(id),
             purges_key: format!("{}:purges", config.namespace),
-            nodes_key: format!("{}:nodes", config.namespace),
+            // In the slot of the stream: one connection is for both.
+            nodes_key: format!("{0}:nodes:{{{0}:purges}}", config.namespace),
             max_unsynced: config.max_unsynced,
             memory,
             clock,
@@ -120,6 +123,7 @@ impl Fleet {
                 log: Log::new(),
                 outbox: Outbox::new(),
                 timeline: Timeline::default(),
+                rereads: false,
             }),
             hearing: Mutex::new(Hearing {
                 synced_at: now,
@@ -258,18 +262,20 @@ impl Fleet {
         self.ledger().log.tip().map_or_else(StreamId::default, |tip| tip.id)
     }
 
-    /// Applies what was read.
-    fn take(&self, page: Page) -> Option<Taken> {
+    /// Applies what was read; `first` of a connection, whose server may not have what another one
+    /// told.
+    fn take(&self, page: Page, first: bool) -> Option<Taken> {
         let epoch = page.epoch?;
         let mut ledger = self.ledger();
-        if let Some(why) = missed(ledger.log.tip(), &page) {
+        if let Some(why) = missed(ledger.log.tip(), &page, first) {
             let sequence = self.doubt(&ledger, why);
             let id = page.first.map_or(page.last, StreamId::before);
             ledger.log.restart(Position { epoch, id }, sequence);
             // What this node has published may be lost with the rest.
             ledger.outbox.send_again();
             if why == Doubted::SetBack {
-                ledger.outbox.set_back(page.last);
+                ledger.outbox.set_back(page.first);
+                ledger.rereads = true;
             }
             self.to_publish.notify_one();
             tracing::info!(why = why.word(), "purges may have been missed: all is validated");
@@ -280,6 +286,11 @@ impl Fleet {
         }
         if !page.more {
             ledger.log.reach(page.last);
+            if std::mem::take(&mut ledger.rereads) {
+                // What has not been read back by now is not there.
+                ledger.outbox.send_again();
+                self.to_publish.notify_one();
+            }
         }
         let tip = ledger.log.tip()?;
         drop(ledger);
@@ -352,8 +363,9 @@ impl Fleet {
 }
 
 /// Why entries may have been missed between what is known and what was read; `None` where none can
-/// have been.
-fn missed(known: Option<Position>, page: &Page) -> Option<Doubted> {
+/// have been. What was read over one connection, another server may not have, whatever has been added
+/// there since: that is looked for in the first page of each.
+fn missed(known: Option<Position>, page: &Page, first: bool) -> Option<Doubted> {
     let Some(known) = known else { return Some(Doubted::Joined) };
     if page.epoch != Some(known.epoch) {
         return Some(Doubted::Lost);
@@ -363,7 +375,11 @@ fn missed(known: Option<Position>, page: &Page) -> Option<Doubted> {
     }
     // Whatever was trimmed stood before the first that is left.
     let is_whole = page.first.map_or(known.id == page.last, |first| first.before() <= known.id);
-    (!is_whole).then_some(Doubted::Trimmed)
+    if !is_whole {
+        return Some(Doubted::Trimmed);
+    }
+    let should_be_there = first && page.first.is_some_and(|first| first <= known.id);
+    (should_be_there && !page.has_known).then_some(Doubted::SetBack)
 }
 
 /// The machine's name, where it has one, and enough digits to tell its processes apart.

@@ -108,15 +108,17 @@ impl Outbox {
         Some(purges)
     }
 
-    /// The stream ends at `end`: own purges that stood behind it have to be written again.
-    pub(super) fn set_back(&mut self, end: StreamId) {
+    /// The end of the stream was lost: own purges from `first` on wait to be read back once more, or
+    /// to be written again.
+    pub(super) fn set_back(&mut self, first: Option<StreamId>) {
+        let is_trimmed = |at: &Position| first.is_some_and(|first| at.id < first);
         let (stay, lost): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| at.id <= end);
+            std::mem::take(&mut self.settled).into_iter().partition(|(at, _)| is_trimmed(at));
         self.settled = stay;
         self.settled_bytes = self.settled.iter().map(|(_, own)| own.size()).sum();
         for (_, own) in lost.into_iter().rev() {
             self.bytes += own.size();
-            self.waiting.push_front(Own { is_sent: false, ..own });
+            self.waiting.push_front(Own { is_sent: true, ..own });
         }
     }
 
@@ -183,12 +185,19 @@ mod tests {
         for number in 1..=3 {
             outbox.settle(number, position(number));
         }
-        outbox.set_back(StreamId { millis: 1, number: 0 });
+        assert_eq!(outbox.unsent(9, 7).len(), 1);
+        outbox.set_back(Some(StreamId { millis: 2, number: 0 }));
         assert_eq!((outbox.len(), outbox.lowest()), (3, Some(2)));
+        assert!(outbox.unsent(9, 7).is_empty(), "it may be there");
+        assert!(outbox.position_of(1).is_some() && outbox.position_of(2).is_none());
+        // The second one is read back; at the end the others have not been.
+        outbox.settle(2, position(8));
+        outbox.send_again();
         let sent = outbox.unsent(9, 7);
         let urls: Vec<_> = sent.iter().map(|fields| fields[1].as_slice()).collect();
-        assert_eq!(urls, [b"http://a.test/2", b"http://a.test/3", b"http://a.test/4"]);
-        assert!(outbox.position_of(1).is_some() && outbox.position_of(2).is_none());
+        assert_eq!(urls, [b"http://a.test/3", b"http://a.test/4"]);
+        outbox.set_back(None);
+        assert_eq!(outbox.len(), 4, "nothing is left of the stream");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::counters::Doubted;
 use super::nodes::{self, Told};
 use super::position::Epoch;
 use super::{Fleet, Taken, stream};
-use crate::redis::{Connector, Fault, Lane, Opened, Room};
+use crate::redis::{Connector, Fault, Opened, Room};
 
 /// How long to wait before connecting again: the first time, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -35,8 +35,8 @@ pub(super) async fn read(fleet: Arc<Fleet>, connector: Connector) {
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
-        let Err(fault) = match connector.open().await {
-            Ok(opened) => follow(&fleet, &opened).await,
+        let Err(fault) = match connector.open(&fleet.purges_key).await {
+            Ok(opened) => follow(&fleet, &connector, &opened).await,
             Err(fault) => Err(fault),
         };
         if fleet.lost(fault) {
@@ -49,16 +49,23 @@ pub(super) async fn read(fleet: Arc<Fleet>, connector: Connector) {
 }
 
 /// Reads from one connection until it fails.
-async fn follow(fleet: &Fleet, opened: &Opened) -> Result<Infallible, Fault> {
+async fn follow(
+    fleet: &Fleet,
+    connector: &Connector,
+    opened: &Opened,
+) -> Result<Infallible, Fault> {
     // What was sent over the last connection may not have arrived.
     fleet.ledger().outbox.send_again();
     fleet.to_publish.notify_one();
     let key = &fleet.purges_key;
-    let (mut round, mut rolled) = (0_u32, None::<Instant>);
+    let (mut round, mut rolled, mut first) = (0_u32, None::<Instant>, true);
     loop {
+        if !connector.leads_to(key, opened) {
+            return Err(Fault::Lost);
+        }
         let asked = Instant::now();
         let page = stream::read(opened, key, fleet.next()).await?;
-        let Some(taken) = fleet.take(page) else {
+        let Some(taken) = fleet.take(page, std::mem::take(&mut first)) else {
             stream::begin(opened, key, Epoch::random()).await?;
             continue;
         };
@@ -98,7 +105,7 @@ pub(super) async fn publish(fleet: Arc<Fleet>, room: Weak<Room>) {
         }
         let connection = {
             let Some(room) = room.upgrade() else { return };
-            room.connection(Lane::Writes).filter(|_| room.allows_writing().is_ok())
+            room.writing(&fleet.purges_key).ok()
         };
         let written = match connection {
             Some(connection) => stream::add(&connection, &fleet.purges_key, &entries).await,

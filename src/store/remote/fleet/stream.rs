@@ -34,10 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// KEYS: the stream. ARGV: the id after which to read, how many entries, bytes and fields of one,
 /// bytes of all. Gives the epoch, the first id that is left, the last that there ever was, whether
-/// there is more, and the entries: an id and its fields, or the id alone of one that is too large.
+/// there is more, whether the entry after which to read is there itself, and the entries: an id and
+/// its fields, or the id alone of one that is too large.
 const READ: &str = "\
 local key = KEYS[1]
-if redis.call('TYPE', key).ok ~= 'stream' then return {'', '', '', 0, {}} end
+if redis.call('TYPE', key).ok ~= 'stream' then return {'', '', '', 0, 0, {}} end
 local function named(list, name)
   for i = 1, #list, 2 do if list[i] == name then return list[i + 1] end end
 end
@@ -64,7 +65,8 @@ for _, entry in ipairs(entries) do
   end
 end
 if #entries == most then more = 1 end
-return {epoch, first, named(info, 'last-generated-id'), more, found}";
+local known = #redis.call('XRANGE', key, ARGV[1], ARGV[1])
+return {epoch, first, named(info, 'last-generated-id'), more, known, found}";
 
 /// KEYS: the stream. ARGV: a new epoch. What is no stream is nobody's who knows of us.
 const BEGIN: &str = "\
@@ -93,6 +95,8 @@ pub(super) struct Page {
     pub(super) last: StreamId,
     /// Whether there are more entries than these.
     pub(super) more: bool,
+    /// Whether the entry is there after which was read.
+    pub(super) has_known: bool,
     /// Fields are names and values in turn; none of what is too large.
     pub(super) entries: Vec<(StreamId, Option<Vec<Vec<u8>>>)>,
 }
@@ -148,13 +152,14 @@ pub(super) async fn add(
 }
 
 fn page(answer: Value) -> Option<Page> {
-    let [epoch, first, last, more, entries]: [Value; 5] = array(answer)?.try_into().ok()?;
+    let [epoch, first, last, more, known, entries]: [Value; 6] = array(answer)?.try_into().ok()?;
     let entries = array(entries)?.into_iter().map(entry).collect::<Option<Vec<_>>>()?;
     Some(Page {
         epoch: Epoch::parse(&bytes(epoch)?),
         first: StreamId::parse(&bytes(first)?),
         last: StreamId::parse(&bytes(last)?).unwrap_or_default(),
         more: more == Value::Int(1),
+        has_known: known == Value::Int(1),
         entries,
     })
 }

@@ -9,7 +9,7 @@ fn id(millis: u64) -> StreamId {
 
 fn page(epoch: Epoch, first: Option<u64>, last: u64) -> Page {
     let (first, last) = (first.map(id), id(last));
-    Page { epoch: Some(epoch), first, last, more: false, entries: Vec::new() }
+    Page { epoch: Some(epoch), first, last, more: false, has_known: true, entries: Vec::new() }
 }
 
 #[test]
@@ -26,10 +26,25 @@ fn nothing_was_missed_where_what_was_read_last_is_not_older_than_what_was_trimme
         (at(6), page(epoch, Some(6), 9), None),
         (at(7), page(epoch, Some(6), 9), None),
     ] {
-        assert_eq!(missed(known, &page), expected, "{known:?} {page:?}");
+        for is_first in [true, false] {
+            assert_eq!(missed(known, &page, is_first), expected, "{known:?} {page:?}");
+        }
     }
     let before = Some(Position { epoch, id: id(6).before() });
-    assert_eq!(missed(before, &page(epoch, Some(6), 9)), None, "as after every doubt");
+    assert_eq!(missed(before, &page(epoch, Some(6), 9), false), None, "as after every doubt");
+}
+
+/// After a failover there may be more in the stream than before, and not what was read last.
+#[test]
+fn what_was_read_from_another_server_has_to_be_there() {
+    let epoch = Epoch::random();
+    let at = |millis| Some(Position { epoch, id: id(millis) });
+    let other = |first| Page { has_known: false, ..page(epoch, first, 9) };
+    assert_eq!(missed(at(7), &other(Some(6)), true), Some(Doubted::SetBack));
+    assert_eq!(missed(at(7), &other(Some(6)), false), None, "somebody deleted it");
+    let before = Some(Position { epoch, id: id(6).before() });
+    assert_eq!(missed(before, &other(Some(6)), true), None, "it was trimmed");
+    assert_eq!(missed(at(9), &other(None), true), None, "all of it was");
 }
 
 #[test]

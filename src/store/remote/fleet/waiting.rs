@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout_at};
 use super::Fleet;
 use super::nodes::{self, Node};
 use super::position::Position;
-use crate::redis::{Health, Lane, Room};
+use crate::redis::{Lane, Room};
 
 /// How soon it is asked again how far the others are.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -37,7 +37,7 @@ impl Fleet {
     /// The place of this node's purge `sequence`; waits for it as long as it can be expected to
     /// come, and not beyond `until`.
     pub async fn placed(&self, room: &Room, sequence: u64, until: Instant) -> Option<Position> {
-        let hears = room.health() == Health::Good && self.deaf().is_none();
+        let hears = room.is_good_for(&self.purges_key) && self.deaf().is_none();
         if hears { self.place(sequence, until).await } else { None }
     }
 
@@ -55,10 +55,10 @@ impl Fleet {
     /// Waits until all nodes that count have done this node's purge `sequence`, but not beyond
     /// `until`.
     pub async fn acknowledged(&self, room: &Room, sequence: u64, until: Instant) -> Acknowledged {
-        let position = self.place(sequence, until).await;
+        self.place(sequence, until).await;
         let mut pause = FIRST_PAUSE;
         loop {
-            let roll = match room.connection(Lane::Writes) {
+            let roll = match room.connection(Lane::Writes, &self.nodes_key) {
                 Some(connection) => nodes::ask(&connection, &self.nodes_key).await.ok(),
                 None => None,
             };
@@ -66,6 +66,9 @@ impl Fleet {
             if let Some(roll) = roll {
                 self.roster().update(roll, Instant::now());
             }
+            // Only now: a failover may have taken its place away, and this node tells how far it is
+            // after it has found that out.
+            let position = self.ledger().outbox.position_of(sequence);
             let target = self.target(position);
             let has_done = |node: &Node| {
                 target.is_some_and(|target| node.has_reached(target.epoch, target.id))
@@ -94,12 +97,12 @@ impl Fleet {
     pub(crate) fn leave(&self, room: &std::sync::Arc<Room>, most: Duration) {
         const STEP: Duration = Duration::from_millis(2);
         let begun = Instant::now();
-        let goes_on = || room.health() == Health::Good && begun.elapsed() < most;
+        let goes_on = || room.is_good_for(&self.purges_key) && begun.elapsed() < most;
         while self.unpublished() > 0 && goes_on() {
             std::thread::sleep(STEP);
         }
         self.hearing().has_left = true;
-        let Some(connection) = room.connection(Lane::Writes) else { return };
+        let Some(connection) = room.connection(Lane::Writes, &self.nodes_key) else { return };
         let (key, id) = (self.nodes_key.clone(), self.id);
         let leaving = room.spawn(async move { nodes::leave(&connection, &key, id).await });
         while !leaving.is_finished() && goes_on() {

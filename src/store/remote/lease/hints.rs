@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the subscription is left alone after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the subscription is where messages are published.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
+
 /// Channels in one command.
 const AT_ONCE: usize = 256;
 
@@ -89,7 +92,7 @@ impl Hints {
                 self.changed.notified().await;
             }
             let ended = match connector.subscribe().await {
-                Ok(subscription) => self.follow(subscription).await,
+                Ok(subscription) => self.follow(&connector, subscription).await,
                 Err(fault) => fault,
             };
             self.parted();
@@ -102,10 +105,10 @@ impl Hints {
     }
 
     /// Passes on messages until the subscription fails.
-    async fn follow(&self, mut subscription: Subscription) -> Fault {
+    async fn follow(&self, connector: &Connector, mut subscription: Subscription) -> Fault {
         let mut joined = HashSet::with_hasher(RandomState::default());
         self.everything_changed();
-        loop {
+        while connector.asks(subscription.at()) {
             let (join, leave) = self.changes(&joined);
             for some in join.chunks(AT_ONCE) {
                 let names: Vec<&str> = some.iter().map(|name| &**name).collect();
@@ -124,12 +127,14 @@ impl Hints {
             }
             tokio::select! {
                 () = self.changed.notified() => {}
+                () = sleep(LOOKED_EVERY) => {}
                 message = subscription.next() => match message {
                     Some(channel) => self.tell(&channel),
-                    None => return Fault::Lost,
+                    None => break,
                 },
             }
         }
+        Fault::Lost
     }
 
     /// What is to be subscribed to, and what no longer.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use ::redis::{Cmd, Pipeline, Value};
 use foldhash::fast::RandomState;
+use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{APART, Ending, Owner, script};
-use crate::redis::{Lane, Room};
+use crate::redis::{Connection, Lane, Room};
 use crate::store::remote::counters::{Counters, Leased};
 
 /// Heartbeats in the time that a lease holds without one.
@@ -86,7 +87,7 @@ impl Keeper {
     }
 
     /// What is to be sent for an order.
-    fn follow(&mut self, order: Order) -> Option<Cmd> {
+    fn follow(&mut self, order: Order) -> Option<Asked> {
         match order {
             Order::Hold(owner, name) => {
                 self.held.insert(owner, Held { name, since: Instant::now() });
@@ -106,7 +107,8 @@ impl Keeper {
                         Ending::Abandoned => Leased::Abandoned,
                     });
                 }
-                Some(self.end(owner, &name, ending))
+                let end = self.end(owner, &name, ending);
+                Some((name, end))
             }
         }
     }
@@ -128,14 +130,15 @@ impl Keeper {
             if held.since.elapsed() > LONGEST {
                 ends.push((*owner, Arc::clone(&held.name)));
             } else {
-                beats.push(script::beat(&held.name, *owner, self.time));
+                let beat = script::beat(&held.name, *owner, self.time);
+                beats.push((Arc::clone(&held.name), beat));
                 owners.push(*owner);
             }
         }
         // A heartbeat that is not answered until the next one is due is none.
         let answers = self.send(beats, self.time / BEATS).await;
         for (owner, answer) in owners.iter().zip(answers) {
-            if answer == Value::Int(0) && self.held.remove(owner).is_some() {
+            if answer == Some(Value::Int(0)) && self.held.remove(owner).is_some() {
                 self.counters.leased(Leased::Lost);
             }
         }
@@ -146,24 +149,45 @@ impl Keeper {
         self.send(ends, PATIENCE).await;
     }
 
-    /// The answers to as many of the commands as were answered. What fails is noted where it is
+    /// The answers to those of the commands that were answered. What fails is noted where it is
     /// asked, and mended by time: a lease that is not ended runs out.
-    async fn send(&self, commands: Vec<Cmd>, patience: Duration) -> Vec<Value> {
-        let mut answers = Vec::with_capacity(commands.len());
-        let Some(connection) = self.room.upgrade().and_then(|room| room.connection(Lane::Writes))
-        else {
-            return answers;
-        };
-        for commands in commands.chunks(AT_ONCE) {
-            let mut pipeline = Pipeline::with_capacity(commands.len());
-            for command in commands {
-                pipeline.add_command(command.clone());
-            }
-            match connection.ask_all(&pipeline, commands.len(), 0, patience).await {
-                Ok(more) => answers.extend(more),
-                Err(_) => return answers,
-            }
+    async fn send(&self, commands: Vec<Asked>, patience: Duration) -> Vec<Option<Value>> {
+        let mut answers = vec![None; commands.len()];
+        let Some(room) = self.room.upgrade() else { return answers };
+        let commands: Vec<_> = commands.into_iter().enumerate().collect();
+        let parts = room.parts(Lane::Writes, commands, |(_, (name, _))| name);
+        drop(room);
+        // A server that is slow delays nothing at the others.
+        let asked = parts.into_iter().filter_map(|(connection, commands)| {
+            let connection = connection?;
+            Some(async move { send_to(&connection, commands, patience).await })
+        });
+        for (place, answer) in join_all(asked).await.into_iter().flatten() {
+            answers[place] = Some(answer);
         }
         answers
     }
+}
+
+/// A command about the lease of this name.
+type Asked = (Arc<str>, Cmd);
+
+/// The answers of one server, by the places of their commands.
+async fn send_to(
+    connection: &Connection,
+    commands: Vec<(usize, Asked)>,
+    patience: Duration,
+) -> Vec<(usize, Value)> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for commands in commands.chunks(AT_ONCE) {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for (_, (_, command)) in commands {
+            pipeline.add_command(command.clone());
+        }
+        match connection.ask_all(&pipeline, commands.len(), 0, patience).await {
+            Ok(more) => answers.extend(commands.iter().map(|(place, _)| *place).zip(more)),
+            Err(_) => return answers,
+        }
+    }
+    answers
 }

@@ -27,7 +27,7 @@ pub use turn::{Taken, Turn};
 use super::counters::{Counters, Leased};
 use super::layout::Place;
 use crate::policy::Reason;
-use crate::redis::{Connection, Fault, Health, Lane, Room};
+use crate::redis::{Connection, Fault, Lane, Room};
 use keeper::{Keeper, Order};
 use pace::Paces;
 use script::Said;
@@ -194,7 +194,7 @@ impl Leases {
     /// A claim to one of `spots`, to be sent, or none while nothing should be written: a lease that
     /// can't be had must not cost a lookup.
     pub(super) fn prepare(&self, place: &Place, spots: &[Spot]) -> Option<Claiming> {
-        self.room.upgrade().filter(|room| room.health() == Health::Good)?;
+        self.room.upgrade().filter(|room| room.is_good_for(place.hash()))?;
         let owner = Owner::new();
         let command = script::claim(place, spots, owner, self.time);
         let names = spots.iter().map(|spot| place.lease(&spot.field).into()).collect();
@@ -242,7 +242,8 @@ impl Leases {
         upstream: usize,
         patience: Duration,
     ) -> Claim {
-        let connection = self.room.upgrade().and_then(|room| room.connection(Lane::Heads));
+        let room = self.room.upgrade();
+        let connection = room.and_then(|room| room.connection(Lane::Heads, place.hash()));
         let Some(connection) = connection else { return Claim::Unavailable };
         let spots = std::slice::from_ref(spot);
         let Some(claiming) = self.prepare(place, spots) else { return Claim::Unavailable };
