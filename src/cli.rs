@@ -3,12 +3,13 @@
 mod bench;
 pub(crate) mod logs;
 pub(crate) mod replay;
+mod warm;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(crate) use bench::{Bench, Http, Latency, Warmup};
+pub(crate) use bench::{Bench, Http, Latency, Site, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{
@@ -19,6 +20,7 @@ use seawall::config::{self, CliOverrides, Sources};
 use seawall::key::{Target, TargetError};
 use seawall::rules::{Label, LabelError};
 use seawall::store::{Scope, ScopeError};
+pub(crate) use warm::Warm;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +31,10 @@ Examples:
   seawall config show -c seawall.toml              every key, its value and where it comes from
   seawall replay --log access.log                  what hit rate it will give
   seawall purge --prefix https://example.com/news  have everything below it refreshed
+  seawall warm --from urls.txt                     have pages in the cache before they are asked for
   seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time;
+Exit codes: 0 good; 1 a check found faults, a budget was missed or not all was warmed; 64 usage or configuration; 70 failed at run time;
   75 a purge that not every node is known to have done";
 
 /// A caching reverse proxy that keeps the waves off your origin.
@@ -70,6 +73,7 @@ pub(crate) enum Command {
     Config(Config),
     Replay(Box<replay::Replay>),
     Purge(Purge),
+    Warm(Box<Warm>),
     Reload(Reload),
     Demo(Demo),
     Bench(Box<Bench>),

@@ -81,3 +81,4 @@ mod tls;
 mod upgrade;
 mod validation;
 mod vary;
+mod warm;
