@@ -59,6 +59,7 @@ mod privacy;
 mod protect;
 mod purge;
 mod range;
+mod refresh;
 mod regression;
 mod reload;
 mod replay;

@@ -4,6 +4,7 @@ mod acknowledged;
 mod away;
 mod command;
 mod entries;
+mod refresh;
 mod storm;
 
 use std::sync::Arc;

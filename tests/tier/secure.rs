@@ -10,7 +10,7 @@ use crate::support::*;
 const RIGHTS: &str = "~seawall:* resetchannels &seawall:* -@all +ping +hmget +getrange +exists \
                       +set +eval +unlink +hget +hset +hlen +pttl +pexpire +type +hexists +get +time \
                       +publish +subscribe +unsubscribe +xadd +xread +xrange +xtrim +xinfo +xgroup \
-                      +hgetall +hdel";
+                      +hgetall +hdel +zadd +zrange +zremrangebyrank";
 
 #[tokio::test]
 async fn a_user_with_the_documented_rights_can_do_everything() {
