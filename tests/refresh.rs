@@ -10,7 +10,7 @@ use crate::support::*;
 async fn stale_pages(tune: impl FnOnce(&mut Settings)) -> (Origin, Proxy) {
     let page = |request: &Seen| ok(format!("{}", request.number));
     let origin = Origin::start(move |request| {
-        page(&request).with("Cache-Control", "max-age=600, stale-while-revalidate=600")
+        page(request).with("Cache-Control", "max-age=600, stale-while-revalidate=600")
     })
     .await;
     let proxy = Proxy::with(&origin, tune).await;
