@@ -93,7 +93,8 @@ async fn a_summary_for_programs_counts_all() {
     let origin = site().await;
     let proxy = Proxy::start(&origin).await;
     let to = format!("http://{}", proxy.address);
-    let lines: String = (0..300).map(|number| format!("/{}\n", number % 100)).collect();
+    let lines: Vec<_> = (0..300).map(|number| format!("/{}", number % 100)).collect();
+    let lines = lines.join("\n");
     let (code, said, complaint) = warm(&["--from", "-", "--to", &to, "--json"], &lines).await;
     assert_eq!(code, Some(0), "{said}{complaint}");
     let json: serde_json::Value = serde_json::from_str(&said).expect("one object");
