@@ -9,7 +9,7 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e
+.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e bench-tier
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -89,6 +89,10 @@ bench-exponents: ## What the exponent of size does, and how far the live curve i
 bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
 	$(CARGO) build --profile dist --locked
 	@bash benches/e2e.sh
+
+bench-tier: ## What Redis behind memory costs and gains: hits, fetches, bytes; see docs/fleet.md
+	$(CARGO) build --release --locked
+	@bash benches/tier.sh
 
 fuzz-smoke: ## Each fuzz target for 30 s (FUZZ_SECONDS, FUZZ_TARGETS); needs a nightly compiler
 	@bash scripts/fuzz_smoke.sh

@@ -1,6 +1,7 @@
 //! The composition root: settings become rooms, rooms become a running node.
 
 mod changes;
+mod errands;
 mod explain;
 mod gauges;
 mod node;
@@ -30,6 +31,7 @@ use crate::store::remote::Tier;
 use crate::telemetry::Metrics;
 use crate::telemetry::access_log::OpenError;
 use crate::upstream::SetupError;
+use errands::Runner;
 use node::{Fixtures, Node};
 
 /// How long admin requests may take to finish once the node has ended.
@@ -137,6 +139,8 @@ impl App {
         };
         let node = Arc::new(Node::new(fixtures, settings)?);
         gauges::register(&metrics, &cache, &shutdown, node.state());
+        let errands = Arc::default();
+        gauges::errands(&metrics, &cache, &errands);
 
         let admin_bound = bind_admin(&admin_config)?;
         let addresses = bound.addresses().to_vec();
@@ -167,6 +171,14 @@ impl App {
                 ended
             })?);
         }
+        let runner = Runner {
+            node: Arc::clone(&node),
+            cache: Arc::clone(&cache),
+            counters: errands,
+            shutdown: shutdown.clone(),
+            ended: admin_shutdown.clone(),
+        };
+        threads.push(spawn("errands", move || runner.run())?);
         let (in_force, drain) = (node.in_force().clone(), shutdown.clone());
         let last = EndsAdmin(admin_shutdown);
         threads.push(spawn("server", move || {

@@ -2,23 +2,21 @@
 
 mod bench;
 pub(crate) mod logs;
+mod purge;
 pub(crate) mod replay;
+mod warm;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(crate) use bench::{Bench, Http, Latency, Warmup};
+pub(crate) use bench::{Bench, Http, Latency, Site, Warmup};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{
-    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    value_parser,
-};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+pub(crate) use purge::{Purge, Whom};
 use seawall::config::{self, CliOverrides, Sources};
-use seawall::key::{Target, TargetError};
-use seawall::rules::{Label, LabelError};
-use seawall::store::{Scope, ScopeError};
+pub(crate) use warm::Warm;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +27,10 @@ Examples:
   seawall config show -c seawall.toml              every key, its value and where it comes from
   seawall replay --log access.log                  what hit rate it will give
   seawall purge --prefix https://example.com/news  have everything below it refreshed
+  seawall warm --from urls.txt                     have pages in the cache before they are asked for
   seawall bench http://127.0.0.1:8080 -d 30s       measure a running cache
 
-Exit codes: 0 good; 1 a check found faults or a budget was missed; 64 usage or configuration; 70 failed at run time;
+Exit codes: 0 good; 1 a check found faults, a budget was missed or not all was warmed; 64 usage or configuration; 70 failed at run time;
   75 a purge that not every node is known to have done";
 
 /// A caching reverse proxy that keeps the waves off your origin.
@@ -70,6 +69,7 @@ pub(crate) enum Command {
     Config(Config),
     Replay(Box<replay::Replay>),
     Purge(Purge),
+    Warm(Box<Warm>),
     Reload(Reload),
     Demo(Demo),
     Bench(Box<Bench>),
@@ -264,89 +264,6 @@ impl Show {
     }
 }
 
-const PURGE_EXAMPLES: &str = "\
-Examples:
-  seawall purge --url https://example.com/news
-  seawall purge --prefix https://example.com/news --hard
-  seawall purge --tag product:7 --tag start-page
-  seawall purge --prefix https://example.com/ --hard --dry-run
-  seawall purge --host shop.example.com --hard --wait all
-  seawall purge --all --admin http://127.0.0.1:9180";
-
-/// Purge what a running Seawall has stored, in all variants.
-///
-/// A soft purge makes it stale: it is refreshed when it is next asked for, and stale rules may still
-/// serve it until then. A hard purge removes it. Where nodes share a Redis, all of them do it.
-#[derive(Debug, Args)]
-#[command(after_help = PURGE_EXAMPLES)]
-#[command(group = ArgGroup::new("what").required(true).args(["url", "prefix", "hosts", "tags", "groups", "all"]))]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub(crate) struct Purge {
-    /// One URL, as clients ask for it.
-    #[arg(long, value_name = "URL", value_parser = absolute_url)]
-    pub(crate) url: Option<String>,
-
-    /// Every URL that begins with this.
-    #[arg(long, value_name = "URL", value_parser = absolute_url)]
-    pub(crate) prefix: Option<String>,
-
-    /// Every URL of this host, by http and by https; repeat it for more.
-    #[arg(long = "host", value_name = "HOST", value_parser = host)]
-    pub(crate) hosts: Vec<String>,
-
-    /// Every response with this tag; repeat it for more.
-    #[arg(long = "tag", value_name = "TAG", value_parser = tag)]
-    pub(crate) tags: Vec<String>,
-
-    /// Every response in this cache group of --origin (RFC 9875); repeat it for more.
-    #[arg(long = "group", value_name = "GROUP", value_parser = tag, requires = "origin")]
-    pub(crate) groups: Vec<String>,
-
-    /// Whose groups: any URL of the origin, as clients ask for it.
-    #[arg(long, value_name = "URL", value_parser = absolute_url, requires = "groups")]
-    pub(crate) origin: Option<String>,
-
-    /// Everything.
-    #[arg(long)]
-    pub(crate) all: bool,
-
-    /// Make stale: so it is if nothing is said.
-    #[arg(long, conflicts_with = "hard")]
-    pub(crate) soft: bool,
-
-    /// Remove, instead of making stale.
-    #[arg(long)]
-    pub(crate) hard: bool,
-
-    /// Return when every node of the fleet has done it. Where some are not known to have within
-    /// --timeout, they are named, and the exit code is 75.
-    #[arg(long, value_name = "WHOM", value_enum)]
-    pub(crate) wait: Option<Whom>,
-
-    /// For how many seconds --wait waits, up to 300.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "wait", value_parser = value_parser!(u64).range(0..=300))]
-    pub(crate) timeout: u64,
-
-    /// Say how much of the node's memory it would take, and do nothing.
-    #[arg(long, conflicts_with_all = ["wait", "yes"])]
-    pub(crate) dry_run: bool,
-
-    /// Do it however much it takes: without this, a hard purge of more than half of what is stored
-    /// (and of more than 1000 responses) is not done, and the exit code is 1.
-    #[arg(long)]
-    pub(crate) yes: bool,
-
-    #[command(flatten)]
-    pub(crate) access: AdminAccess,
-}
-
-/// Whom a purge waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Whom {
-    /// Every node that is alive.
-    All,
-}
-
 const RELOAD_EXAMPLES: &str = "\
 Examples:
   seawall reload
@@ -373,20 +290,6 @@ pub(crate) struct AdminAccess {
     /// The admin token; better given by the variable than by the flag.
     #[arg(long, env = "SEAWALL_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-}
-
-fn host(text: &str) -> Result<String, ScopeError> {
-    Scope::host(text).map(|_| text.to_owned())
-}
-
-/// What the node would refuse is refused here, before anything is sent.
-fn absolute_url(text: &str) -> Result<String, TargetError> {
-    Target::parse(text).map(|_| text.to_owned())
-}
-
-/// A tag or group that a response can have.
-fn tag(text: &str) -> Result<String, LabelError> {
-    Label::tag(text.as_bytes()).map(|_| text.to_owned())
 }
 
 /// Run a small origin with Seawall in front of it, and show what the cache does.
@@ -469,14 +372,6 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_names_an_absolute_url() {
-        for (url, good) in [("https://a.test/x", true), ("/x", false), ("ftp://a.test/", false)] {
-            let line = ["seawall", "purge", "--url", url];
-            assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{url}");
-        }
-    }
-
-    #[test]
     fn a_bad_variable_is_told_from_a_bad_flag() {
         let line = ["seawall", "serve", "--memory=512M"];
         let error = Cli::try_parse_from(line).unwrap_err();
@@ -495,10 +390,6 @@ mod tests {
         assert!(mistake("seawall serve --memory 512M").contains("512MiB"));
         assert!(mistake("seawall serve --origin 127.0.0.1:9000").contains("http://127.0.0.1:9000"));
         assert!(mistake("seawall serve --grace 30").contains("30s"));
-        assert!(mistake("seawall purge").contains("--prefix"));
-        assert!(
-            mistake("seawall purge --all --url http://a.test/").contains("cannot be used with")
-        );
         assert!(mistake("seawall check").contains("--config"));
     }
 }

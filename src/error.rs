@@ -101,6 +101,7 @@ impl ErrorKind {
                 | Self::NoDescriptors
                 | Self::OriginBusy
                 | Self::TooManyLogins
+                | Self::TierUnavailable
         )
     }
 }
@@ -273,6 +274,11 @@ error_kinds! {
     ReaderStalled => "reader-stalled", Client, 408, None,
         "the client read too slowly what was too large to store; it was cut",
         "raise `stall_timeout`";
+    /// Redis, which all nodes look into before they ask the origin, is out of reach, and the origin is
+    /// not to be asked in its place.
+    TierUnavailable => "tier-unavailable", Proxy, 503, Some("destination_unavailable"),
+        "`protect = \"origin\"`: memory has no answer, and Redis gave none within `lookup_budget` or is left alone",
+        "look at Redis and `seawall_redis_faults_total`; `protect = \"client\"` asks the origin instead";
     /// A body that came from Redis lost a part of itself on the way.
     TierCut => "tier-cut", Proxy, 502, Some("http_response_incomplete"),
         "a part of a body in Redis was evicted, expired, flushed or out of reach after the first bytes had been sent",

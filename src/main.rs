@@ -11,6 +11,7 @@ mod purge;
 mod reload;
 mod replay;
 mod units;
+mod warm;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -96,6 +97,11 @@ fn run(command: Command, environment: &[String]) -> Exit {
                 complain(said);
                 Exit::Failed
             }
+            Err(error) => failed(error),
+        },
+        Command::Warm(warm) => match warm::run(&warm) {
+            Ok(warm::Ended::Warm) => Exit::Good,
+            Ok(warm::Ended::Failures) => Exit::Failed,
             Err(error) => failed(error),
         },
         Command::Reload(reload) => match reload::run(&reload) {

@@ -30,6 +30,8 @@ struct Order<'a> {
     timeout: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    measure: bool,
 }
 
 /// Responses beyond which a hard purge of more than half of all is asked for twice.
@@ -42,6 +44,16 @@ struct Covered {
     bytes: u64,
     of_responses: u64,
     of_bytes: u64,
+    expected: Option<Expected>,
+}
+
+/// What that would mean for the origin.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Expected {
+    used_lately: u64,
+    requests_per_second: f64,
+    first_second: f64,
+    measured_per_second: f64,
 }
 
 /// What it answers.
@@ -75,7 +87,8 @@ pub(crate) fn run(purge: &Purge) -> Result<Outcome, AskError> {
     let order = order(purge);
     let is_wide = order.kind != Some("url") && order.mode == "hard";
     if purge.dry_run || is_wide && !purge.yes {
-        let asked = Order { wait: None, timeout: None, dry_run: true, ..order.clone() };
+        let (dry_run, measure) = (true, purge.dry_run);
+        let asked = Order { wait: None, timeout: None, dry_run, measure, ..order.clone() };
         let (status, answer) = ask::post(&purge.access, "/purge", body(&asked)?)?;
         let covered = covered(status, &answer)?;
         if purge.dry_run {
@@ -105,12 +118,28 @@ fn covered(status: StatusCode, answer: &[u8]) -> Result<Covered, AskError> {
 /// What a purge would take of the memory of the node that was asked.
 fn would(order: &Order<'_>, covered: &Covered) -> String {
     const MIB: f64 = 1024.0 * 1024.0;
-    let Covered { responses, bytes, of_responses, of_bytes } = covered;
+    let Covered { responses, bytes, of_responses, of_bytes, expected } = covered;
     let (bytes, of_bytes) = (*bytes as f64 / MIB, *of_bytes as f64 / MIB);
     let (what, how) = (subject(order), if order.mode == "hard" { "remove" } else { "make stale" });
     format!(
         "{what}: this would {how} {responses} of {of_responses} responses ({bytes:.1} of \
-         {of_bytes:.1} MiB) in this node's memory"
+         {of_bytes:.1} MiB) in this node's memory{}",
+        expected.as_ref().map(load).unwrap_or_default()
+    )
+}
+
+/// What the origin has to expect, and what that is based on.
+fn load(expected: &Expected) -> String {
+    let Expected { used_lately, requests_per_second, first_second, measured_per_second } = expected;
+    if *used_lately == 0 {
+        return "; nobody has asked for any of them lately".to_owned();
+    }
+    format!(
+        "\n{used_lately} of them have been asked for lately. Of the {measured_per_second:.0} requests \
+         that memory answered in the last second, some {requests_per_second:.0} were for them: the \
+         origin would be asked some {first_second:.0} times in the first second, and less in each \
+         after that, once for each. This is an estimate from how often this node was asked for each \
+         of late; other nodes have their own"
     )
 }
 
@@ -151,7 +180,11 @@ fn order(purge: &Purge) -> Order<'_> {
         (None, None) => (purge.all.then_some("all"), None),
     };
     let Purge { hosts, tags, groups, origin, .. } = purge;
-    let mode = if purge.hard { "hard" } else { "soft" };
+    let mode = match (purge.hard, purge.refresh) {
+        (true, _) => "hard",
+        (false, true) => "refresh",
+        (false, false) => "soft",
+    };
     let wait = purge.wait.map(|Whom::All| "all");
     let timeout = wait.map(|_| purge.timeout);
     Order {
@@ -165,6 +198,7 @@ fn order(purge: &Purge) -> Order<'_> {
         wait,
         timeout,
         dry_run: false,
+        measure: false,
     }
 }
 
@@ -183,7 +217,11 @@ fn subject(order: &Order<'_>) -> String {
 
 fn sentence(order: &Order<'_>, receipt: &Receipt) -> String {
     let what = subject(order);
-    let how = if order.mode == "hard" { "removed" } else { "made stale" };
+    let how = match order.mode {
+        "hard" => "removed",
+        "refresh" => "made stale, and what is in use is being refreshed",
+        _ => "made stale",
+    };
     let number = receipt.fleet.as_deref().map(|place| ask::printable(place.as_bytes()));
     let number = number.unwrap_or_else(|| receipt.sequence.to_string());
     match receipt.acknowledged.as_ref().map(Vec::len) {
@@ -286,6 +324,9 @@ mod tests {
         let (done, order) = purge("--all --token secret", 200, r#"{"sequence":8,"more":1}"#).await;
         assert_eq!(good(done), "everything: made stale (purge 8)");
         assert_eq!(order, r#"{"kind":"all","mode":"soft"} Some("Bearer secret")"#);
+        let (done, order) = purge("--tag a --refresh", 200, r#"{"sequence":8}"#).await;
+        assert!(good(done).contains("is being refreshed (purge 8)"));
+        assert_eq!(order, r#"{"tags":["a"],"mode":"refresh"} None"#);
         let (done, order) = purge("--tag a --tag b --soft", 200, r#"{"sequence":9}"#).await;
         assert_eq!(good(done), "what has a, b: made stale (purge 9)");
         assert_eq!(order, r#"{"tags":["a","b"],"mode":"soft"} None"#);
@@ -297,12 +338,20 @@ mod tests {
 
     #[test]
     fn a_dry_run_says_what_it_would_take() {
-        let answer = br#"{"responses":7,"bytes":1048576,"of_responses":9,"of_bytes":3145728}"#;
-        let covered = covered(StatusCode::OK, answer).unwrap();
-        assert_eq!(
-            would(&order(&command("--tag a --hard")), &covered),
-            "what has a: this would remove 7 of 9 responses (1.0 of 3.0 MiB) in this node's memory"
-        );
+        let answer = br#"{"responses":7,"bytes":1048576,"of_responses":9,"of_bytes":3145728,
+            "expected":{"used_lately":5,"requests_per_second":40.4,"first_second":4.9,
+                        "measured_per_second":100}}"#;
+        let mut covered = covered(StatusCode::OK, answer).unwrap();
+        let said = would(&order(&command("--tag a --hard")), &covered);
+        let taken =
+            "what has a: this would remove 7 of 9 responses (1.0 of 3.0 MiB) in this node's memory";
+        assert!(said.starts_with(taken), "{said}");
+        assert!(said.contains("asked some 5 times in the first second"), "{said}");
+        covered.expected.as_mut().unwrap().used_lately = 0;
+        let said = would(&order(&command("--tag a --hard")), &covered);
+        assert!(said.ends_with("nobody has asked for any of them lately"), "{said}");
+        covered.expected = None;
+        assert_eq!(would(&order(&command("--tag a --hard")), &covered), taken);
     }
 
     #[tokio::test]

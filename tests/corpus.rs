@@ -42,5 +42,5 @@ macro_rules! replays {
 }
 
 replays! {
-    config directives h2_frames key range request_path response_path structured_fields
+    codec config directives h2_frames key range request_path response_path structured_fields
 }

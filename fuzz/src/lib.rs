@@ -4,6 +4,7 @@
 //! The package's own test suite includes this file and replays the kept corpus through the same
 //! functions, so that a defect found once stays found without a nightly compiler.
 
+pub mod codec;
 pub mod config;
 pub mod directives;
 pub mod h2_frames;
@@ -23,7 +24,8 @@ pub mod structured_fields;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, each with the name of its corpus.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
+    ("codec", codec::run),
     ("config", config::run),
     ("directives", directives::run),
     ("h2_frames", h2_frames::run),

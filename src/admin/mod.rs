@@ -18,7 +18,7 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_
 use http::uri::Authority;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
 pub use config::Config;
@@ -37,6 +37,10 @@ use crate::telemetry::Metrics;
 
 /// Bytes of a request's body: a purge of thousands of tags.
 const MOST_BODY_BYTES: usize = 256 * 1024;
+
+/// For how long a dry run of a purge counts what is answered from memory: as long as that is the rate
+/// at which the origin would be asked.
+const MEASURED: Duration = Duration::from_secs(1);
 
 /// How long that body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -210,7 +214,9 @@ impl State {
             Err(refused) => return refused,
         };
         match purge::parse(&text) {
-            Ok(purge::Order { scopes, dry_run: true, .. }) => self.covered(scopes).await,
+            Ok(purge::Order { scopes, dry_run: true, measure, .. }) => {
+                self.covered(scopes, measure).await
+            }
             Ok(purge::Order { scopes, mode, wait, .. }) => {
                 let purged = self.cache.purge_in_fleet(scopes, mode, wait).await;
                 let complete = purged.is_complete();
@@ -223,17 +229,33 @@ impl State {
 
     /// How much of this node's memory a purge would take. Everything is looked at, so on a thread
     /// that nobody waits for.
-    async fn covered(&self, scopes: Vec<Scope>) -> Answer {
+    async fn covered(&self, scopes: Vec<Scope>, measure: bool) -> Answer {
         let cache = Arc::clone(&self.cache);
         let looking = tokio::task::spawn_blocking(move || cache.memory().covered(&scopes));
-        let Ok(Covered { responses, bytes, of_responses, of_bytes }) = looking.await else {
+        let Ok(covered) = looking.await else {
             return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n");
         };
+        let expected = if measure { Some(self.expected(&covered).await) } else { None };
+        let Covered { responses, bytes, of_responses, of_bytes, .. } = covered;
         let told = serde_json::json!({
             "responses": responses, "bytes": bytes,
             "of_responses": of_responses, "of_bytes": of_bytes,
+            "expected": expected,
         });
         Answer::json(StatusCode::OK, &told)
+    }
+
+    /// What a purge would mean for the origin, by the requests of a moment.
+    async fn expected(&self, covered: &Covered) -> serde_json::Value {
+        let (begun, before) = (Instant::now(), self.metrics.answered_from_memory());
+        sleep(MEASURED).await;
+        let answered = self.metrics.answered_from_memory().saturating_sub(before);
+        let measured = answered as f64 / begun.elapsed().as_secs_f64();
+        let load = covered.load(measured);
+        serde_json::json!({
+            "used_lately": covered.used(), "requests_per_second": load.requests,
+            "first_second": load.first_second, "measured_per_second": measured,
+        })
     }
 
     async fn explain(&self, body: RequestBody) -> Answer {
@@ -333,11 +355,12 @@ Seawall's admin API
   GET  /metrics  counters, gauges and histograms for Prometheus
   GET  /stats    memory, what more or less of it would do, keys, flights, configuration, as JSON
   POST /reload   reads the configuration again; what was in force stays where it has a fault
-  POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\"},
+  POST /purge    {\"urls\": [\"https://…\"], \"prefixes\": [\"https://…\"], \"tags\": [\"…\"], \"mode\": \"soft\" | \"hard\" | \"refresh\"},
                  {\"hosts\": [\"…\"]}, {\"groups\": [\"…\"], \"origin\": \"https://…\"} or {\"kind\": \"all\"};
                  with \"wait\": \"all\" and \"timeout\": SECONDS it answers when every node has done it
                  (202 where some are not known to have); with \"dry_run\": true it says how much of
-                 this node's memory that would take, and does nothing
+                 this node's memory that would take, and does nothing; with \"measure\": true, too, what it
+                 would mean for the origin, which takes a second; \"refresh\" is soft, and what is in use is refreshed at a bounded pace
   POST /explain  {\"method\": \"GET\", \"url\": \"https://…\", \"headers\": [[\"name\", \"value\"]], \"client\": \"192.0.2.1\"}:
                  what would be done with that request now and why; nothing is done
 ";

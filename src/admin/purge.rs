@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub(super) wait: Option<Duration>,
     /// Nothing is to be done: only how much it would take is asked.
     pub(super) dry_run: bool,
+    /// And what that would mean for the origin, which takes a moment to find out.
+    pub(super) measure: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +52,8 @@ struct Wanted {
     timeout: Option<u64>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    measure: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -74,6 +78,7 @@ enum Whom {
 enum Wish {
     #[default]
     Soft,
+    Refresh,
     Hard,
 }
 
@@ -82,6 +87,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Order, String> {
     let wanted: Wanted = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mode = match wanted.mode {
         Wish::Soft => Mode::Soft,
+        Wish::Refresh => Mode::Refresh,
         Wish::Hard => Mode::Hard,
     };
     let wait = match (wanted.wait, wanted.timeout) {
@@ -91,11 +97,14 @@ pub(super) fn parse(text: &[u8]) -> Result<Order, String> {
             Some(Duration::from_secs(seconds.unwrap_or(USUAL_WAIT).min(MOST_WAIT)))
         }
     };
-    let dry_run = wanted.dry_run;
+    let (dry_run, measure) = (wanted.dry_run, wanted.measure);
+    if measure && !dry_run {
+        return Err("`measure` goes with `\"dry_run\": true`".to_owned());
+    }
     let scopes = wanted.lists()?.scopes()?;
     match scopes.len() {
         0 => Err("say what: `urls`, `prefixes`, `hosts`, `tags`, `groups`, or `kind`".to_owned()),
-        1..=MOST_SCOPES => Ok(Order { scopes, mode, wait, dry_run }),
+        1..=MOST_SCOPES => Ok(Order { scopes, mode, wait, dry_run, measure }),
         _ => Err(format!("these are more than {MOST_SCOPES}: send several requests")),
     }
 }
@@ -211,6 +220,8 @@ mod tests {
         let prefix = Scope::Prefix("https://a.example/".to_owned());
         assert_eq!(found, Ok((vec![prefix], Mode::Hard)));
         assert_eq!(parsed(br#"{"kind":"all"}"#), Ok((vec![Scope::All], Mode::Soft)));
+        let found = parsed(br#"{"kind":"all","mode":"refresh"}"#);
+        assert_eq!(found, Ok((vec![Scope::All], Mode::Refresh)));
         let found = parsed(br#"{"urls":["http://shop.example/b?x"],"tags":["a","b"]}"#);
         assert_eq!(found, Ok((vec![url(), tag("a"), tag("b")], Mode::Soft)));
     }
@@ -237,6 +248,7 @@ mod tests {
             (r#"{"kind":"all","tags":["a"]}"#, "together"),
             (r#"{"value":"a"}"#, "kind"),
             (r#"{"tags":[]}"#, "say what"),
+            (r#"{"kind":"all","measure":true}"#, "dry_run"),
             (r#"{"tags":[""]}"#, "empty"),
             (r#"{"tags":["a\nb"]}"#, "control"),
             (r#"{"groups":["a"]}"#, "origin"),

@@ -4,6 +4,7 @@ mod fleet;
 
 use std::sync::{Arc, Mutex};
 
+use super::errands::{Both, Counters};
 use super::node::{State, lock};
 use crate::cache;
 use crate::redis::{Fault, Health};
@@ -31,6 +32,25 @@ pub(super) fn register(
     work(metrics, cache, shutdown);
     upstreams(metrics, state);
     config(metrics, state);
+}
+
+/// What became of what is done without a request.
+pub(super) fn errands(metrics: &Metrics, cache: &Arc<cache::Shared>, both: &Arc<Both>) {
+    let each = |name, help, read: fn(&Both) -> &Counters| {
+        for ran in cache::Ran::ALL {
+            let (both, labels) = (Arc::clone(both), vec![("result", ran.word().to_owned())]);
+            metrics.counter_with(name, help, labels, move || read(&both).count(ran));
+        }
+    };
+    let help = "Responses that purges wanted refreshed, by what became of that";
+    each("seawall_purge_refreshes", help, |both| &both.refreshes);
+    if cache.tier().is_some() {
+        let help = "Responses that the fleet asks for most, by whether they were had at the start";
+        each("seawall_preloads", help, |both| &both.preloads);
+    }
+    let shared = Arc::clone(cache);
+    let help = "Refreshes of what purges made stale that were put off, to spare the origin";
+    metrics.counter("seawall_refreshes_put_off", help, move || shared.refreshes_put_off());
 }
 
 fn memory(metrics: &Metrics, cache: &Arc<cache::Shared>) {

@@ -54,7 +54,7 @@ pub(super) struct State {
 pub(super) struct Current {
     pub(super) settings: Settings,
     pub(super) shared: Arc<upstream::Shared>,
-    /// One for each core.
+    /// One for each core, and one for errands.
     pub(super) origins: Vec<Origins>,
     pages: Arc<ErrorPages>,
     log: AccessLog,
@@ -182,8 +182,9 @@ impl Fixtures {
             Some(before) => before.shared.renewed(&settings.upstreams),
             None => upstream::Shared::new(&settings.upstreams),
         }?;
+        // One more than cores: for what is done without a request.
         let origins =
-            (0..self.cores).map(|core| match before.and_then(|before| before.origins.get(core)) {
+            (0..=self.cores).map(|core| match before.and_then(|before| before.origins.get(core)) {
                 Some(before) => before.renewed(&shared),
                 None => Origins::new(&shared),
             });
@@ -213,7 +214,7 @@ impl Fixtures {
             .iter()
             .map(|upstream| upstream.name.as_str().into())
             .collect();
-        let cores = current.origins.iter().enumerate().map(|(core, origins)| {
+        let parts = |core: usize, origins: &Origins| {
             let observer = Observer {
                 metrics: self.metrics.core(core),
                 log: current.log.clone(),
@@ -224,16 +225,21 @@ impl Fixtures {
                 in_flight: self.in_flight.clone(),
                 per_client: current.per_client.clone(),
             };
-            stack(&Parts {
+            Parts {
                 config: Arc::clone(&config),
                 observer: Arc::new(observer),
                 pages: Arc::clone(&current.pages),
                 cache: Arc::clone(&self.cache),
                 origin: OriginService::new(origins.clone(), Arc::clone(&config)),
                 shutdown: self.shutdown.clone(),
-            })
-        });
+            }
+        };
+        self.cache.refresh_at(config.purge.refresh_rate);
+        let cores = current.origins.iter().take(self.cores).enumerate();
+        let cores = cores.map(|(core, origins)| stack(&parts(core, origins)));
+        // Invariant: there is one more than cores; its observer is not asked for anything.
+        let errands = proxy::errands(&parts(0, &current.origins[self.cores]));
         let look = proxy::look(&config, &self.cache);
-        Generation { number, cores: cores.collect(), look }
+        Generation { number, cores: cores.collect(), look, errands }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 /// One word for each; reports count them by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nobody listens there.
     #[error("the connection was refused")]
     Refused,
@@ -39,7 +39,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// All.
-    pub(super) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Refused,
         Self::Unreachable,
         Self::NoDescriptors,
@@ -53,7 +53,7 @@ impl Failure {
     ];
 
     /// Its name in reports.
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// A connection that was not made.
-    pub(super) fn of_connecting(error: &io::Error) -> Self {
+    pub(crate) fn of_connecting(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             // `ENFILE` and `EMFILE`, for which the standard library has no names.
@@ -79,12 +79,12 @@ impl Failure {
     }
 
     /// An answer's head that did not come.
-    pub(super) fn of_head(error: &hyper::Error) -> Self {
+    pub(crate) fn of_head(error: &hyper::Error) -> Self {
         if error.is_parse() || error.is_user() { Self::Protocol } else { Self::Lost }
     }
 
     /// A body that did not come to its end.
-    pub(super) fn of_body(error: &hyper::Error) -> Self {
+    pub(crate) fn of_body(error: &hyper::Error) -> Self {
         if error.is_parse() { Self::Protocol } else { Self::Cut }
     }
 }

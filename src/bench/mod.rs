@@ -6,7 +6,7 @@
 
 mod drive;
 mod exchange;
-mod failure;
+pub(crate) mod failure;
 mod html;
 mod metric;
 mod origin;
@@ -17,13 +17,13 @@ mod progress;
 mod record;
 mod summary;
 mod table;
-mod target;
+pub(crate) mod target;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
-mod verdict;
+pub(crate) mod verdict;
 mod workload;
 
 use std::io;

@@ -30,7 +30,7 @@ const MAX_HEAD: u32 = 256 * 1024;
 
 /// Which HTTP is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge without.
@@ -39,16 +39,16 @@ pub(super) enum Version {
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Trust {
+pub(crate) struct Trust {
     /// Authorities in this file, instead of the system's.
-    pub(super) ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Anybody.
-    pub(super) insecure: bool,
+    pub(crate) insecure: bool,
 }
 
 /// Where requests go.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     addresses: Arc<[SocketAddr]>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// As asked for; without one, what TLS comes to, else HTTP/1.1.
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Target {
 
 /// Why nothing can be sent anywhere.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TargetError {
+pub(crate) enum TargetError {
     /// The name has no address.
     #[error("cannot find {host}: {cause}")]
     Unknown {
@@ -85,8 +85,22 @@ impl Target {
     ///
     /// # Errors
     /// [`TargetError`].
-    pub(super) fn new(
+    pub(crate) fn new(
         origin: &Origin,
+        wanted: Option<Version>,
+        trust: &Trust,
+    ) -> Result<Self, TargetError> {
+        Self::named(origin, &origin.host, wanted, trust)
+    }
+
+    /// The same, where the server has another name than it is found by: the certificate has to be
+    /// for that.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub(crate) fn named(
+        origin: &Origin,
+        name: &str,
         wanted: Option<Version>,
         trust: &Trust,
     ) -> Result<Self, TargetError> {
@@ -103,9 +117,9 @@ impl Target {
                 Some(Version::Http2) => upstream::Version::Http2,
                 None => upstream::Version::Auto,
             };
-            let name = ServerName::try_from(host.to_owned());
-            let name = name.map_err(|_| TargetError::Name(host.to_owned()))?;
-            Some((upstream::tls_connector(&config)?, name))
+            let server = ServerName::try_from(name.to_owned());
+            let server = server.map_err(|_| TargetError::Name(name.to_owned()))?;
+            Some((upstream::tls_connector(&config)?, server))
         } else {
             None
         };
@@ -116,7 +130,7 @@ impl Target {
     ///
     /// # Errors
     /// The failure, and what the system or the library says.
-    pub(super) async fn connect(&self) -> Result<Sender, (Failure, String)> {
+    pub(crate) async fn connect(&self) -> Result<Sender, (Failure, String)> {
         let mut failed = (Failure::Unreachable, "the host has no address".to_owned());
         for address in self.addresses.iter() {
             match TcpStream::connect(address).await {
@@ -182,7 +196,7 @@ impl Target {
 
 /// What requests are sent by.
 #[derive(Debug)]
-pub(super) enum Sender {
+pub(crate) enum Sender {
     /// One request at a time.
     Http1(http1::SendRequest<Empty<Bytes>>),
     /// Many at once.
@@ -191,16 +205,16 @@ pub(super) enum Sender {
 
 /// A request that was not answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NotAnswered {
+pub(crate) struct NotAnswered {
     /// Why.
-    pub(super) failure: Failure,
+    pub(crate) failure: Failure,
     /// Whether nothing of it went out.
-    pub(super) is_unsent: bool,
+    pub(crate) is_unsent: bool,
 }
 
 impl Sender {
     /// Which HTTP it speaks.
-    pub(super) const fn version(&self) -> Version {
+    pub(crate) const fn version(&self) -> Version {
         match self {
             Self::Http1(_) => Version::Http1,
             Self::Http2(_) => Version::Http2,
@@ -208,7 +222,7 @@ impl Sender {
     }
 
     /// Whether nothing more can be sent.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
             Self::Http2(sender) => sender.is_closed(),
@@ -216,7 +230,7 @@ impl Sender {
     }
 
     /// The same connection once more, where it takes many requests at once.
-    pub(super) fn share(&self) -> Option<Self> {
+    pub(crate) fn share(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
             Self::Http2(sender) => Some(Self::Http2(sender.clone())),
@@ -224,7 +238,7 @@ impl Sender {
     }
 
     /// Sends a request; the answer's head.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         request: Request<Empty<Bytes>>,
     ) -> Result<http::Response<hyper::body::Incoming>, NotAnswered> {

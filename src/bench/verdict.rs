@@ -8,7 +8,7 @@ use sfv::{BareItem, List, ListEntry, Parameters, Parser};
 /// How a request was answered, as the cache tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// From the store, fresh.
     Hit,
     /// From the store although it was no longer fresh.
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// All, in the order in which reports show them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
         Self::Collapsed,
@@ -38,7 +38,7 @@ impl Verdict {
     ];
 
     /// Its name in reports and budgets.
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Stale => "stale",
@@ -51,19 +51,19 @@ impl Verdict {
     }
 
     /// Whether the answer came from the store without a word to the origin before it.
-    pub(super) const fn is_hit(self) -> bool {
+    pub(crate) const fn is_hit(self) -> bool {
         matches!(self, Self::Hit | Self::Stale)
     }
 
     /// Whether it cost the origin no request of its own, as far as the client can know.
-    pub(super) const fn is_saved(self) -> bool {
+    pub(crate) const fn is_saved(self) -> bool {
         matches!(self, Self::Hit | Self::Stale | Self::Collapsed)
     }
 }
 
 /// The field that told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// RFC 9211: says most, so it is asked first.
     CacheStatus,
     /// What nginx's `$upstream_cache_status` is usually sent as, and CDNs' own of the same words.
@@ -76,7 +76,7 @@ pub(super) enum Told {
 
 impl Told {
     /// Its name in reports.
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::CacheStatus => "Cache-Status",
             Self::UpstreamStatus => "X-Cache-Status",
@@ -90,7 +90,7 @@ impl Told {
 const UPSTREAM_STATUS: [&str; 3] = ["x-cache-status", "x-proxy-cache", "cf-cache-status"];
 
 /// What the fields of a response say, and which of them does.
-pub(super) fn read(fields: &HeaderMap) -> (Verdict, Option<Told>) {
+pub(crate) fn read(fields: &HeaderMap) -> (Verdict, Option<Told>) {
     let last = |name: &str| fields.get_all(name).iter().next_back();
     if let Some(verdict) = last(headers::CACHE_STATUS.as_str()).and_then(cache_status) {
         return (verdict, Some(Told::CacheStatus));
@@ -109,13 +109,31 @@ pub(super) fn read(fields: &HeaderMap) -> (Verdict, Option<Told>) {
     (Verdict::Silent, None)
 }
 
-/// The cache nearest to the client is the last member (RFC 9211 §2).
 fn cache_status(value: &HeaderValue) -> Option<Verdict> {
-    let list: List = Parser::new(value.as_bytes()).parse().ok()?;
-    match list.last()? {
-        ListEntry::Item(item) => of_parameters(&item.params),
+    of_parameters(&nearest(value)?)
+}
+
+/// What the cache nearest to the client says, which is the last member (RFC 9211 §2).
+fn nearest(value: &HeaderValue) -> Option<Parameters> {
+    let mut list: List = Parser::new(value.as_bytes()).parse().ok()?;
+    match list.pop()? {
+        ListEntry::Item(item) => Some(item.params),
         ListEntry::InnerList(_) => None,
     }
+}
+
+/// Whether the nearest cache has stored the response, and its own word for why or why not
+/// (RFC 9211 §2.5 and §2.8).
+pub(crate) fn kept(fields: &HeaderMap) -> (bool, Option<String>) {
+    let last = fields.get_all(headers::CACHE_STATUS.as_str()).iter().next_back();
+    let Some(parameters) = last.and_then(nearest) else { return (false, None) };
+    let stored = matches!(parameters.get("stored"), Some(BareItem::Boolean(true)));
+    let detail = parameters.get("detail").and_then(|detail| match detail {
+        BareItem::Token(token) => Some(token.as_str().to_owned()),
+        BareItem::String(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    });
+    (stored, detail)
 }
 
 /// RFC 9211 §2.1 to §2.7.

@@ -1,7 +1,7 @@
 //! Asking the origin: what is sent, by whom, and for how long anybody has to want the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
 use http::{HeaderMap, Method};
@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
 use super::conclude::{Concluded, Started, conclude};
+use super::errand::NotNow;
 use super::lookup::{self, Ask, Plan};
 use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
@@ -16,7 +17,7 @@ use crate::context::{Forwarded, Interims, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::limit::Place;
 use crate::policy::{self, Reason};
-use crate::store::StoredResponse;
+use crate::store::{Standing, StoredResponse};
 
 /// For whom a leader fetches.
 enum Wanted {
@@ -61,25 +62,51 @@ impl<S: Origin> Cache<S> {
     }
 
     /// Validates a stored response in the background, unless somebody already does, or somebody
-    /// has just tried in vain.
+    /// has just tried in vain, or a purge has made more stale than the origin is asked for at once.
     pub(super) fn refresh(&self, job: &Job, stored: &Arc<StoredResponse>) {
+        let purged = || {
+            let standing = |key: &str| self.shared.memory.standing(key, &stored.stamp);
+            job.target.with_key_str(standing) == Standing::Soft
+        };
+        let paced = || !purged() || self.shared.pace.takes(job.upstream, Instant::now());
+        if let Ok(refreshing) = self.refreshing_if(job, stored, &paced) {
+            self.shared.background.spawn(Box::pin(refreshing));
+        }
+    }
+
+    /// The validation of a stored response, or what is in its way.
+    pub(super) fn refreshing(
+        &self,
+        job: &Job,
+        stored: &Arc<StoredResponse>,
+    ) -> Result<impl Future<Output = ()> + Send + 'static + use<S>, NotNow> {
+        self.refreshing_if(job, stored, &|| true)
+    }
+
+    fn refreshing_if(
+        &self,
+        job: &Job,
+        stored: &Arc<StoredResponse>,
+        may: &dyn Fn() -> bool,
+    ) -> Result<impl Future<Output = ()> + Send + 'static + use<S>, NotNow> {
         let (key, now) = (job.target.key(), self.shared.clock.now());
         let variant = lookup::fingerprint(Some(stored), job);
         let setback = self.shared.setbacks.get(key.as_str(), variant, now);
         if setback.is_some_and(|setback| setback.is_quiet(now)) {
-            return;
+            return Err(NotNow::Spared);
         }
         let key = FlightKey { key, variant, range: None, after: 0 };
         // Under load what is stale stays so a little longer.
-        let Some(place) = self.shared.waiting.enter() else { return };
-        if let Some(leader) = self.shared.flights.lead(&key) {
-            let job = job.for_refresh();
-            let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
-            let plan = plan.with(&job, Arc::clone(stored), variant);
-            let wanted = Wanted::Refresh(place);
-            let leading = self.clone().leading(job, plan, leader.into(), wanted);
-            self.shared.background.spawn(Box::pin(leading));
+        let place = self.shared.waiting.enter().ok_or(NotNow::Spared)?;
+        let leader = self.shared.flights.lead(&key).ok_or(NotNow::UnderWay)?;
+        // Last: whose refresh is under way needs no turn.
+        if !may() {
+            return Err(NotNow::Spared);
         }
+        let job = job.for_refresh();
+        let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
+        let plan = plan.with(&job, Arc::clone(stored), variant);
+        Ok(self.clone().leading(job, plan, leader.into(), Wanted::Refresh(place)))
     }
 
     async fn leading(
@@ -122,7 +149,7 @@ impl<S: Origin> Cache<S> {
 }
 
 /// Hands the answer to the client, if there is one, and fills what is left to fill.
-async fn deliver(
+pub(super) async fn deliver(
     concluded: Concluded,
     client: Option<oneshot::Sender<Result<Response, ProxyError>>>,
 ) {

@@ -8,6 +8,7 @@ mod compress;
 mod conclude;
 mod config;
 mod edit;
+mod errand;
 mod examine;
 mod fetch;
 pub mod fill;
@@ -17,6 +18,7 @@ mod leader;
 mod lookup;
 mod marks;
 mod multipart;
+mod pace;
 mod partial;
 mod pump;
 mod purge;
@@ -43,11 +45,13 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 pub use config::{ByResponse, Config, Protect};
+pub use errand::{Errand, Ran};
 pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
 use leader::FlightLeader;
 use lookup::{Decision, Plan};
 use marks::Marks;
+use pace::Pace;
 pub use purge::{Missing, Purged};
 pub use ranges::Ranges;
 use setback::{Setback, Setbacks};
@@ -146,6 +150,8 @@ pub struct Shared {
     decoders: Arc<Semaphore>,
     /// One for each fetch that goes on although nobody waits for it.
     graces: Arc<Semaphore>,
+    /// At which what purges have made stale is refreshed.
+    pace: Pace,
 }
 
 /// Fetches that go on for their `fill_grace` although their clients have left. More end at once:
@@ -219,6 +225,7 @@ impl Shared {
             compressors: Arc::new(Semaphore::new(compress::compressors())),
             decoders: Arc::new(Semaphore::new(compress::decoders())),
             graces: Arc::new(Semaphore::new(MOST_GRACES)),
+            pace: Pace::new(),
         }
     }
 
@@ -232,6 +239,18 @@ impl Shared {
     #[must_use]
     pub fn tier(&self) -> Option<&Tier> {
         self.tier.as_ref()
+    }
+
+    /// What purges have made stale is refreshed so many times a second for each upstream, beyond what
+    /// clients wait for; zero for no bound.
+    pub fn refresh_at(&self, rate: u32) {
+        self.pace.set(rate);
+    }
+
+    /// How often a refresh was put off for that.
+    #[must_use]
+    pub fn refreshes_put_off(&self) -> u64 {
+        self.pace.put_off()
     }
 
     /// Drops one response of `key` from memory, and all of them from the tier behind.

@@ -67,7 +67,11 @@ impl Shared {
         if let Some(tier) = &self.tier {
             return *tier.purge(scopes, mode).end();
         }
-        let last = scopes.into_iter().map(|scope| self.memory.purge(scope, mode)).last();
+        let purge = |scope: &Scope| self.memory.purge(scope.clone(), mode);
+        let last = scopes.iter().map(purge).last();
+        if mode == Mode::Refresh {
+            self.memory.refreshes().add(&scopes);
+        }
         last.map_or_else(|| self.memory.sequence(), |numbers| *numbers.end())
     }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use http::header::RANGE;
 
+use super::conclude::Concluded;
 use super::lookup::{Ask, Plan};
 use super::tier::Tiered;
-use super::{Cache, FlightLeader, Job, Origin, Shared};
+use super::{Cache, Failed, FlightLeader, Job, Origin, Protect, Shared};
 use crate::coalesce::FlightOutcome;
 use crate::context::Forwarded;
+use crate::error::ErrorKind;
 use crate::policy::Reason;
 use crate::store::remote::{LookedUp, Lookup, Taken, Tier, Turn};
 
@@ -45,11 +47,9 @@ impl<S: Origin> Cache<S> {
                     }
                 }
                 Lookup::Miss => {}
-                // Here a rule that protects the origin would refuse what a rule that protects the
-                // client sends to it: this is the only place that tells the two apart.
                 Lookup::Unavailable => {
                     turn.iter().for_each(Turn::failed);
-                    return ask(plan, leader);
+                    return self.without_tier(job, plan, leader);
                 }
             }
             let (Some(turn), Some(spot)) = (&mut turn, spot) else { return ask(plan, leader) };
@@ -69,9 +69,24 @@ impl<S: Origin> Cache<S> {
                     plan.reason = Reason::LeaseBound;
                     return ask(plan, leader);
                 }
-                Taken::Unavailable => return ask(plan, leader),
+                Taken::Unavailable => return self.without_tier(job, plan, leader),
             }
         }
+    }
+}
+
+impl<S: Origin> Cache<S> {
+    /// Redis can't be asked. Whoever protects clients asks the origin; whoever protects the origin
+    /// would have all nodes ask it for everything at once, and so does with what is stored.
+    fn without_tier(&self, job: &mut Job, plan: Plan, mut leader: FlightLeader) -> Tiered {
+        if job.config.protect == Protect::Client {
+            return Tiered::Ask(Box::new(plan), leader);
+        }
+        let kind = ErrorKind::TierUnavailable;
+        let failed = Failed::NoResponse(kind);
+        leader.announce(FlightOutcome::Failed(failed));
+        let response = self.refuse(job, &plan, failed, kind);
+        Tiered::Answered(Box::new(Concluded { response, pump: None }))
     }
 }
 

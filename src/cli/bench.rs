@@ -208,7 +208,7 @@ pub(crate) enum Warmup {
     Time(Duration),
 }
 
-fn site(text: &str) -> Result<Site, String> {
+pub(super) fn site(text: &str) -> Result<Site, String> {
     let example = "write it like http://127.0.0.1:8080 or https://cache.example/shop";
     let (scheme, rest) = text
         .split_once("://")
@@ -228,7 +228,7 @@ fn site(text: &str) -> Result<Site, String> {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "write a number above 0".to_owned())
 }
@@ -247,7 +247,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "write a share, like 10% or 0.1".to_owned())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let duration = config::duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("write a time above 0".to_owned()) } else { Ok(duration) }
 }
@@ -266,7 +266,7 @@ fn warmup(text: &str) -> Result<Warmup, String> {
     }
 }
 
-fn field(line: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+pub(super) fn field(line: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let read = || {
         let (name, value) = line.split_once(':')?;
         let name = http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;

@@ -100,12 +100,18 @@ impl Source {
         Arc::clone(&self.read)
     }
 
+    /// The text itself.
+    #[must_use]
+    pub fn into_text(self) -> Box<dyn BufRead + Send> {
+        self.reader
+    }
+
     /// Calls `take` with each line, without its end, or with `None` for one that is too long, until
     /// it says no.
     ///
     /// # Errors
     /// When reading fails midway, as at the end of a file that was cut.
-    pub(super) fn lines(mut self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> io::Result<()> {
+    pub fn lines(mut self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> io::Result<()> {
         let mut line = Vec::new();
         let mut is_too_long = false;
         loop {

@@ -70,13 +70,24 @@ pub struct Route {
     pub cache: cache::Config,
 }
 
-/// Who may purge by method.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Who may purge by method, and what follows purges.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
     /// Addresses that may.
     pub allow: Vec<IpNet>,
     /// A secret that may, from anywhere, as `Authorization: Bearer`.
     pub token: Option<String>,
+    /// How many responses that purges have made stale are refreshed a second, for each upstream,
+    /// beyond what clients wait for; zero for no bound.
+    pub refresh_rate: u32,
+    /// How many are refreshed at once by purges that ask for it.
+    pub refresh_concurrency: usize,
+}
+
+impl Default for Purge {
+    fn default() -> Self {
+        Self { allow: Vec::new(), token: None, refresh_rate: 100, refresh_concurrency: 8 }
+    }
 }
 
 impl Limits {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use tower::Service;
 
-use super::{Look, Observed, Proxy};
+use super::{Errands, Look, Observed, Proxy};
 use crate::context::Request;
 use crate::error::ProxyError;
 
@@ -20,6 +20,8 @@ pub struct Generation {
     pub cores: Box<[Proxy]>,
     /// What looks without doing anything.
     pub look: Look,
+    /// What is done without a request.
+    pub errands: Errands,
 }
 
 /// What is in force. Clones share it.
@@ -61,6 +63,12 @@ impl InForce {
     pub fn look(&self) -> (u64, Look) {
         let generation = self.0.generation.load();
         (generation.number, generation.look.clone())
+    }
+
+    /// What runs errands by what is in force now.
+    #[must_use]
+    pub fn errands(&self) -> Errands {
+        self.0.generation.load().errands.clone()
     }
 
     /// The service of one core.

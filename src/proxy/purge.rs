@@ -24,7 +24,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::rules::{self, Label};
 use crate::store::{Mode, Scope};
 
-/// The field by which a `PURGE` asks for a hard one (`Purge-Mode: hard`).
+/// The field by which a `PURGE` asks for another than a soft one (`Purge-Mode: hard`, `refresh`).
 static PURGE_MODE: HeaderName = HeaderName::from_static("purge-mode");
 
 /// The field by which a `PURGE` asks for the whole fleet to have done it before it is answered
@@ -127,8 +127,7 @@ where
         if !self.access.permits(normal.request.client, headers) {
             return Either::Left(now(Err(ErrorKind::Forbidden.into())));
         }
-        let hard = headers.get(&PURGE_MODE).is_some_and(|mode| mode == "hard");
-        let mode = if hard { Mode::Hard } else { Mode::Soft };
+        let mode = mode(headers);
         let scopes = match tags(headers) {
             Ok(Some(tags)) => tags,
             Ok(None) => self.urls(&normal),
@@ -138,6 +137,13 @@ where
         let purging = self.cache.purge_in_fleet(scopes, mode, waits.then_some(MOST_WAIT));
         Either::Right(Box::pin(async move { Ok(answer(&purging.await)) }))
     }
+}
+
+/// What is asked for, and soft where that is nothing.
+fn mode(headers: &HeaderMap) -> Mode {
+    let asked = headers.get(&PURGE_MODE);
+    let named = |mode: &Mode| asked.is_some_and(|asked| asked == mode.word());
+    Mode::ALL.into_iter().find(named).unwrap_or(Mode::Soft)
 }
 
 /// The tags to purge; `None` where there is no field for them.

@@ -8,6 +8,7 @@ use super::access::Guard;
 use super::admit::Admit;
 use super::answer::Answering;
 use super::debug::Debugging;
+use super::errand::{Errands, Running, Straight};
 use super::look::{Look, Looking};
 use super::normalize::Normalize;
 use super::observe::{Observe, Observer};
@@ -86,6 +87,26 @@ pub fn stack<W: Wire>(parts: &Parts<W>) -> Proxy<W> {
 /// What a request comes through to be looked at: the layers above that decide, without those that
 /// count, purge, or reach an origin.
 pub(super) type LookStack = Admit<Normalize<Routing<Guard<Answering<Looking>>>>>;
+
+/// What errands come through.
+pub(super) type ErrandStack = Admit<Normalize<Routing<Straight<Running>>>>;
+
+/// What is done without a request, by the settings that one would have: see [`Errands`].
+#[must_use]
+pub fn errands(parts: &Parts) -> Errands {
+    let config = &parts.config;
+    let trusted: Arc<[_]> = Arc::from(config.trusted_proxies.as_slice());
+    let limits = Arc::new(config.limits.clone());
+    let routes = Arc::new(Routes::new(&config.routes, &config.rules));
+    let cache = Cache::new(Arc::clone(&parts.cache), parts.origin.clone());
+    let stack = ServiceBuilder::new()
+        .layer_fn(|inner| Admit::new(limits.clone(), inner))
+        .layer_fn(|inner| Normalize::new(Arc::clone(&trusted), inner))
+        .layer_fn(|inner| Routing::new(routes.clone(), inner))
+        .layer_fn(Straight)
+        .service(Running(cache));
+    Errands::new(stack)
+}
 
 /// The same layers over a look into the cache: what they would do with a request is found out, and
 /// nothing is done.

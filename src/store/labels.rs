@@ -56,7 +56,7 @@ impl LabelRecords {
         }
         let latest = self.latest.entry(label.clone()).or_default();
         match mode {
-            Mode::Soft => latest.soft = sequence,
+            Mode::Soft | Mode::Refresh => latest.soft = sequence,
             Mode::Hard => latest.hard = sequence,
         }
         self.recent.push_back((sequence, label, mode));

@@ -25,6 +25,7 @@ use super::Config;
 use super::coverage::{Coverage, Covered};
 use super::curve::{self, Curve, Feed, Reference};
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Touched, Victim};
+use super::refreshes::Refreshes;
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
 use super::stamps::{Kind, Mode, Scope, Stamp, Stamps, Standing};
@@ -63,6 +64,7 @@ pub struct Memory {
     budget: Budget,
     stamps: Arc<Stamps>,
     searches: Arc<Searches>,
+    refreshes: Arc<Refreshes>,
     evictions: Arc<AtomicU64>,
     turned_away: Arc<AtomicU64>,
     purges: Arc<[AtomicU64; Kind::ALL.len()]>,
@@ -116,6 +118,7 @@ impl Memory {
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
             searches: Arc::new(Searches::new()),
+            refreshes: Arc::default(),
             evictions: Arc::default(),
             turned_away: Arc::default(),
             purges: Arc::default(),
@@ -343,16 +346,34 @@ impl Memory {
     #[must_use]
     pub fn covered(&self, scopes: &[Scope]) -> Covered {
         let (coverage, mut covered) = (Coverage::new(scopes), Covered::default());
-        for (key, held) in &self.map {
-            for response in held.variants.as_slice() {
+        self.each(|key, variants, uses| {
+            for response in variants.as_slice() {
                 if self.standing(key.as_str(), &response.stamp) != Standing::Hard {
                     let labels = response.stamp.labels().map(AsRef::as_ref);
                     let is_covered = coverage.covers(key.as_str(), labels);
-                    covered.count(response.weight(), is_covered);
+                    covered.count(response.weight(), uses, is_covered);
                 }
             }
-        }
+        });
         covered
+    }
+
+    /// Everything that is stored, and how often it was asked for lately.
+    pub(super) fn each(&self, mut see: impl FnMut(&CacheKey, &Variants, u8)) {
+        for (key, held) in &self.map {
+            see(&key, &held.variants, self.evictor.uses(held.ticket));
+        }
+    }
+
+    /// How often a key was asked for lately.
+    pub(super) fn uses(&self, key: &str) -> u8 {
+        self.map.get(key).map_or(0, |held| self.evictor.uses(held.ticket))
+    }
+
+    /// What purges want refreshed. Whoever purges says so when the time has come.
+    #[must_use]
+    pub fn refreshes(&self) -> &Arc<Refreshes> {
+        &self.refreshes
     }
 
     /// Purges of a kind since the start, those by unsafe requests among them.

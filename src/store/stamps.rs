@@ -66,8 +66,25 @@ pub enum Mode {
     /// What is covered becomes stale: it is validated before it is used, or served stale where
     /// that is allowed.
     Soft,
+    /// The same, and what of it is in use is refreshed without being asked for.
+    Refresh,
     /// What is covered is gone.
     Hard,
+}
+
+impl Mode {
+    /// All, for tables.
+    pub const ALL: [Self; 3] = [Self::Soft, Self::Refresh, Self::Hard];
+
+    /// The stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Soft => "soft",
+            Self::Refresh => "refresh",
+            Self::Hard => "hard",
+        }
+    }
 }
 
 /// Where a stored response stands with regard to all purges.
@@ -330,7 +347,7 @@ impl Records {
 
     fn add(&mut self, scope: Scope, sequence: u64, mode: Mode) {
         match (scope, mode) {
-            (Scope::Url(url), Mode::Soft) => {
+            (Scope::Url(url), Mode::Soft | Mode::Refresh) => {
                 self.stale.insert(url, sequence);
             }
             (Scope::Url(url), Mode::Hard) => {
@@ -427,7 +444,7 @@ impl Scope {
 impl From<Mode> for Standing {
     fn from(mode: Mode) -> Self {
         match mode {
-            Mode::Soft => Self::Soft,
+            Mode::Soft | Mode::Refresh => Self::Soft,
             Mode::Hard => Self::Hard,
         }
     }

@@ -45,6 +45,9 @@ async fn a_dry_run_counts_and_what_takes_too_much_is_asked_for_twice() {
     let (code, said) = purge(&proxy, "--prefix http://example.test/1/ --hard --dry-run").await;
     assert_eq!(code, Some(0));
     assert!(said.contains("would remove 500 of 1001 responses"), "{said}");
+    client.exchange(&get("/1/1")).await;
+    let (_, said) = purge(&proxy, "--prefix http://example.test/1/ --dry-run").await;
+    assert!(said.contains("of them have been asked for lately. Of the"), "{said}");
     for (what, code) in [
         ("--tag page --hard", 1),
         ("--all --hard", 1),

@@ -6,6 +6,7 @@ mod cluster;
 mod command;
 mod entries;
 mod failover;
+mod refresh;
 mod storm;
 
 use std::sync::Arc;

@@ -152,7 +152,8 @@ impl Redis {
     async fn connection(&self) -> MultiplexedConnection {
         let client = Client::open(format!("redis://{}", self.address)).expect("a URL");
         // `within` is what bounds an answer, however large.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let connection = client.get_multiplexed_async_connection_with_config(&config);
         within("a connection to redis", connection).await.expect("it listens")
     }

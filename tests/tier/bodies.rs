@@ -7,7 +7,7 @@ use super::{from_tier, node, two};
 use crate::support::*;
 
 const INLINE: usize = 32 * 1024;
-const CHUNK: usize = 128 * 1024;
+const CHUNK: usize = 128 * 1024 - 64;
 const MIB: usize = 1024 * 1024;
 
 /// A body in which every place is known.

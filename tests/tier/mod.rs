@@ -4,6 +4,8 @@ mod bodies;
 mod faults;
 mod kept_out;
 mod leases;
+mod policies;
+mod protect;
 mod purges;
 mod secure;
 pub mod stalls;

@@ -11,7 +11,8 @@ use crate::support::*;
 const RIGHTS: &str = "~seawall:* resetchannels &seawall:* -@all +ping +hmget +getrange +exists \
                       +set +eval +unlink +hget +hset +hlen +pttl +pexpire +type +hexists +get +time \
                       +publish +subscribe +unsubscribe +xadd +xread +xrange +xtrim +xinfo +xgroup \
-                      +hgetall +hdel +role +asking +cluster|slots";
+                      +hgetall +hdel +zadd +zrange +zremrangebyrank +role +asking \
+                      +cluster|slots";
 
 /// And those at sentinels.
 const RIGHTS_AT_SENTINELS: &str =

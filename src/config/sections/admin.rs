@@ -38,6 +38,14 @@ pub(in crate::config) const PURGE: &[Key<proxy::Purge>] = keys! {
         draft.token = Some(value.secret_in_variable()?);
         Ok(())
     };
+    "refresh_rate" = Default("100"), "How many responses that soft purges have made stale are refreshed a second, for each upstream and by each node, beyond what clients have to wait for. 0 for no bound." => |draft, value| {
+        draft.refresh_rate = value.count(0..=1_000_000)? as u32;
+        Ok(())
+    };
+    "refresh_concurrency" = Default("8"), "How many responses a purge with `refresh` has refreshed at once." => |draft, value| {
+        draft.refresh_concurrency = value.count(1..=1000)?;
+        Ok(())
+    };
 };
 
 pub(in crate::config) const ADMIN: &[Key<admin::Config>] = keys! {

@@ -106,6 +106,10 @@ pub(in crate::config) const REDIS: &[Key<Draft>] = keys! {
         draft.tier.max_unsynced = value.duration(Duration::ZERO..=Duration::from_secs(24 * 3600))?;
         Ok(())
     };
+    "preload" = Default("1000"), "How many of the responses that the fleet asks for most a node that starts takes from Redis into memory before they are asked for; each node tells the others once a minute. 0 for none." => |draft, value| {
+        draft.tier.preload = value.count(0..=100_000)?;
+        Ok(())
+    };
 };
 
 const PLACES: [&str; 3] = ["url", "sentinel", "cluster"];

@@ -277,6 +277,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "queue = \"77KiB\"",
             "queue_items = 7",
             "max_unsynced = \"7s\"",
+            "preload = 7",
         ],
     ),
     (
@@ -304,6 +305,8 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
             "token = \"0123456789abcdef\"",
             "token_env = \"GOOD_TOKEN\"",
             "token_file = \"TOKEN\"",
+            "refresh_rate = 7",
+            "refresh_concurrency = 7",
         ],
     ),
     (

@@ -164,6 +164,13 @@ impl<K: Clone> Evictor<K> {
         Some(Touched { hash, size: slot.size() })
     }
 
+    /// How often a resident was hit lately: an estimate that stops at 255. 0 if the ticket has lost
+    /// its meaning.
+    #[must_use]
+    pub fn uses(&self, ticket: Ticket) -> u8 {
+        self.slots.get(ticket.slot).map_or(0, |slot| self.sketch.get(slot.hash()))
+    }
+
     /// A newcomer asks to stay.
     pub fn admit(&self, newcomer: Newcomer<K>, now: Timestamp) -> Admission<K> {
         let Newcomer { key, hash, size, useless_at } = newcomer;

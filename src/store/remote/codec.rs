@@ -21,8 +21,9 @@ pub const VERSION: u8 = 1;
 /// Bodies up to this many bytes stand in their entry: one round trip.
 pub const MOST_INLINE: usize = 32 * 1024;
 
-/// Bytes of a body's chunk.
-pub const CHUNK: u32 = 128 * 1024;
+/// Bytes of a body's chunk: with its checksum and what Redis puts around it no more than 128 KiB, for
+/// what is beyond that takes the allocator's next size, which is a quarter larger.
+pub const CHUNK: u32 = 128 * 1024 - 64;
 
 /// Bytes of an entry beside an inline body; a response with a larger head is not written.
 pub const MOST_HEAD: usize = 128 * 1024;

@@ -28,6 +28,11 @@ pub struct Config {
     /// How long a node that fetches for all may be silent before another takes its place. Less than
     /// the shortest wait, so that one fetch more is all that it costs.
     pub lease: Duration,
+    /// How many of the responses that the fleet asks for most a node that starts has before it is
+    /// asked, and tells others of; zero for none.
+    pub preload: usize,
+    /// How often a node tells what is asked for most there.
+    pub top_every: Duration,
 }
 
 impl Default for Config {
@@ -43,6 +48,8 @@ impl Default for Config {
             max_variants: 64,
             lease_wait: None,
             lease: Duration::from_millis(900),
+            preload: 1000,
+            top_every: Duration::from_secs(60),
         }
     }
 }

@@ -22,6 +22,7 @@ mod queue;
 mod reading;
 mod seen;
 pub mod timeline;
+mod top;
 mod writer;
 
 use std::ops::RangeInclusive;
@@ -79,6 +80,12 @@ impl Tier {
         // What waits stays in memory: a Redis that is away must not take its place from others.
         let most_bytes = config.queue_bytes.min(memory.budget().limit() as u64 / QUEUE_DIVISOR);
         let queue = Arc::new(Queue::new(most_bytes, config.queue_items, Arc::clone(&counters)));
+        room.spawn(top::publish(
+            Arc::clone(&config),
+            Arc::downgrade(&room),
+            memory.clone(),
+            clock.clone(),
+        ));
         let fleet = Fleet::start(&config, &room, id, memory.clone(), clock.clone());
         let writer = Writer {
             config: Arc::clone(&config),

@@ -300,6 +300,18 @@ impl Metrics {
         text
     }
 
+    /// Requests answered from memory so far, fresh or stale.
+    #[must_use]
+    pub fn answered_from_memory(&self) -> u64 {
+        let of = |word: CacheWord| {
+            self.sum(|core| {
+                let all = core.requests.iter().flatten();
+                all.map(|words| words[word as usize].load(Ordering::Relaxed)).sum()
+            })
+        };
+        of(CacheWord::Hit) + of(CacheWord::Stale)
+    }
+
     fn sum(&self, read: impl Fn(&CoreMetrics) -> u64) -> u64 {
         self.cores.iter().map(|core| read(core)).sum()
     }

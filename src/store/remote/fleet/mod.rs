@@ -154,6 +154,11 @@ impl Fleet {
         for scopes in notice::parcels(scopes) {
             let purges = self.purge_here(&ledger, &scopes, mode);
             last = purges.1;
+            // Else it is refreshed when the purge is read back: what is fetched before that, other
+            // nodes could not know to be younger.
+            if mode == Mode::Refresh && self.hearing().deaf.is_some() {
+                self.memory.refreshes().add(&scopes);
+            }
             if ledger.outbox.add(scopes, mode, purges) {
                 self.counters.overflowed();
             }
@@ -330,6 +335,9 @@ impl Fleet {
             (None, _) => Read::Applied,
         });
         ledger.log.push(position.id, by, purges);
+        if let What::Purge(scopes, Mode::Refresh) = &what {
+            self.memory.refreshes().add(scopes);
+        }
     }
 
     /// All that there was at `asked` has been applied, and told.

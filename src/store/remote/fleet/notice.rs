@@ -2,7 +2,7 @@
 //!
 //! Fields are what `XADD` takes, in order, any number of them:
 //! `url U`, `prefix U`, `host H`, `tag T`, `origin U` and then `group G`, `all 1`; and `mode hard`
-//! or `mode soft`, which it is without one. An entry is understood as a whole or not at all.
+//! `mode refresh` or `mode soft`, which it is without one. An entry is understood as a whole or not at all.
 
 use crate::key::Target;
 use crate::store::{Mode, Scope, ScopeError};
@@ -106,7 +106,7 @@ impl Notice {
                 for scope in scopes {
                     put_scope(&mut put, scope);
                 }
-                put("mode", if *mode == Mode::Hard { b"hard" } else { b"soft" });
+                put("mode", mode.word().as_bytes());
             }
             What::Doubt => put("doubt", b"1"),
             What::Beginning => put("beginning", b"1"),
@@ -163,11 +163,8 @@ fn put_scope(put: &mut impl FnMut(&str, &[u8]), scope: &Scope) {
 }
 
 fn read_mode(value: &[u8]) -> Result<Mode, Malformed> {
-    match value.to_ascii_lowercase().as_slice() {
-        b"soft" => Ok(Mode::Soft),
-        b"hard" => Ok(Mode::Hard),
-        _ => Err(Malformed::Mode),
-    }
+    let named = |mode: &Mode| value.eq_ignore_ascii_case(mode.word().as_bytes());
+    Mode::ALL.into_iter().find(named).ok_or(Malformed::Mode)
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
@@ -199,6 +196,7 @@ mod tests {
             ("url HTTP://A.test:80/x/../y", vec![url("http://a.test/y")], soft),
             ("tag a tag b mode hard", vec![tag("a"), tag("b")], hard),
             ("MODE Soft all 1 note because", vec![Scope::All], soft),
+            ("all 1 mode refresh", vec![Scope::All], Mode::Refresh),
             ("origin http://a.test group g", vec![group], soft),
             ("host a.test", Scope::host("a.test").expect("a host").to_vec(), soft),
         ] {
@@ -244,7 +242,7 @@ mod tests {
         fn what_a_node_writes_is_read_as_it_was(
             paths in prop::collection::vec("/[a-z0-9/?&=%]{0,20}", 0..4),
             tags in prop::collection::vec("[ -~]{1,12}", 0..4),
-            hard: bool,
+            mode in prop::sample::select(Mode::ALL.to_vec()),
             by in prop::option::of(any::<(u128, u64)>()),
         ) {
             let mut scopes = vec![Scope::All];
@@ -253,7 +251,6 @@ mod tests {
             scopes.extend(tags.iter().filter_map(|it| Scope::tag(it.as_bytes()).ok()));
             let origin = Target::parse("http://h:81").expect("a URL");
             scopes.extend(tags.iter().filter_map(|it| Scope::group(&origin, it.as_bytes()).ok()));
-            let mode = if hard { Mode::Hard } else { Mode::Soft };
             let notice = Notice { what: What::Purge(scopes, mode), by };
             prop_assert_eq!(Notice::read(&notice.write()), Ok(notice));
         }
