@@ -268,9 +268,9 @@ fn other_settings_are_compared() {
 #[test]
 fn a_sweep_over_memory_goes_before_the_memory_that_all_is_compared_with() {
     // Fifty megabytes, twice.
-    let lines = (0..1000).map(|at| format!("{at},{},100000\n", at % 500)).collect::<String>();
+    let lines = (0..1000).map(|at| format!("{at},{},100000\n", at % 500)).collect::<Vec<_>>();
     let trace = temporary("twice.csv");
-    std::fs::write(&trace, lines).unwrap();
+    std::fs::write(&trace, lines.concat()).unwrap();
     let sweep = "cache.memory=4MiB|256MiB";
     for weigh in ["full", "body"] {
         let of = ["--log", trace.to_str().unwrap(), "--memory", "16MiB", "--weigh", weigh];

@@ -126,7 +126,7 @@ impl TinyLfu {
     /// Those who leave the window, and a newcomer that is larger than it, stay if they are asked
     /// for more often than all those together who would have to go for them.
     fn make_room(&mut self, newcomer: Option<u32>, gone: &mut Vec<u32>) {
-        let mut candidates = Vec::from_iter(newcomer);
+        let mut candidates: Vec<u32> = newcomer.into_iter().collect();
         while self.lists[WINDOW].weight > self.window_most
             && let Some(oldest) = self.lists[WINDOW].oldest()
         {

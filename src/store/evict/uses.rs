@@ -13,7 +13,7 @@ pub enum Uses {
 }
 
 /// What one, two, three and four uses count for: their number to the power of 3/4.
-const FIRST: [f64; 4] = [1.0, 1.681_792_830_507_429, 2.279_507_056_954_777_6, 2.828_427_124_746_19];
+const FIRST: [f64; 4] = [1.0, 1.681_792_830_507_429, 2.279_507_056_954_777_5, 2.828_427_124_746_19];
 
 /// What more count for.
 const MOST: f64 = 3.0;
