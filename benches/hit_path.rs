@@ -20,7 +20,7 @@ use seawall::key::Target;
 use seawall::policy::{Overrides, RequestDirectives, RequestFacts, Validity, reuse, select};
 use seawall::proxy;
 use seawall::store::curve::{self, Feed, Reference};
-use seawall::store::evict::{self, Evictor, Newcomer, Touched};
+use seawall::store::evict::{self, Evictor, Newcomer, Touched, Uses};
 use tower::{Service, ServiceExt};
 
 use fixture::{
@@ -68,7 +68,12 @@ fn eviction(criterion: &mut Criterion) {
         size: 10_000,
         useless_at: Timestamp::from_secs(1),
     };
-    let config = evict::Config { capacity: RESIDENTS * 10_000, size_exponent: 0.75, seed: 1 };
+    let config = evict::Config {
+        capacity: RESIDENTS * 10_000,
+        size_exponent: 0.75,
+        uses: Uses::All,
+        seed: 1,
+    };
     let evictor = Evictor::new(&config);
     let plain = moka::sync::Cache::builder()
         .max_capacity(RESIDENTS)

@@ -16,10 +16,18 @@ for trace in "$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz; do
     name=$(basename "$trace")
     footprint=$(replay "$trace" --memory 1MiB | jq .log.footprint)
     for divisor in 1000 100 10; do
-        replay "$trace" --memory "$((footprint / divisor))" --compare |
-            jq -r --arg name "${name%%.csv*}" --arg share "1/$divisor" '
-                def percent: . * 1000 | round / 10 | tostring | if test("[.]") then . else . + ".0" end;
-                ([{policy: "Seawall", hit_ratio, byte_hit_ratio}] + .peers)[]
-                | "| \($name) | \($share) | \(.policy) | \(.hit_ratio | percent) | \(.byte_hit_ratio | percent) |"'
+        memory=$((footprint / divisor))
+        {
+            replay "$trace" --memory "$memory" --compare |
+                jq -c '([{policy: "Seawall", hit_ratio, byte_hit_ratio}] + .peers)[]'
+            for optimise in requests bytes; do
+                # With anything set the configuration counts, and with it its bound on objects.
+                replay "$trace" --memory "$memory" --set "cache.optimise=$optimise" \
+                    --set cache.memory=1TiB --set cache.max_object_size=64GiB |
+                    jq -c --arg policy "Seawall, $optimise" '{policy: $policy, hit_ratio, byte_hit_ratio}'
+            done
+        } | jq -r --arg name "${name%%.csv*}" --arg share "1/$divisor" '
+            def percent: . * 1000 | round / 10 | tostring | if test("[.]") then . else . + ".0" end;
+            "| \($name) | \($share) | \(.policy) | \(.hit_ratio | percent) | \(.byte_hit_ratio | percent) |"'
     done
 done

@@ -109,13 +109,16 @@ fn forecast(
     let Asked { logs, base: origin, settings, telling } = asked;
     let changes = settings.set.iter().map(|text| Change::parse(text));
     let changes = changes.collect::<Result<Vec<_>, _>>()?;
-    let base = load(file, &changes, settings)?;
+    let memory = settings.memory.first().copied();
+    let base = load(file, &changes, settings, memory)?;
     let mut others = Vec::new();
     for (name, file, more) in what_if {
+        // What is asked for by name goes before what counts for all.
+        let memory = memory.filter(|_| !more.iter().any(|change| change.is_of("cache.memory")));
         let changes: Vec<_> = changes.iter().cloned().chain(more).collect();
-        others.push((name, load(file.as_deref(), &changes, settings)?));
+        others.push((name, load(file.as_deref(), &changes, settings, memory)?, memory));
     }
-    let details = [&base].into_iter().chain(others.iter().map(|(_, other)| other));
+    let details = [&base].into_iter().chain(others.iter().map(|(_, other, _)| other));
     let details = details.into_iter().any(|loaded| !loaded.settings.proxy.rules.list().is_empty());
     let since = Instant::now();
     let (trace, reading) = logs::read(logs, origin, details)?;
@@ -142,9 +145,8 @@ fn forecast(
     let plan = Plan::new(&base.site(settings), &trace);
     let mut report = Report::new(&trace, &reading, &plan, &wanted, reading_seconds, since);
     drop(plan);
-    for (name, other) in others {
+    for (name, other, memory) in others {
         let plan = Plan::new(&other.site(settings), &trace);
-        let memory = settings.memory.first().copied();
         let memory = memory.unwrap_or(other.settings.store.memory as u64);
         report.what_if.push(Variant::new(name, &trace, &plan, memory, clockwork));
     }
@@ -224,13 +226,13 @@ fn load(
     file: Option<&Path>,
     changes: &[Change],
     settings: &Settings,
+    memory: Option<u64>,
 ) -> Result<Loaded, ReplayError> {
     let mut overrides = CliOverrides::default();
     if file.is_none() {
         overrides.origin = config::origin("http://localhost").ok();
     }
     if settings.weigh == replay::Weigh::Full {
-        let memory = settings.memory.first().copied();
         overrides.memory = memory.map(|memory| usize::try_from(memory).unwrap_or(usize::MAX));
     }
     let is_given = file.is_some() || !changes.is_empty();

@@ -101,6 +101,18 @@ fn why_requests_were_lost_is_told_by_its_word_and_what_would_win_them() {
 }
 
 #[test]
+fn what_no_cache_can_win_hides_no_url_that_could_be_won() {
+    let report = json(&["--log", "combined.log"]);
+    let words = |part: &str| -> Vec<_> {
+        let rows = report[part].as_array().unwrap().iter();
+        rows.map(|row| row["reason"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(words("reasons").contains(&"method".to_owned()));
+    assert!(!words("lost").is_empty());
+    assert!(!words("lost").contains(&"method".to_owned()));
+}
+
+#[test]
 fn what_is_assumed_is_said() {
     let ratios = |more: &[&str]| {
         let report = json(&[&["--log", "combined.log"], more].concat());
@@ -251,6 +263,28 @@ fn other_settings_are_compared() {
         let output = seawall(&["--log", "combined.log", "-c", "site.toml", "--set", wrong]);
         assert_eq!(output.status.code(), Some(64), "{wrong}: {}", said(&output));
     }
+}
+
+#[test]
+fn a_sweep_over_memory_goes_before_the_memory_that_all_is_compared_with() {
+    // Fifty megabytes, twice.
+    let lines = (0..1000).map(|at| format!("{at},{},100000\n", at % 500)).collect::<Vec<_>>();
+    let trace = temporary("twice.csv");
+    std::fs::write(&trace, lines.concat()).unwrap();
+    let sweep = "cache.memory=4MiB|256MiB";
+    for weigh in ["full", "body"] {
+        let of = ["--log", trace.to_str().unwrap(), "--memory", "16MiB", "--weigh", weigh];
+        let report = json(&[&of[..], &["--what-if", sweep]].concat());
+        let hits: Vec<_> = report["what_if"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["outcomes"]["fresh"]["requests"].as_u64().unwrap())
+            .collect();
+        assert!(hits[0] < 100, "{weigh}: {hits:?}");
+        assert_eq!(hits[1], 500, "{weigh}");
+    }
+    std::fs::remove_file(&trace).unwrap();
 }
 
 #[test]

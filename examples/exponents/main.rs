@@ -12,7 +12,7 @@ use std::io;
 
 use seawall::clock::Timestamp;
 use seawall::store::curve::{self, Asked, Curve, Reference, Shadows};
-use seawall::store::evict::{self, Evictor, Newcomer, Ticket};
+use seawall::store::evict::{self, Evictor, Newcomer, Ticket, Uses};
 use workload::Workload;
 
 /// Exponents that are compared; the store's default is the second.
@@ -49,7 +49,7 @@ fn main() -> io::Result<()> {
 }
 
 fn config(capacity: u64, size_exponent: f64) -> evict::Config {
-    evict::Config { capacity, size_exponent, seed: 1 }
+    evict::Config { capacity, size_exponent, uses: Uses::All, seed: 1 }
 }
 
 /// What is asked for and missed.

@@ -68,6 +68,12 @@ impl Change {
         Ok(all)
     }
 
+    /// Whether this is the key that it changes, as `cache.memory`.
+    #[must_use]
+    pub fn is_of(&self, key: &str) -> bool {
+        self.path.iter().map(String::as_str).eq(key.split('.'))
+    }
+
     /// As it was written.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -72,7 +72,7 @@ impl Site {
                 unbounded(&mut Arc::make_mut(route).cache);
             }
         }
-        let exponent = settings.store.optimise.size_exponent();
+        let optimise = settings.store.optimise;
         Self {
             routes: Routes::new(&routes, &settings.proxy.rules),
             keyed: Arc::new(keyed),
@@ -80,7 +80,12 @@ impl Site {
             assumptions: Vec::new(),
             otherwise: Some(Assumption::everything_lasts()),
             weigh,
-            seed: evict::Config { capacity: 0, size_exponent: exponent, seed: 1 },
+            seed: evict::Config {
+                capacity: 0,
+                size_exponent: optimise.size_exponent(),
+                uses: optimise.uses(),
+                seed: 1,
+            },
         }
     }
 

@@ -191,8 +191,9 @@ where
     for (number, mark) in marks.iter().enumerate() {
         chart
             .draw_series(LineSeries::new([(mark.at, low), (mark.at, high)], ink.stroke_width(1)))?;
-        // Beside its line, on the side where there is room; one below the other.
-        let height = low + (high - low) * (0.08 + 0.09 * number as f64);
+        // Beside its line, on the side where there is room; one below the other, from above, where
+        // there seldom is a curve.
+        let height = high - (high - low) * (0.03 + 0.09 * number as f64);
         let is_right = mark.at > f64::midpoint(first, last);
         let aside = (last - first) * if is_right { -0.05 } else { 0.006 };
         let at = (mark.at + aside, height);

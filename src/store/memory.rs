@@ -96,6 +96,7 @@ impl Memory {
         let eviction = evict::Config {
             capacity: capacity(config.memory),
             size_exponent: config.optimise.size_exponent(),
+            uses: config.optimise.uses(),
             seed: quality::RandomState::default().hash_one(0),
         };
         let evictor = Arc::new(Evictor::new(&eviction));

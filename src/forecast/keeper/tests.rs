@@ -20,7 +20,7 @@ const ALL: [Policy; 10] = [
 ];
 
 fn config(capacity: u64) -> evict::Config {
-    evict::Config { capacity, size_exponent: 0.75, seed: 1 }
+    evict::Config { capacity, size_exponent: 0.75, uses: evict::Uses::All, seed: 1 }
 }
 
 fn item(key: u32, size: u64) -> Item {

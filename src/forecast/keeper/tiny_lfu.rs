@@ -123,10 +123,10 @@ impl TinyLfu {
         }
     }
 
-    /// Those who leave the window stay if they are asked for more often than all those together
-    /// who would have to go for them.
-    fn make_room(&mut self, gone: &mut Vec<u32>) {
-        let mut candidates = Vec::new();
+    /// Those who leave the window, and a newcomer that is larger than it, stay if they are asked
+    /// for more often than all those together who would have to go for them.
+    fn make_room(&mut self, newcomer: Option<u32>, gone: &mut Vec<u32>) {
+        let mut candidates: Vec<u32> = newcomer.into_iter().collect();
         while self.lists[WINDOW].weight > self.window_most
             && let Some(oldest) = self.lists[WINDOW].oldest()
         {
@@ -204,8 +204,11 @@ impl Keeper for TinyLfu {
         if let Some(state) = self.states.get_mut(item.key as usize) {
             state.size = item.size;
         }
-        self.move_to(item.key, before.or(Some(WINDOW)));
-        self.make_room(gone);
+        // What is larger than the window would empty it.
+        let place = if item.size > self.window_most { PROBATION } else { WINDOW };
+        self.move_to(item.key, before.or(Some(place)));
+        let judged_at_once = before.is_none() && place == PROBATION;
+        self.make_room(judged_at_once.then_some(item.key), gone);
         self.state(item.key).place.is_some()
     }
 
@@ -282,7 +285,8 @@ struct Climber {
 
 impl Climber {
     fn new() -> Self {
-        Self { hits: 0, misses: 0, before: 0.0, step: -STEP }
+        // Up at first: a window of a hundredth has no step to give.
+        Self { hits: 0, misses: 0, before: 0.0, step: STEP }
     }
 
     /// A request; by which share of the capacity the window is to change, now and then.

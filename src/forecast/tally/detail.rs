@@ -9,6 +9,7 @@ use crate::forecast::assume::media_type;
 use crate::forecast::outcome::{Loss, Outcome};
 use crate::forecast::plan::{Plan, host_of, path_of};
 use crate::forecast::trace::{Request, Trace};
+use crate::policy::Reason;
 
 /// Stretches of time that are told apart, at most.
 const MOST_BUCKETS: i64 = 200;
@@ -159,7 +160,9 @@ impl Detail {
                 event.outcome,
                 Outcome::Missed | Outcome::Uncacheable | Outcome::Revalidated
             );
-            if let Some(loss) = event.loss.filter(|loss| is_lost && *loss != Loss::First) {
+            // What no cache can win would hide the URLs where something is to be done.
+            let never = [Loss::First, Loss::Policy(Reason::Method)];
+            if let Some(loss) = event.loss.filter(|loss| is_lost && !never.contains(loss)) {
                 account.lose(loss, request.bytes);
             }
         }

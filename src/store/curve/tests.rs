@@ -32,7 +32,7 @@ fn requests(count: usize, keys: u64) -> Vec<u64> {
 }
 
 fn eviction(capacity: u64) -> evict::Config {
-    evict::Config { capacity, size_exponent: 0.75, seed: 1 }
+    evict::Config { capacity, size_exponent: 0.75, uses: evict::Uses::All, seed: 1 }
 }
 
 /// What a store of `capacity` bytes would be asked for and miss.

@@ -113,7 +113,7 @@ impl<K: Clone> Evictor<K> {
     /// what was in fashion would stay for ever where nothing that comes is worth as much.
     fn judge(&self, candidate: Candidate) -> f64 {
         let Some(slot) = self.slots.get(candidate.ticket.slot) else { return candidate.priority };
-        let lately = f64::from(self.sketch.get(slot.hash())) + 1.0;
+        let lately = self.uses.again(self.sketch.get(slot.hash()));
         let highest = self.floor() + lately * slot.reward();
         if candidate.priority > highest {
             slot.set_priority(highest);

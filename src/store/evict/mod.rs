@@ -4,10 +4,10 @@
 //! randomness are passed in, so a replayed log decides as production does.
 //!
 //! Every resident has a *priority*: `floor + uses / size^b`. `uses` is how often it was asked for
-//! lately, as a `Sketch` tells. The floor is the priority of what was evicted last: whatever
-//! nobody asks for falls behind as it rises, without any clock (Greedy-Dual-Size-Frequency). Who
-//! goes is the lowest of a random sample, which needs no ordered list, so a hit writes two numbers
-//! and takes no lock.
+//! lately, as a `Sketch` tells, and as [`Uses`] counts that. The floor is the priority of what was
+//! evicted last: whatever nobody asks for falls behind as it rises, without any clock
+//! (Greedy-Dual-Size-Frequency). Who goes is the lowest of a random sample, which needs no ordered
+//! list, so a hit writes two numbers and takes no lock.
 //!
 //! Admission has two tests. A newcomer must be worth more than all those together that would go for
 //! it; otherwise one huge object flushes the store. And one that was never seen before counts for
@@ -22,6 +22,7 @@ mod sketch;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ use novelty::Novelty;
 use residents::Residents;
 use sketch::Sketch;
 use slots::Slots;
+pub use uses::Uses;
 
 use crate::clock::Timestamp;
 
@@ -49,8 +51,10 @@ pub struct Config {
     /// What all residents may weigh together, in bytes.
     pub capacity: u64,
     /// How much its size counts against an object: from 0, not at all, for most bytes served from
-    /// the store, to 1, fully, for most requests.
+    /// the store, to 1, fully, or a little more, for most requests.
     pub size_exponent: f64,
+    /// What its uses count for.
+    pub uses: Uses,
     /// Seed of the samples.
     pub seed: u64,
 }
@@ -111,6 +115,7 @@ pub struct Evictor<K> {
     /// The priority below which nobody is resident: an `f64`'s bits, which only rise.
     floor: AtomicU64,
     size_exponent: f64,
+    uses: Uses,
     ledger: Mutex<Ledger<K>>,
 }
 
@@ -150,6 +155,7 @@ impl<K: Clone> Evictor<K> {
             slots: Slots::new(),
             floor: AtomicU64::new(0.0_f64.to_bits()),
             size_exponent: config.size_exponent,
+            uses: config.uses,
             ledger: Mutex::new(ledger),
         }
     }
@@ -159,7 +165,7 @@ impl<K: Clone> Evictor<K> {
     pub fn touch(&self, ticket: Ticket) -> Option<Touched> {
         let slot = self.slots.get(ticket.slot)?;
         let hash = slot.hash();
-        let uses = f64::from(self.sketch.add(hash)) + 1.0;
+        let uses = self.uses.again(self.sketch.add(hash));
         slot.set_priority(self.floor() + uses * slot.reward());
         Some(Touched { hash, size: slot.size() })
     }
@@ -282,7 +288,7 @@ impl<K: Clone> Evictor<K> {
         if uses == 1 {
             ledger.novelty.again();
         }
-        Some(f64::from(uses) + 1.0)
+        Some(self.uses.again(uses))
     }
 
     /// Evicts those who are worth less together than one of `size` bytes that is expected to be

@@ -6,8 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn config(capacity: u64) -> Config {
+    Config { capacity, size_exponent: 1.0, uses: Uses::All, seed: 7 }
+}
+
 fn evictor(capacity: u64) -> Evictor<u64> {
-    Evictor::new(&Config { capacity, size_exponent: 1.0, seed: 7 })
+    Evictor::new(&config(capacity))
 }
 
 fn hash(key: u64) -> u64 {
@@ -27,7 +31,11 @@ struct Cache {
 
 impl Cache {
     fn new(capacity: u64) -> Self {
-        Self { evictor: evictor(capacity), map: HashMap::new() }
+        Self::of(evictor(capacity))
+    }
+
+    fn of(evictor: Evictor<u64>) -> Self {
+        Self { evictor, map: HashMap::new() }
     }
 
     /// Asks for a key; whether it was a hit.
@@ -74,6 +82,27 @@ fn one_huge_object_does_not_flush_what_is_used() {
     // When they are asked for no more, it gets its place.
     let asked = (0..400).take_while(|_| !cache.ask(1000, 90_000)).count();
     assert!((5..100).contains(&asked), "{asked}");
+}
+
+#[test]
+fn where_few_uses_count_what_comes_soon_outweighs_what_was_asked_for_often() {
+    let turnovers = |uses| {
+        let config = Config { size_exponent: 0.0, uses, ..config(10_000) };
+        let mut cache = Cache::of(Evictor::new(&config));
+        (0..40).for_each(|_| cache.ask_all(0..10, 1000));
+        // As many bytes as there are, each key twice: until nothing is left of what was there.
+        let mut turn = |turn: &u64| {
+            for key in (turn * 10..).take(10) {
+                cache.ask_all(key..key + 1, 1000);
+                cache.ask_all(key..key + 1, 1000);
+            }
+            cache.holds(0..10) > 0
+        };
+        (1..100).take_while(|number| turn(number)).count()
+    };
+    let (few, all) = (turnovers(Uses::Few), turnovers(Uses::All));
+    assert!((1..=3).contains(&few), "{few}");
+    assert!(all > 2 * few, "{all}");
 }
 
 #[test]
