@@ -7,8 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::header::{FORWARDED, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::controlled;
 use crate::context::{Connection, Protocol, Request};
@@ -70,34 +71,90 @@ pub(super) fn scheme(headers: &HeaderMap) -> Option<bool> {
     }
 }
 
-/// Makes a request's fields say whom it is forwarded for.
+/// Makes a request's fields say whom it is forwarded for, and by whom: `via`.
 pub(super) fn apply(
     headers: &mut HeaderMap,
     connection: &Connection,
     target: &Target,
     trusted: bool,
-    name: &str,
+    via: &Via,
 ) {
     controlled::strip(headers, trusted);
     let peer = connection.peer.ip().to_canonical();
-    let host = target.authority.as_str();
-    extend(headers, &X_FORWARDED_FOR, &peer.to_string());
-    extend(headers, &FORWARDED, &forwarded(peer, host, target.scheme()));
-    if !headers.contains_key(&X_FORWARDED_HOST) {
-        set(headers, &X_FORWARDED_HOST, host);
+    let (peer_text, host) = (address_text(peer), target.authority.as_str());
+    extend(headers, &X_FORWARDED_FOR, &peer_text);
+    extend(headers, &FORWARDED, &forwarded(peer, &peer_text, host, target.scheme()));
+    if !headers.contains_key(&X_FORWARDED_HOST)
+        && let Ok(host) = HeaderValue::from_str(host)
+    {
+        headers.insert(&X_FORWARDED_HOST, host);
     }
     // Normalization has read a trusted peer's word into the target already.
-    set(headers, &X_FORWARDED_PROTO, target.scheme());
-    let version = if connection.protocol == Protocol::Http2 { "2.0" } else { "1.1" };
-    append(headers, &VIA, &format!("{version} {name}"));
+    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme()));
+    let http2 = connection.protocol == Protocol::Http2;
+    let version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    headers.append(VIA, via.of(version));
+}
+
+/// The values of `Via` that one proxy has (RFC 9110 §7.6.3), each made once.
+#[derive(Clone, Debug)]
+pub(super) struct Via {
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    /// Those of the proxy called `name`, a token.
+    pub(super) fn new(name: &str) -> Self {
+        let value = |version| {
+            // A name that is no token is refused where it is configured.
+            HeaderValue::try_from(format!("{version} {name}"))
+                .unwrap_or(HeaderValue::from_static("1.1 seawall"))
+        };
+        Self { http10: value("1.0"), http11: value("1.1"), http2: value("2.0") }
+    }
+
+    /// The value for a message that was received in `version`.
+    pub(super) fn of(&self, version: Version) -> HeaderValue {
+        let value = match version {
+            Version::HTTP_10 => &self.http10,
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http11,
+        };
+        value.clone()
+    }
+}
+
+/// An address as text; the longest IPv6 one has 45 bytes.
+type AddressText = SmallVec<[u8; 45]>;
+
+/// Every miss has one, and nearly all are IPv4: without the machinery of formatting.
+fn address_text(address: IpAddr) -> AddressText {
+    let mut text = AddressText::new();
+    match address {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text.push(b'.');
+                }
+                text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+    }
+    text
 }
 
 /// One element of `Forwarded` (RFC 7239 §4).
-fn forwarded(peer: IpAddr, host: &str, scheme: &str) -> String {
-    match peer {
-        IpAddr::V4(peer) => format!("for={peer};host=\"{host}\";proto={scheme}"),
-        IpAddr::V6(peer) => format!("for=\"[{peer}]\";host=\"{host}\";proto={scheme}"),
+fn forwarded(peer: IpAddr, peer_text: &[u8], host: &str, scheme: &str) -> SmallVec<[u8; 128]> {
+    let (open, close): (&[u8], &[u8]) =
+        if peer.is_ipv4() { (b"for=", b";host=\"") } else { (b"for=\"[", b"]\";host=\"") };
+    let mut element = SmallVec::new();
+    for part in [open, peer_text, close, host.as_bytes(), b"\";proto=", scheme.as_bytes()] {
+        element.extend_from_slice(part);
     }
+    element
 }
 
 /// The value of a parameter of a `Forwarded` element, without its quotes.
@@ -119,27 +176,16 @@ fn address(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// Adds a member to a list that stands in one line, so that origins which read only one see all.
-fn extend(headers: &mut HeaderMap, name: &HeaderName, member: &str) {
+fn extend(headers: &mut HeaderMap, name: &HeaderName, member: &[u8]) {
     let all: Vec<_> = members(headers, name).collect();
-    let mut value = all[all.len().saturating_sub(MOST_HOPS)..].join(&b", "[..]);
-    if !value.is_empty() {
-        value.extend_from_slice(b", ");
-    }
-    value.extend_from_slice(member.as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&value) {
+    let value = if all.is_empty() {
+        HeaderValue::from_bytes(member)
+    } else {
+        let last = &all[all.len().saturating_sub(MOST_HOPS)..];
+        HeaderValue::from_bytes(&[&last.join(&b", "[..]), member].join(&b", "[..]))
+    };
+    if let Ok(value) = value {
         headers.insert(name, value);
-    }
-}
-
-fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.append(name, value);
     }
 }
 
@@ -163,7 +209,7 @@ mod tests {
             headers.append(*name, value.parse().expect("a value"));
         }
         let target = Target::parse("http://shop.example/").expect("a URL");
-        apply(&mut headers, &connection("192.0.2.7"), &target, trusted, "seawall");
+        apply(&mut headers, &connection("192.0.2.7"), &target, trusted, &Via::new("seawall"));
         headers
     }
 

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use ipnet::IpNet;
 use tower::{Service, ServiceExt};
 
+use super::forwarding::{self, Via};
 use super::origin::origin_request;
 use super::stack::LookStack;
 use super::tunnel::leaves_http;
-use super::{Config, Trace, forwarding};
+use super::{Config, Trace};
 use crate::body::Body;
 use crate::cache::{self, Examined, Job};
 use crate::context::{Detail, Forwarded, Outcome, Request, Response};
@@ -84,12 +85,14 @@ impl Slot {
 #[derive(Clone, Debug)]
 pub(super) struct Looking {
     config: Arc<Config>,
+    via: Arc<Via>,
     cache: Arc<cache::Shared>,
 }
 
 impl Looking {
     pub(super) fn new(config: Arc<Config>, cache: Arc<cache::Shared>) -> Self {
-        Self { config, cache }
+        let via = Arc::new(Via::new(&config.name));
+        Self { config, via, cache }
     }
 
     fn look(&self, mut job: Job) -> Result<Response, ProxyError> {
@@ -109,7 +112,8 @@ impl Looking {
             cache::Would::Refuse(kind) => Some(kind),
             _ => None,
         };
-        let origin = examined.fetch.take().map(|fetch| origin_request(&self.config, fetch));
+        let origin =
+            examined.fetch.take().map(|fetch| origin_request(&self.config, &self.via, fetch));
         let origin = origin.transpose()?;
         let answer = examined.answer.take();
         *slot.lock() = Some(InCache { examined, origin });

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use futures_util::TryFutureExt;
 use http::header::VIA;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Uri, Version};
+use http::{StatusCode, Uri};
 use tower::Service;
 
+use super::Config;
 use super::client_body::ClientBody;
-use super::{Config, forwarding};
+use super::forwarding::{self, Via};
 use crate::body::Body;
 use crate::cache::{Fetch, Protect};
 use crate::context::RequestBody;
@@ -44,7 +45,8 @@ impl Wire for Origins {
         request: OriginRequest,
     ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<>
     {
-        self.send(upstream, request).map_ok(|response| response.map(Body::stream))
+        self.send(upstream, request)
+            .map_ok(|response| response.map(Body::stream))
     }
 }
 
@@ -53,25 +55,28 @@ impl Wire for Origins {
 pub struct OriginService<W = Origins> {
     wire: W,
     config: Arc<Config>,
+    via: Arc<Via>,
 }
 
 impl<W: Wire> OriginService<W> {
     /// Over one core's connections.
     #[must_use]
     pub fn new(wire: W, config: Arc<Config>) -> Self {
-        Self { wire, config }
+        let via = Arc::new(Via::new(&config.name));
+        Self { wire, config, via }
     }
 }
 
 /// What an origin is sent, and which upstream it is.
 pub(super) fn origin_request(
     config: &Config,
+    via: &Via,
     fetch: Fetch,
 ) -> Result<(usize, OriginRequest), ProxyError> {
     let Fetch { upstream, target, request, edits, interims, protect, trusted } = fetch;
     let spares = protect == Protect::Origin;
     let mut head = request.head;
-    forwarding::apply(&mut head.headers, &request.connection, &target, trusted, &config.name);
+    forwarding::apply(&mut head.headers, &request.connection, &target, trusted, via);
     if let Some(edits) = &edits {
         edit(&mut head, edits, &target, request.client)?;
     }
@@ -97,27 +102,21 @@ impl<W: Wire> Service<Fetch> for OriginService<W> {
     }
 
     fn call(&mut self, fetch: Fetch) -> Self::Future {
-        let (upstream, request) = match origin_request(&self.config, fetch) {
+        let (upstream, request) = match origin_request(&self.config, &self.via, fetch) {
             Ok(request) => request,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         let sent = self.wire.carry(upstream, request);
-        let config = Arc::clone(&self.config);
+        let via = Arc::clone(&self.via);
         // Mapped, and not awaited in a block, which would hold this large future twice.
         Box::pin(sent.map_ok(move |mut response| {
             // What a 101 says of the connection is for both ends of the tunnel.
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 headers::strip_hop_by_hop(response.headers_mut());
             }
-            // RFC 9110 §7.6.3: the version received, and by whom.
-            let version = match response.version() {
-                Version::HTTP_10 => "1.0",
-                Version::HTTP_2 => "2.0",
-                _ => "1.1",
-            };
-            if let Ok(via) = HeaderValue::try_from(format!("{version} {}", config.name)) {
-                response.headers_mut().append(VIA, via);
-            }
+            // The version received, and by whom.
+            let via = via.of(response.version());
+            response.headers_mut().append(VIA, via);
             response
         }))
     }
