@@ -46,7 +46,7 @@ impl Wire for Origins {
     ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<>
     {
         self.send(upstream, request)
-            .map_ok(|response| response.map(Body::stream))
+            .map_ok(|response| response.map(|body| Body::Stream(Box::into_pin(body))))
     }
 }
 

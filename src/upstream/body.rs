@@ -54,14 +54,15 @@ pub(super) enum Hold {
 }
 
 impl OriginBody {
+    /// In a box from the start: it is large, and on its way out is moved often.
     pub(super) fn new(
         job: &Job,
         incoming: Incoming,
         status: StatusCode,
         hold: Hold,
         upload: Option<Arc<Upload>>,
-    ) -> Self {
-        let mut body = Self {
+    ) -> Box<Self> {
+        let mut body = Box::new(Self {
             incoming,
             hold,
             upload,
@@ -72,7 +73,7 @@ impl OriginBody {
             is_bodiless: job.plan.is_head() || status == StatusCode::NOT_MODIFIED,
             is_over: false,
             place: None,
-        };
+        });
         if body.incoming.is_end_stream() {
             body.complete();
         }
@@ -80,7 +81,7 @@ impl OriginBody {
     }
 
     /// The same, with the place that its request has at the origin until it is over.
-    pub(super) fn holding(mut self, place: Place) -> Self {
+    pub(super) fn holding(mut self: Box<Self>, place: Place) -> Box<Self> {
         self.place = (!self.is_over).then_some(place);
         self
     }

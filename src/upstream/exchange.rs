@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -54,7 +55,7 @@ pub(super) struct Failure {
     /// Nothing was wrong but the connection: another attempt could succeed.
     pub(super) is_connections: bool,
     /// The request, if it was handed back.
-    pub(super) unsent: Option<Box<Request<UploadBody>>>,
+    pub(super) unsent: Option<Box<Message>>,
     /// It was not processed: it was handed back, or the origin said so.
     pub(super) handed_back: bool,
     /// A byte of an answer came.
@@ -72,7 +73,7 @@ impl Failure {
         upload: Option<&Upload>,
         answered: bool,
     ) -> Self {
-        let unsent = error.take_message().map(Box::new);
+        let unsent = error.take_message().map(|request| Box::new(request.into()));
         let error = error.into_error();
         let handed_back = unsent.is_some() || failure::is_refused(&error);
         let is_stream_reset = failure::is_stream_reset(&error);
@@ -83,25 +84,38 @@ impl Failure {
     }
 }
 
-/// Sends `request` on `connection`.
+/// A request with the head that it has on every connection.
+pub(super) struct Message {
+    pub(super) head: Parts,
+    pub(super) body: UploadBody,
+}
+
+impl From<Request<UploadBody>> for Message {
+    fn from(request: Request<UploadBody>) -> Self {
+        let (head, body) = request.into_parts();
+        Self { head, body }
+    }
+}
+
+/// Sends `message` on `connection`.
 pub(super) async fn exchange(
     job: &Job,
     connection: Connection,
-    request: Request<UploadBody>,
-) -> Result<Response<OriginBody>, Failure> {
+    message: Message,
+) -> Result<Response<Box<OriginBody>>, Failure> {
     match connection {
-        Connection::Http1(connection) => on_http1(job, connection, request).await,
-        Connection::Http2(connection, guard) => on_http2(job, connection, guard, request).await,
+        Connection::Http1(connection) => on_http1(job, connection, message).await,
+        Connection::Http2(connection, guard) => on_http2(job, connection, guard, message).await,
     }
 }
 
 async fn on_http1(
     job: &Job,
     mut connection: Http1,
-    request: Request<UploadBody>,
-) -> Result<Response<OriginBody>, Failure> {
-    let upload = request.body().upload().cloned();
-    let (mut head, body) = request.into_parts();
+    message: Message,
+) -> Result<Response<Box<OriginBody>>, Failure> {
+    let Message { mut head, body } = message;
+    let upload = body.upload().cloned();
     job.plan.http1(&mut head);
     let mut request = Request::from_parts(head, body);
     let meter = Arc::clone(&connection.meter);
@@ -119,14 +133,14 @@ async fn on_http2(
     job: &Job,
     mut connection: Http2,
     guard: StreamGuard,
-    request: Request<UploadBody>,
-) -> Result<Response<OriginBody>, Failure> {
-    let upload = request.body().upload().cloned();
+    message: Message,
+) -> Result<Response<Box<OriginBody>>, Failure> {
+    let Message { mut head, body } = message;
+    let upload = body.upload().cloned();
     if let Some(upload) = &upload {
         // hyper does not tell of `100 Continue` on HTTP/2: nothing to wait for.
         upload.proceed();
     }
-    let (mut head, body) = request.into_parts();
     job.plan.http2(&mut head).map_err(Failure::verdict)?;
     let sending = connection.sender.try_send_request(Request::from_parts(head, body));
     let wait = Wait { job, upload: upload.as_deref(), meter: None };
@@ -144,7 +158,7 @@ fn finish_http1(
     connection: Http1,
     received: Response<Incoming>,
     upload: Option<Arc<Upload>>,
-) -> Result<Response<OriginBody>, ErrorKind> {
+) -> Result<Response<Box<OriginBody>>, ErrorKind> {
     let (head, incoming) = check(job, received)?;
     if let Some(upload) = &upload {
         if response::refuses_content(head.status) { upload.deny() } else { upload.proceed() }

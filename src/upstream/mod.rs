@@ -27,6 +27,7 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::HeaderValue;
 use tokio::time::Instant;
@@ -145,28 +146,27 @@ impl Origins {
         &self,
         index: usize,
         request: OriginRequest,
-    ) -> impl Future<Output = Result<http::Response<OriginBody>, ProxyError>> + Send + 'static + use<>
+    ) -> impl Future<Output = Result<http::Response<Box<OriginBody>>, ProxyError>> + Send + 'static + use<>
     {
         let upstream = self.upstreams.get(index).cloned();
         async move {
-            match upstream {
-                Some(upstream) => {
-                    let config = Arc::clone(&upstream);
-                    let (spares, target) = (request.spares, Arc::clone(&upstream.target));
-                    if spares && !target.health.admits() {
-                        return Err(ErrorKind::OriginSpared.into());
-                    }
-                    let place = target.queue.enter(spares).await?;
-                    let began = Instant::now();
-                    let sent = send::send(upstream, request).await;
-                    match &sent {
-                        Ok(_) => target.health.answered(),
-                        Err(error) => target.health.failed(error.kind, began.elapsed()),
-                    }
-                    sent.map(|response| response.map(|body| body.holding(place)))
-                        .map_err(|error| failure::name(error, &config.config))
+            let Some(upstream) = upstream else { return Err(ErrorKind::Internal.into()) };
+            let (spares, target) = (request.spares, &upstream.target);
+            if spares && !target.health.admits() {
+                return Err(ErrorKind::OriginSpared.into());
+            }
+            let place = target.queue.enter(spares).await?;
+            let began = Instant::now();
+            match send::send(&upstream, request).await {
+                Ok(response) => {
+                    target.health.answered();
+                    Ok(response.map(|body| body.holding(place)))
                 }
-                None => Err(ErrorKind::Internal.into()),
+                Err(error) => {
+                    target.health.failed(error.kind, began.elapsed());
+                    upstream.counters.failures.fetch_add(1, Ordering::Relaxed);
+                    Err(failure::name(error, &upstream.config))
+                }
             }
         }
     }

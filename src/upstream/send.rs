@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::body::OriginBody;
 use super::config::Version;
 use super::connect::{self, Metered};
-use super::exchange::{self, Connection, Job};
+use super::exchange::{self, Connection, Job, Message};
 use super::pool::{Http1, Http2, StreamGuard, Streams, Upstream};
 use super::request::{Content, Plan};
 use super::retry::{self, Failed, Next};
@@ -35,27 +35,16 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an HTTP/2 connection in use is asked whether it lives (RFC 9113 §6.7).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Sends `request` to `upstream`, again where that is safe, and counts what became of it.
+/// Sends `request` to `upstream`, again where that is safe.
 pub(super) async fn send(
-    upstream: Arc<Upstream>,
+    upstream: &Arc<Upstream>,
     request: OriginRequest,
-) -> Result<Response<OriginBody>, ProxyError> {
-    let outcome = attempts(Arc::clone(&upstream), request).await;
-    if outcome.is_err() {
-        upstream.counters.failures.fetch_add(1, Ordering::Relaxed);
-    }
-    outcome
-}
-
-async fn attempts(
-    upstream: Arc<Upstream>,
-    request: OriginRequest,
-) -> Result<Response<OriginBody>, ProxyError> {
-    let (job, mut request) = plan(upstream, request)?;
+) -> Result<Response<Box<OriginBody>>, ProxyError> {
+    let (job, mut message) = plan(Arc::clone(upstream), request)?;
     let counters = &job.upstream.counters;
     let repeatable = retry::repeatable(
         job.upstream.config.retry_reused,
-        request.method(),
+        &message.head.method,
         job.plan.has_content(),
     );
     let mut fresh = false;
@@ -65,8 +54,8 @@ async fn attempts(
         if reused {
             counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        let copy = may_be_repeated(&job, &connection, repeatable).then(|| copy_of(&request));
-        let failure = match exchange::exchange(&job, connection, request).await {
+        let copy = may_be_repeated(&job, &connection, repeatable).then(|| copy_of(&message));
+        let failure = match exchange::exchange(&job, connection, message).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -75,7 +64,7 @@ async fn attempts(
             Failed { unsent: failure.handed_back, reused, answered: failure.answered, attempts };
         let next =
             if failure.is_connections { retry::next(facts, repeatable) } else { Next::GiveUp };
-        request = match (next, again) {
+        message = match (next, again) {
             (Next::GiveUp, _) | (_, None) => return Err(failure.error),
             (next, Some(again)) => {
                 fresh = next == Next::Fresh;
@@ -96,17 +85,14 @@ fn may_be_repeated(job: &Job, connection: &Connection, repeatable: bool) -> bool
 }
 
 /// The same request once more; only made where there is no content.
-fn copy_of(request: &Request<UploadBody>) -> Request<UploadBody> {
-    let mut copy = Request::new(UploadBody::default());
-    copy.method_mut().clone_from(request.method());
-    copy.headers_mut().clone_from(request.headers());
-    copy
+fn copy_of(message: &Message) -> Message {
+    let (mut head, body) = Request::new(UploadBody::default()).into_parts();
+    head.method.clone_from(&message.head.method);
+    head.headers.clone_from(&message.head.headers);
+    Message { head, body }
 }
 
-fn plan(
-    upstream: Arc<Upstream>,
-    request: OriginRequest,
-) -> Result<(Job, Request<UploadBody>), ProxyError> {
+fn plan(upstream: Arc<Upstream>, request: OriginRequest) -> Result<(Job, Message), ProxyError> {
     let OriginRequest { mut head, body, interim, upgrade, te_trailers, .. } = request;
     let expects_continue = head
         .headers
@@ -124,7 +110,7 @@ fn plan(
     let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
     let deadline = upstream.config.total_timeout.map(|limit| Instant::now() + limit);
     let job = Job { upstream, plan, interim, deadline };
-    Ok((job, Request::from_parts(head, body)))
+    Ok((job, Message { head, body }))
 }
 
 /// A connection for `job`: one that is open, unless it has to be `fresh`, or a new one.

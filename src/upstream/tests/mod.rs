@@ -110,12 +110,12 @@ fn get() -> OriginRequest {
 async fn send(
     origins: &Origins,
     request: OriginRequest,
-) -> Result<http::Response<OriginBody>, ErrorKind> {
+) -> Result<http::Response<Box<OriginBody>>, ErrorKind> {
     let sent = tokio::time::timeout(PATIENCE, origins.send(0, request)).await;
     sent.expect("an outcome in time").map_err(|error| error.kind)
 }
 
-async fn text(response: http::Response<OriginBody>) -> Result<String, ErrorKind> {
+async fn text(response: http::Response<Box<OriginBody>>) -> Result<String, ErrorKind> {
     let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
     let body = body.expect("an end in time").map_err(|error| error.kind)?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).expect("plain text"))

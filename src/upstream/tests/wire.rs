@@ -145,7 +145,7 @@ async fn a_large_body_passes_whole_and_no_faster_than_it_is_read() {
         let block = vec![7; 1 << 20];
         for _ in 0..SIZE >> 20 {
             peer.0.write_all(&block).await.expect("the client is there");
-            sent.fetch_add(block.len(), std::sync::atomic::Ordering::Relaxed);
+            sent.fetch_add(block.len(), Ordering::Relaxed);
         }
         peer
     };
@@ -155,7 +155,7 @@ async fn a_large_body_passes_whole_and_no_faster_than_it_is_read() {
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
-        assert!(sent.load(std::sync::atomic::Ordering::Relaxed) < SIZE / 2);
+        assert!(sent.load(Ordering::Relaxed) < SIZE / 2);
         let mut received = 0;
         while let Some(frame) = body.frame().await {
             let data = frame.expect("no error").into_data().expect("data");
