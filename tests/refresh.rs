@@ -111,13 +111,12 @@ async fn a_failing_origin_is_asked_once_for_each() {
     proxy.purge("all", "", "refresh").await;
     origin.arrived(2).await;
     let metric = "seawall_purge_refreshes_total{result=\"failed\"} 1";
-    loop {
-        let metrics = proxy.ask_admin(&get("/metrics")).await;
-        if metrics.text().lines().any(|line| line == metric) {
-            break;
+    within(metric, async {
+        while !proxy.ask_admin(&get("/metrics")).await.text().lines().any(|line| line == metric) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    })
+    .await;
     assert_eq!(origin.count(), 2);
     assert_eq!(proxy.get("/page").await.text(), "page");
 }
