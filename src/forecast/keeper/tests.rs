@@ -74,6 +74,57 @@ fn by_hand() {
     assert_eq!(hits(Policy::Belady, 1, &[1, 2, 2, 1]), [false, false, true, false]);
 }
 
+/// Forty-eight objects of 20 bytes, each asked for four times: in W-TinyLFU they are all of the main part
+/// of a cache of 1,000 bytes, whose window has ten.
+fn with_a_main_part_in_use() -> Box<dyn Keeper> {
+    let mut keeper = Policy::TinyLfu.keeper(&config(1000), 1000);
+    let mut gone = Vec::new();
+    for key in 0..48 {
+        assert!(keeper.put(item(key, 20), &mut gone), "there is room");
+    }
+    (0..3).flat_map(|_| 0..48).for_each(|key| keeper.touch(key));
+    assert_eq!((keeper.weight(), gone.len()), (960, 0));
+    keeper
+}
+
+#[test]
+fn what_is_larger_than_the_window_of_w_tiny_lfu_displaces_nobody_from_it() {
+    let mut keeper = with_a_main_part_in_use();
+    let mut gone = Vec::new();
+    let small: Vec<u32> = (100..110).collect();
+    for key in &small {
+        assert!(keeper.put(item(*key, 1), &mut gone));
+    }
+    // There are 30 bytes left, and all whom it might displace are asked for more often.
+    assert!(!keeper.put(item(200, 40), &mut gone), "it is judged, and not worth so much");
+    assert_eq!(gone, [200], "the window has all that it had");
+    assert_eq!(keeper.weight(), 960 + 10);
+    // What fits in the window gets in unjudged, and has the oldest of it leave.
+    gone.clear();
+    assert!(keeper.put(item(201, 5), &mut gone));
+}
+
+#[test]
+fn the_window_of_w_tiny_lfu_grows_where_that_is_what_is_wanted() {
+    let mut keeper = with_a_main_part_in_use();
+    let (mut resident, mut gone) = (vec![false; 1000], Vec::new());
+    // A newcomer of 10 bytes a time, each asked for once more after two others.
+    let mut hits = Vec::new();
+    for key in 100..1000 {
+        for key in [key, key - 2] {
+            hits.push(resident[key as usize]);
+            if resident[key as usize] {
+                keeper.touch(key);
+            } else {
+                resident[key as usize] = keeper.put(item(key, 10), &mut gone);
+                gone.drain(..).for_each(|key| resident[key as usize] = false);
+            }
+        }
+    }
+    let late = hits[hits.len() / 2..].iter().filter(|hit| **hit).count();
+    assert!(late > hits.len() / 5, "{late} hits");
+}
+
 proptest! {
     #[test]
     fn books_are_kept_and_bounds_hold(
