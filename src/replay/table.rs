@@ -220,7 +220,7 @@ fn what_if(report: &Report, base: &str, f: &mut String) -> fmt::Result {
 
 /// What one change wins and loses.
 fn differences(report: &Report, after: &Variant, f: &mut String) -> fmt::Result {
-    writeln!(f, "{:<16} {:>12} {:>12} {:>12}", "outcome", "before", "after", "")?;
+    writeln!(f, "{:<16} {:>12} {:>12} {:>12}", "outcome", "before", "after", "change")?;
     for outcome in Outcome::ALL.map(Outcome::word) {
         let of = |all: &BTreeMap<&str, Counts>| all.get(outcome).map_or(0, |it| it.requests);
         let (before, after) = (of(&report.outcomes), of(&after.outcomes));
