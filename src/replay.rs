@@ -24,6 +24,9 @@ const MOST_VARIANTS: usize = 200;
 /// What Seawall's own policy is called among others.
 const OURS: &str = "Seawall";
 
+/// What the configuration that was given is called among what-ifs.
+const AS_IT_IS: &str = "as it is";
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -75,7 +78,7 @@ pub(crate) fn run(replay: Replay) -> Result<Done, ReplayError> {
                 (words.join("; "), config.clone(), changes)
             });
             let report = forecast(config.as_deref(), &asked, what_if.collect())?;
-            tell(&report, &asked.telling, |name| report.figure(name))
+            tell(&report, AS_IT_IS, &asked.telling, |name| report.figure(name))
         }
     }
 }
@@ -87,7 +90,8 @@ fn compare(diff: &Diff) -> Result<Done, ReplayError> {
     let report = forecast(Some(&diff.before), &diff.asked, what_if)?;
     // A budget judges the change, not what was before.
     let after = report.what_if.first();
-    tell(&report, &diff.asked.telling, |name| figure_of(after?, name))
+    let before = diff.before.display().to_string();
+    tell(&report, &before, &diff.asked.telling, |name| figure_of(after?, name))
 }
 
 fn variants(sweeps: &[String]) -> Result<Vec<Vec<Change>>, ReplayError> {
@@ -168,17 +172,18 @@ fn figure_of(variant: &Variant, name: &str) -> Option<f64> {
 
 fn tell(
     report: &Report,
+    base: &str,
     telling: &Telling,
     figure: impl Fn(&str) -> Option<f64>,
 ) -> Result<Done, ReplayError> {
     if let Some(file) = &telling.html {
-        let page = html::render(report)?;
+        let page = html::render(report, base)?;
         fs::write(file, page).map_err(|cause| ReplayError::Write { file: file.clone(), cause })?;
     }
     let said = if telling.json {
         serde_json::to_string_pretty(report).unwrap_or_default()
     } else {
-        table::render(report)
+        table::render(report, base)
     };
     let missed = telling.budget.as_ref().map(|budget| budget.missed(figure));
     let words = |missed: Missed| {

@@ -293,9 +293,16 @@ fn one_configuration_is_compared_with_another() {
     let text = std::fs::read_to_string(data("site.toml")).unwrap();
     std::fs::write(&after, text.replace("\"1m\"", "\"1d\"")).unwrap();
     let report = json_of_diff("site.toml", after.to_str().unwrap());
+    let shown = seawall(&["diff", "site.toml", after.to_str().unwrap(), "--log", "combined.log"]);
     std::fs::remove_file(&after).unwrap();
     assert_eq!(requests(&report, "fresh"), FRESH);
     assert_eq!(report["what_if"][0]["outcomes"]["fresh"]["requests"], 8);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    let rows: Vec<Vec<_>> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert!(rows.iter().any(|row| row.last() == Some(&"site.toml")), "{shown}");
+    let (before, more) = (FRESH.to_string(), format!("+{}", 8 - FRESH));
+    assert!(rows.contains(&vec!["fresh", &before, "8", &more]), "{shown}");
 }
 
 fn json_of_diff(before: &str, after: &str) -> Value {

@@ -38,6 +38,9 @@ pub enum BudgetError {
     /// No such figure.
     #[error("there is no `{0}`; there are: {1}")]
     Metric(String, String),
+    /// A share that is none.
+    #[error("`{0}` is of a share, from 0 to 1: write 85% or 0.85")]
+    Share(String),
 }
 
 impl Budget {
@@ -106,7 +109,12 @@ impl Demand {
         if !number.is_finite() {
             return Err(form());
         }
-        Ok(Self { metric, comparison, bound: number * scale, text: text.to_owned() })
+        let bound = number * scale;
+        // `hit>=85` could never be met, and `stale<=5` always would be.
+        if is_share(&metric) && !(0.0..=1.0).contains(&bound) {
+            return Err(BudgetError::Share(text.to_owned()));
+        }
+        Ok(Self { metric, comparison, bound, text: text.to_owned() })
     }
 
     fn is_met(&self, is: f64) -> bool {
@@ -117,6 +125,11 @@ impl Demand {
             Comparison::Below => is < self.bound,
         }
     }
+}
+
+/// Whether a figure is a share of all requests or bytes; the others are counts.
+fn is_share(metric: &str) -> bool {
+    !matches!(metric, "origin_rps_mean" | "origin_rps_peak" | "resident_bytes_max")
 }
 
 #[cfg(test)]
@@ -145,6 +158,12 @@ mod tests {
     fn what_is_no_demand() {
         for text in ["", "hit", "hit=5", "hits>=5", "hit>=x", "hit>=inf"] {
             assert!(Budget::parse(text).is_err(), "{text}");
+        }
+        for text in ["hit>=85", "stale<=1.5", "byte_hit>=120%", "fresh>=-1%"] {
+            assert_eq!(Budget::parse(text), Err(BudgetError::Share(text.to_owned())));
+        }
+        for text in ["hit>=0.85", "hit<=100%", "origin_rps_mean<=85", "resident_bytes_max<=1e9"] {
+            assert!(Budget::parse(text).is_ok(), "{text}");
         }
     }
 }

@@ -368,7 +368,8 @@ impl<'a> Engine<'a> {
     /// Whether it can be held while it is fetched, beside all residents: nobody goes before it is
     /// there.
     fn has_room(&self, asked: &Asking<'_>, prospect: &Prospect) -> bool {
-        self.keeper.weight().saturating_add(self.weight(asked, prospect)) <= self.budget
+        self.budget == u64::MAX
+            || self.keeper.weight().saturating_add(self.weight(asked, prospect)) <= self.budget
     }
 
     fn forget(&mut self, key: u32, past: Past) {

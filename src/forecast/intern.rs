@@ -11,8 +11,21 @@ pub(super) struct Interner {
     bytes: Vec<u8>,
     /// Where each ends.
     ends: Vec<usize>,
-    table: HashTable<u32>,
+    table: HashTable<Entry>,
     hasher: FixedState,
+}
+
+/// A text in the table.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Of its hash, so that texts need not be read again where the table grows.
+    tag: u32,
+    number: u32,
+}
+
+/// What is made of a tag for the table, which wants other bits for a place than for a guess.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(tag)
 }
 
 impl Interner {
@@ -20,14 +33,15 @@ impl Interner {
     /// machine has.
     pub(super) fn intern(&mut self, text: &[u8]) -> (u32, bool) {
         let Self { bytes, ends, table, hasher } = self;
-        let hash = hasher.hash_one(text);
-        if let Some(number) = table.find(hash, |number| at(bytes, ends, *number) == text) {
-            return (*number, false);
+        let tag = (hasher.hash_one(text) >> 32) as u32;
+        let is_same = |entry: &Entry| entry.tag == tag && at(bytes, ends, entry.number) == text;
+        if let Some(entry) = table.find(spread(tag), is_same) {
+            return (entry.number, false);
         }
         let number = ends.len() as u32;
         bytes.extend_from_slice(text);
         ends.push(bytes.len());
-        table.insert_unique(hash, number, |number| hasher.hash_one(at(bytes, ends, *number)));
+        table.insert_unique(spread(tag), Entry { tag, number }, |entry| spread(entry.tag));
         (number, true)
     }
 
@@ -44,7 +58,7 @@ impl Interner {
     pub(super) fn heap_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.ends.capacity() * size_of::<usize>()
-            + self.table.capacity() * 5
+            + self.table.capacity() * (size_of::<Entry>() + 1)
     }
 }
 

@@ -78,7 +78,18 @@ pub struct Loader {
     askers: Interner,
     classes: Interner,
     responses: Interner,
+    last: Option<Plain>,
     scratch: Vec<u8>,
+}
+
+/// What the last line came to that told of no fields: the next one is often like it.
+#[derive(Debug)]
+struct Plain {
+    method: Vec<u8>,
+    status: u16,
+    /// Its numbers.
+    asker: u32,
+    response: u32,
 }
 
 impl Loader {
@@ -95,6 +106,7 @@ impl Loader {
             askers: Interner::default(),
             classes: Interner::default(),
             responses: Interner::default(),
+            last: None,
             scratch: Vec::new(),
         }
     }
@@ -148,9 +160,8 @@ impl Loader {
 
     fn add(&mut self, entry: &Entry<'_>) -> Result<(), Broken> {
         let status = StatusCode::from_u16(entry.status).map_err(|_| Broken::Status)?;
-        let asker = self.asker(entry)?;
+        let (asker, response) = self.exchange(entry, status)?;
         let url = self.asked(entry);
-        let response = self.response(status, &entry.response, entry.at);
         let bytes = entry.bytes.unwrap_or(0);
         let method = self.trace.askers.get(asker as usize).map(|asker| &asker.method);
         if let Some(known) = self.trace.asked.get_mut(url as usize) {
@@ -167,6 +178,23 @@ impl Loader {
         let at = entry.at.as_millis();
         self.trace.requests.push(Request { at, bytes, asked: url, asker, response, millis });
         Ok(())
+    }
+
+    /// The numbers of how it was asked for, and of the answer.
+    fn exchange(&mut self, entry: &Entry<'_>, status: StatusCode) -> Result<(u32, u32), Broken> {
+        let is_plain = !self.details && entry.request.is_empty() && entry.response.is_empty();
+        let last = self.last.as_ref().filter(|_| is_plain);
+        let is_same = |last: &&Plain| last.status == entry.status && last.method == *entry.method;
+        if let Some(Plain { asker, response, .. }) = last.filter(is_same) {
+            return Ok((*asker, *response));
+        }
+        let asker = self.asker(entry)?;
+        let response = self.response(status, &entry.response, entry.at);
+        if is_plain {
+            let (method, status) = (entry.method.to_vec(), entry.status);
+            self.last = Some(Plain { method, status, asker, response });
+        }
+        Ok((asker, response))
     }
 
     /// The number of what is asked for: an absolute URL as it was written, or a key.
@@ -256,8 +284,9 @@ impl Loader {
     #[must_use]
     pub fn finish(mut self) -> (Trace, Reading) {
         let mut sizes: Vec<_> = self.trace.asked.iter().filter_map(|asked| asked.size).collect();
-        sizes.sort_unstable();
-        self.trace.usual_size = sizes.get(sizes.len() / 2).copied().unwrap_or(0);
+        let middle = sizes.len() / 2;
+        let median = (!sizes.is_empty()).then(|| *sizes.select_nth_unstable(middle).1);
+        self.trace.usual_size = median.unwrap_or(0);
         self.resolve_not_modified();
         let mut trace = self.trace;
         // Servers log a request at its end, with the time of its beginning.

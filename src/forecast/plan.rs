@@ -190,7 +190,7 @@ struct Planner<'a> {
     trace: &'a Trace,
     places: Places,
     variants: Variants,
-    /// By what was asked for.
+    /// By what was asked for; empty where nothing is assumed.
     extras: Vec<Option<Extra>>,
     kinds: Vec<Kind>,
     numbers: HashMap<KindKey, u32, FixedState>,
@@ -204,7 +204,7 @@ impl<'a> Planner<'a> {
             trace,
             places: Places::new(site.has_rules, trace.urls()),
             variants: Variants::new(site, trace),
-            extras: vec![None; trace.urls()],
+            extras: if site.assumptions.is_empty() { Vec::new() } else { vec![None; trace.urls()] },
             kinds: Vec::new(),
             numbers: HashMap::default(),
             last: None,

@@ -10,8 +10,8 @@ use crate::page::{self, Drawn, END_OF_TABLE, PlotError, Prose, Role, Safe, figur
 use crate::units::{count, duration, harmless, percent, points, size};
 
 /// The page.
-pub(super) fn render(report: &Report) -> Result<String, PlotError> {
-    let svgs = Svgs::new(report)?;
+pub(super) fn render(report: &Report, base: &str) -> Result<String, PlotError> {
+    let svgs = Svgs::new(report, base)?;
     Ok(page::page("Hit rates by seawall replay", |f| body(report, &svgs, f)))
 }
 
@@ -30,7 +30,7 @@ struct Svgs {
 }
 
 impl Svgs {
-    fn new(report: &Report) -> Result<Self, PlotError> {
+    fn new(report: &Report, base: &str) -> Result<Self, PlotError> {
         let has_time = report.timeline.buckets.len() > 1;
         let own = |name: &str| (name.to_owned(), report.hit_ratio, report.byte_hit_ratio);
         let peers: Vec<_> = ranking(report)
@@ -39,7 +39,7 @@ impl Svgs {
             .collect();
         let variants = report.what_if.iter();
         let variants = variants.map(|it| (it.change.clone(), it.hit_ratio, it.byte_hit_ratio));
-        let what_if: Vec<_> = [own("as it is")].into_iter().chain(variants).collect();
+        let what_if: Vec<_> = [own(base)].into_iter().chain(variants).collect();
         let drawn = |is_there: bool, plot: &dyn Fn() -> Drawn| {
             if is_there { plot().map(Some) } else { Ok(None) }
         };

@@ -1,9 +1,10 @@
 //! The report for a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use seawall::forecast::Outcome;
-use seawall::forecast::report::{GroupRow, Report};
+use seawall::forecast::report::{GroupRow, Report, Variant};
+use seawall::forecast::{Counts, Outcome};
 
 use super::{OURS, ranking};
 use crate::units::{count, duration, harmless, percent, points, size};
@@ -14,15 +15,15 @@ const BAR: f64 = 30.0;
 /// Rows of a list.
 const ROWS: usize = 10;
 
-/// The report as it is printed.
-pub(super) fn render(report: &Report) -> String {
+/// The report as it is printed; with the name of what all is compared with.
+pub(super) fn render(report: &Report, base: &str) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(report, &mut text);
+    let _ = write(report, base, &mut text);
     text.trim_end().to_owned()
 }
 
-fn write(report: &Report, f: &mut String) -> fmt::Result {
+fn write(report: &Report, base: &str, f: &mut String) -> fmt::Result {
     summary(report, f)?;
     outcomes(report, f)?;
     reasons(report, f)?;
@@ -38,7 +39,10 @@ fn write(report: &Report, f: &mut String) -> fmt::Result {
     }
     peers(report, f)?;
     curve(report, f)?;
-    what_if(report, f)?;
+    what_if(report, base, f)?;
+    if let [only] = report.what_if.as_slice() {
+        differences(report, only, f)?;
+    }
     log(report, f)
 }
 
@@ -184,7 +188,7 @@ fn bar(share: f64) -> String {
     "█".repeat((share.clamp(0.0, 1.0) * BAR).round() as usize)
 }
 
-fn what_if(report: &Report, f: &mut String) -> fmt::Result {
+fn what_if(report: &Report, base: &str, f: &mut String) -> fmt::Result {
     if report.what_if.is_empty() {
         return Ok(());
     }
@@ -197,10 +201,11 @@ fn what_if(report: &Report, f: &mut String) -> fmt::Result {
         let (by_hit, by_bytes) =
             (points(hit - report.hit_ratio), points(bytes - report.byte_hit_ratio));
         let (hit, bytes, origin) = (percent(hit), percent(bytes), count(origin));
+        let name = harmless(name, 100);
         writeln!(f, "{hit:>8} {by_hit:>7} {bytes:>8} {by_bytes:>7} {origin:>12} {peak:>10}  {name}")
     };
     let origin = &report.origin;
-    row(report.hit_ratio, report.byte_hit_ratio, origin.requests, origin.rps_peak, "as it is")?;
+    row(report.hit_ratio, report.byte_hit_ratio, origin.requests, origin.rps_peak, base)?;
     for variant in &report.what_if {
         row(
             variant.hit_ratio,
@@ -209,6 +214,22 @@ fn what_if(report: &Report, f: &mut String) -> fmt::Result {
             variant.origin_rps_peak,
             &variant.change,
         )?;
+    }
+    writeln!(f)
+}
+
+/// What one change wins and loses.
+fn differences(report: &Report, after: &Variant, f: &mut String) -> fmt::Result {
+    writeln!(f, "{:<16} {:>12} {:>12} {:>12}", "outcome", "before", "after", "change")?;
+    for outcome in Outcome::ALL.map(Outcome::word) {
+        let of = |all: &BTreeMap<&str, Counts>| all.get(outcome).map_or(0, |it| it.requests);
+        let (before, after) = (of(&report.outcomes), of(&after.outcomes));
+        if before > 0 || after > 0 {
+            let sign = if after < before { '-' } else { '+' };
+            let difference = format!("{sign}{}", count(after.abs_diff(before)));
+            let (before, after) = (count(before), count(after));
+            writeln!(f, "{outcome:<16} {before:>12} {after:>12} {difference:>12}")?;
+        }
     }
     writeln!(f)
 }

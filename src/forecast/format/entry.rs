@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 
 /// Fields of a message, as a log tells them.
-pub type Fields = SmallVec<[(HeaderName, HeaderValue); 4]>;
+pub type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// A request and its response, as far as a line tells of them.
 #[derive(Clone, Debug, PartialEq)]

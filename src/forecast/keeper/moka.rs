@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::FixedState;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
@@ -13,7 +14,7 @@ const FINEST: u64 = u32::MAX as u64;
 /// A map of sizes under moka's own policy, whose maintenance runs after every operation.
 #[derive(Debug)]
 pub(super) struct Moka {
-    cache: Cache<u32, u32, foldhash::fast::RandomState>,
+    cache: Cache<u32, u32, FixedState>,
     gone: Arc<Mutex<Vec<u32>>>,
     /// Bytes that count as one.
     unit: u64,
@@ -32,7 +33,8 @@ impl Moka {
                     noted.lock().unwrap_or_else(PoisonError::into_inner).push(*key);
                 }
             })
-            .build_with_hasher(foldhash::fast::RandomState::default());
+            // A random one would have another key's uses counted for a key in each run.
+            .build_with_hasher(FixedState::default());
         Self { cache, gone, unit }
     }
 }

@@ -27,10 +27,13 @@ fn item(key: u32, size: u64) -> Item {
     Item { key, size, useless_at: Timestamp::from_secs(1), now: Timestamp::EPOCH }
 }
 
+/// Keys that there are.
+const KEYS: usize = 1000;
+
 /// Asks for keys of one byte each, and tells which were hits.
 fn hits(policy: Policy, capacity: u64, keys: &[u32]) -> Vec<bool> {
-    let mut keeper = policy.keeper(&config(capacity), 100);
-    let mut resident = [false; 100];
+    let mut keeper = policy.keeper(&config(capacity), KEYS);
+    let mut resident = [false; KEYS];
     let mut gone = Vec::new();
     let ask = |(index, key): (usize, &u32)| {
         let rest = keys.get(index + 1..).unwrap_or_default();
@@ -72,6 +75,68 @@ fn by_hand() {
     // Belady: of eleven in a loop ten stay.
     assert_eq!(count(Policy::Belady, 10, &looped), 9 * 10);
     assert_eq!(hits(Policy::Belady, 1, &[1, 2, 2, 1]), [false, false, true, false]);
+}
+
+#[test]
+fn the_same_requests_have_the_same_outcomes_every_time() {
+    let mut random = fastrand::Rng::with_seed(1);
+    // The first keys are asked for most; of the others there are so many that uses are mixed up.
+    let keys: Vec<u32> = (0..5000).map(|_| random.u32(0..30) * random.u32(0..30)).collect();
+    for policy in ALL {
+        let first = hits(policy, 20, &keys);
+        assert!((0..2).all(|_| hits(policy, 20, &keys) == first), "{policy:?}");
+    }
+}
+
+/// Forty-eight objects of 20 bytes, each asked for four times: in W-TinyLFU they are all of the main part
+/// of a cache of 1,000 bytes, whose window has ten.
+fn with_a_main_part_in_use() -> Box<dyn Keeper> {
+    let mut keeper = Policy::TinyLfu.keeper(&config(1000), 1000);
+    let mut gone = Vec::new();
+    for key in 0..48 {
+        assert!(keeper.put(item(key, 20), &mut gone), "there is room");
+    }
+    (0..3).flat_map(|_| 0..48).for_each(|key| keeper.touch(key));
+    assert_eq!((keeper.weight(), gone.len()), (960, 0));
+    keeper
+}
+
+#[test]
+fn what_is_larger_than_the_window_of_w_tiny_lfu_displaces_nobody_from_it() {
+    let mut keeper = with_a_main_part_in_use();
+    let mut gone = Vec::new();
+    let small: Vec<u32> = (100..110).collect();
+    for key in &small {
+        assert!(keeper.put(item(*key, 1), &mut gone));
+    }
+    // There are 30 bytes left, and all whom it might displace are asked for more often.
+    assert!(!keeper.put(item(200, 40), &mut gone), "it is judged, and not worth so much");
+    assert_eq!(gone, [200], "the window has all that it had");
+    assert_eq!(keeper.weight(), 960 + 10);
+    // What fits in the window gets in unjudged, and has the oldest of it leave.
+    gone.clear();
+    assert!(keeper.put(item(201, 5), &mut gone));
+}
+
+#[test]
+fn the_window_of_w_tiny_lfu_grows_where_that_is_what_is_wanted() {
+    let mut keeper = with_a_main_part_in_use();
+    let (mut resident, mut gone) = (vec![false; 1000], Vec::new());
+    // A newcomer of 10 bytes a time, each asked for once more after two others.
+    let mut hits = Vec::new();
+    for key in 100..1000 {
+        for key in [key, key - 2] {
+            hits.push(resident[key as usize]);
+            if resident[key as usize] {
+                keeper.touch(key);
+            } else {
+                resident[key as usize] = keeper.put(item(key, 10), &mut gone);
+                gone.drain(..).for_each(|key| resident[key as usize] = false);
+            }
+        }
+    }
+    let late = hits[hits.len() / 2..].iter().filter(|hit| **hit).count();
+    assert!(late > hits.len() / 5, "{late} hits");
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! The same by time, host, type, rule and URL, for the one replay that is shown in full.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
@@ -80,14 +81,21 @@ pub struct Detail {
     paths: Groups,
     rules: Vec<Bucket>,
     reasons: BTreeMap<Loss, Counts>,
-    lost: Vec<Account>,
+    urls: Vec<Url>,
 }
 
-/// Where a URL's requests are counted, by group.
+/// Where a URL's requests are counted, in one place in memory.
+#[derive(Clone, Copy, Debug)]
+struct Url {
+    /// The numbers of its host, type and path.
+    groups: [u32; 3],
+    account: Account,
+}
+
+/// Groups of URLs.
 #[derive(Debug, Default)]
 struct Groups {
     names: HashMap<String, u32, FixedState>,
-    of: Vec<u32>,
     buckets: Vec<Bucket>,
 }
 
@@ -113,19 +121,27 @@ impl Detail {
             trace.requests.first().map_or(0, |request| request.at).div_euclid(width) * width;
         let (mut hosts, mut types, mut paths) =
             (Groups::default(), Groups::default(), Groups::default());
-        for (asked, known) in trace.asked.iter().enumerate() {
-            let text = String::from_utf8_lossy(trace.text(asked as u32));
-            if known.is_key && host_of(&text).is_none() {
-                hosts.put("(objects)");
-                types.put("(objects)");
-                paths.put("(objects)");
-                continue;
+        let mut objects = None;
+        let mut groups_of = |asked: u32, is_key: bool| {
+            let text = String::from_utf8_lossy(trace.text(asked));
+            let host = host_of(&text);
+            if is_key && host.is_none() {
+                let name = "(objects)";
+                let put = || [hosts.number(name), types.number(name), paths.number(name)];
+                return *objects.get_or_insert_with(put);
             }
             let path = path_of(&text);
-            hosts.put(&host_of(&text).unwrap_or_default().to_ascii_lowercase());
-            types.put(trace.media_type(asked as u32).unwrap_or_else(|| media_type(path)));
-            paths.put(&first_segment(path));
-        }
+            [
+                hosts.number(&host.unwrap_or_default().to_ascii_lowercase()),
+                types.number(trace.media_type(asked).unwrap_or_else(|| media_type(path))),
+                paths.number(&first_segment(path)),
+            ]
+        };
+        let urls = trace.asked.iter().zip(0..).map(|(known, asked)| Url {
+            groups: groups_of(asked, known.is_key),
+            account: Account::default(),
+        });
+        let urls = urls.collect();
         Self {
             start,
             width,
@@ -135,7 +151,7 @@ impl Detail {
             paths,
             rules: vec![Bucket::default(); plan.rulings.len()],
             reasons: BTreeMap::new(),
-            lost: vec![Account::default(); trace.urls()],
+            urls,
         }
     }
 
@@ -148,13 +164,14 @@ impl Detail {
         for bucket in buckets.into_iter().flatten() {
             bucket.note(request, event);
         }
-        for groups in [&mut self.hosts, &mut self.types, &mut self.paths] {
-            groups.note(request, event);
-        }
         if let Some(loss) = event.loss {
             self.reasons.entry(loss).or_default().add(request.bytes);
         }
-        if let Some(account) = self.lost.get_mut(request.asked as usize) {
+        if let Some(Url { groups, account }) = self.urls.get_mut(request.asked as usize) {
+            let all = [&mut self.hosts, &mut self.types, &mut self.paths];
+            for (all, group) in all.into_iter().zip(groups) {
+                all.note(*group, request, event);
+            }
             account.all = account.all.saturating_add(1);
             let is_lost = matches!(
                 event.outcome,
@@ -207,20 +224,25 @@ impl Detail {
     #[must_use]
     pub fn reasons(&self) -> Vec<(Loss, Counts)> {
         let mut all: Vec<_> = self.reasons.iter().map(|(loss, counts)| (*loss, *counts)).collect();
-        all.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.requests));
+        all.sort_by_key(|(_, counts)| Reverse(counts.requests));
         all
     }
 
     /// The `most` URLs that lost most requests.
     #[must_use]
     pub fn lost(&self, trace: &Trace, most: usize) -> Vec<Lost> {
-        let mut urls: Vec<_> = (0..self.lost.len()).collect();
-        let lost = |index: &usize| self.lost.get(*index).map_or(0, |account| account.lost);
+        let mut urls: Vec<_> = (0..self.urls.len()).collect();
+        let lost = |index: &usize| self.urls.get(*index).map_or(0, |url| url.account.lost);
         urls.retain(|index| lost(index) > 0);
-        urls.sort_by_key(|index| std::cmp::Reverse(lost(index)));
-        urls.truncate(most);
+        let rank = |index: &usize| (Reverse(lost(index)), *index);
+        // Only those that are told have to be in order.
+        if most < urls.len() {
+            urls.select_nth_unstable_by_key(most, rank);
+            urls.truncate(most);
+        }
+        urls.sort_unstable_by_key(rank);
         let told = |index: usize| {
-            let account = self.lost.get(index)?;
+            let account = self.urls.get(index)?.account;
             Some(Lost {
                 url: String::from_utf8_lossy(trace.text(index as u32)).into_owned(),
                 requests: u64::from(account.lost),
@@ -248,24 +270,21 @@ impl Account {
 }
 
 impl Groups {
-    /// The next URL is of this group.
-    fn put(&mut self, name: &str) {
+    /// The number of a group, or of all others where there are too many.
+    fn number(&mut self, name: &str) -> u32 {
         let is_full = self.names.len() >= MOST_GROUPS && !self.names.contains_key(name);
         let name = if is_full { "(others)" } else { name };
-        let number = if let Some(number) = self.names.get(name) {
-            *number
-        } else {
-            let number = self.buckets.len() as u32;
-            self.names.insert(name.to_owned(), number);
-            self.buckets.push(Bucket::default());
-            number
-        };
-        self.of.push(number);
+        if let Some(number) = self.names.get(name) {
+            return *number;
+        }
+        let number = self.buckets.len() as u32;
+        self.names.insert(name.to_owned(), number);
+        self.buckets.push(Bucket::default());
+        number
     }
 
-    fn note(&mut self, request: &Request, event: &Event) {
-        let group = self.of.get(request.asked as usize).map(|group| *group as usize);
-        if let Some(bucket) = group.and_then(|group| self.buckets.get_mut(group)) {
+    fn note(&mut self, group: u32, request: &Request, event: &Event) {
+        if let Some(bucket) = self.buckets.get_mut(group as usize) {
             bucket.note(request, event);
         }
     }

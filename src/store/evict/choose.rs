@@ -1,7 +1,5 @@
 //! Who goes: the lowest of a random sample.
 
-use smallvec::SmallVec;
-
 use super::residents::Resident;
 use super::slots::Slot;
 use super::{Evictor, Ledger, Ticket};
@@ -30,7 +28,7 @@ pub(super) struct Chosen {
 }
 
 /// The lowest of those that were drawn lately, lowest first.
-pub(super) type Pool = SmallVec<[Candidate; POOL]>;
+pub(super) type Pool = Vec<Candidate>;
 
 /// One that was drawn.
 #[derive(Clone, Copy, Debug)]
@@ -69,44 +67,49 @@ impl<K: Clone> Evictor<K> {
 
     /// The lowest of those that are not chosen yet, as far as samples tell; of few, the lowest.
     fn lowest(&self, ledger: &mut Ledger<K>, now: Timestamp) -> Option<Candidate> {
-        let mut pool = std::mem::take(&mut ledger.pool);
-        pool.retain(|candidate| {
-            let resident = ledger.residents.get_mut(candidate.ticket);
-            let priority = resident.and_then(|it| self.priority(candidate.ticket, it, now));
+        let drawn = self.draw(ledger, now);
+        let Ledger { pool, residents, .. } = ledger;
+        pool.retain_mut(|candidate| {
+            let resident = residents.get_mut(candidate.ticket);
+            let slot = self.slots.get(candidate.ticket.slot);
+            let priority = resident.zip(slot).and_then(|(it, slot)| priority(slot, it, now));
             candidate.priority = priority.unwrap_or(f64::INFINITY);
             priority.is_some()
         });
         pool.sort_unstable_by(|one, other| one.priority.total_cmp(&other.priority));
-        let all = ledger.residents.len();
-        for draw in 0..all.min(SAMPLES) {
-            let index = if all <= SAMPLES { draw } else { ledger.random.usize(..all) };
-            let Some((ticket, resident)) = ledger.residents.nth_mut(index) else { continue };
-            let slot = self.slots.get(ticket.slot);
-            if slot.is_some_and(|slot| slot.priority() > resident.began_at) {
-                resident.began_at = f64::INFINITY;
-                ledger.novelty.again();
+        for candidate in drawn.into_iter().flatten() {
+            let Candidate { ticket, priority } = candidate;
+            // Most are not among the lowest.
+            let highest = pool.get(POOL - 1).map_or(f64::INFINITY, |highest| highest.priority);
+            if highest <= priority && pool.len() == POOL {
+                continue;
             }
-            let Some(priority) = self.priority(ticket, resident, now) else { continue };
-            let place = pool.partition_point(|other| other.priority <= priority);
-            if place < POOL && pool.iter().all(|other| other.ticket != ticket) {
+            if pool.iter().all(|other| other.ticket != ticket) {
+                let place = pool.partition_point(|other| other.priority <= priority);
                 pool.truncate(POOL - 1);
-                pool.insert(place, Candidate { ticket, priority });
+                pool.insert(place, candidate);
             }
         }
-        let lowest = pool.first().copied();
-        ledger.pool = pool;
-        lowest
+        pool.first().copied()
     }
 
-    /// A resident's priority: lower than all others if it is useless; `None` if it is chosen.
-    fn priority(&self, ticket: Ticket, resident: &Resident<K>, now: Timestamp) -> Option<f64> {
-        if resident.is_chosen() {
-            return None;
-        }
-        if resident.useless_at <= now {
-            return Some(f64::NEG_INFINITY);
-        }
-        self.slots.get(ticket.slot).map(Slot::priority)
+    /// Some at random, of few all, without those that are chosen. All are looked at before anything
+    /// is decided on any: they lie far apart, and memory is quicker if it is asked for all at once.
+    fn draw(&self, ledger: &mut Ledger<K>, now: Timestamp) -> [Option<Candidate>; SAMPLES] {
+        let Ledger { residents, random, novelty, .. } = ledger;
+        let all = residents.len();
+        // Of few, one who is not there is nobody.
+        let index = |draw| if all <= SAMPLES { draw } else { random.usize(..all) };
+        std::array::from_fn(index).map(|index| {
+            let (ticket, resident) = residents.nth_mut(index)?;
+            let slot = self.slots.get(ticket.slot)?;
+            if slot.priority() > resident.began_at {
+                resident.began_at = f64::INFINITY;
+                novelty.again();
+            }
+            let priority = priority(slot, resident, now)?;
+            Some(Candidate { ticket, priority })
+        })
     }
 
     /// A candidate's priority, which is never higher than by its uses of late: without this bound,
@@ -120,4 +123,12 @@ impl<K: Clone> Evictor<K> {
         }
         candidate.priority.min(highest)
     }
+}
+
+/// A resident's priority: lower than all others if it is useless; `None` if it is chosen.
+fn priority<K>(slot: &Slot, resident: &Resident<K>, now: Timestamp) -> Option<f64> {
+    if resident.is_chosen() {
+        return None;
+    }
+    Some(if resident.useless_at <= now { f64::NEG_INFINITY } else { slot.priority() })
 }

@@ -7,7 +7,7 @@
 const BITS_PER_KEY: usize = 32;
 
 /// Bits set for a key, all in one block of words.
-const PROBES: u32 = 6;
+const PROBES: usize = 6;
 const BLOCK: usize = 8;
 
 /// Two Bloom filters: the younger takes those who come, the older is forgotten when that is full.
@@ -27,43 +27,53 @@ impl Door {
 
     /// Notes a visit of `hash`; whether it was here among the last `most` others or so.
     pub(super) fn enter(&mut self, hash: u64, most: usize) -> bool {
-        if contains(&self.young, hash) {
+        let bits = bits(hash);
+        // Both are looked at before anything is decided, so that memory is waited for once.
+        let is_old = contains(block(&mut self.old, hash), bits);
+        if contains(block(&mut self.young, hash), bits) {
             return true;
         }
         let most = most.min(self.young.len() * 64 / BITS_PER_KEY);
-        if self.entered >= most {
+        let is_full = self.entered >= most;
+        if is_full {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.fill(0);
             self.entered = 0;
         }
-        insert(&mut self.young, hash);
+        insert(block(&mut self.young, hash), bits);
         self.entered += 1;
-        contains(&self.old, hash)
+        // What was young and has become old does not have it.
+        is_old && !is_full
     }
 }
 
-/// The block of `hash`, and for each probe the word in it and the bit in that.
-fn probes(words: usize, hash: u64) -> (usize, impl Iterator<Item = (usize, u64)>) {
-    let block = hash as usize % (words / BLOCK) * BLOCK;
+/// The words of `filter` where the bits of `hash` are; of which there are as many as a power of two.
+fn block(filter: &mut [u64], hash: u64) -> Option<&mut [u64; BLOCK]> {
+    let block = (hash as usize & (filter.len() / BLOCK - 1)) * BLOCK;
+    filter.get_mut(block..)?.first_chunk_mut()
+}
+
+/// The bits of `hash`: of each the word, and which of it.
+fn bits(hash: u64) -> [(usize, u32); PROBES] {
     // Other bits than those that chose the block.
     let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    let probe = move |probe| {
+    std::array::from_fn(|probe| {
         let bits = mixed >> (9 * probe);
-        ((bits >> 6) as usize % BLOCK, 1_u64 << (bits % 64))
-    };
-    (block, (0..PROBES).map(probe))
+        ((bits >> 6) as usize % BLOCK, (bits % 64) as u32)
+    })
 }
 
-fn contains(filter: &[u64], hash: u64) -> bool {
-    let (block, mut probes) = probes(filter.len(), hash);
-    probes.all(|(word, bit)| filter.get(block + word).is_some_and(|word| word & bit != 0))
+fn contains(block: Option<&mut [u64; BLOCK]>, bits: [(usize, u32); PROBES]) -> bool {
+    // Without a branch for each, which nobody could foresee.
+    block.is_some_and(|block| {
+        bits.iter().fold(1, |all, (word, bit)| all & (block[*word] >> bit)) == 1
+    })
 }
 
-fn insert(filter: &mut [u64], hash: u64) {
-    let (block, probes) = probes(filter.len(), hash);
-    for (word, bit) in probes {
-        if let Some(word) = filter.get_mut(block + word) {
-            *word |= bit;
+fn insert(block: Option<&mut [u64; BLOCK]>, bits: [(usize, u32); PROBES]) {
+    if let Some(block) = block {
+        for (word, bit) in bits {
+            block[word] |= 1 << bit;
         }
     }
 }

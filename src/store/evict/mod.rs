@@ -183,11 +183,11 @@ impl<K: Clone> Evictor<K> {
         let mut ledger = self.ledger();
         let known = self.known_uses(&mut ledger, hash);
         let uses = known.unwrap_or_else(|| ledger.novelty.worth());
-        let room = self.make_room(&mut ledger, size, uses, now);
+        let reward = self.reward(size);
+        let room = self.make_room(&mut ledger, size, uses * reward, now);
         if !room.enough {
             return Admission { ticket: None, victims: room.victims };
         }
-        let reward = self.reward(size);
         let priority = self.floor() + uses * reward;
         let began_at = if known.is_none() { priority } else { f64::INFINITY };
         let ticket = ledger.residents.insert(key, size, useless_at, began_at);
@@ -291,17 +291,17 @@ impl<K: Clone> Evictor<K> {
         Some(self.uses.again(uses))
     }
 
-    /// Evicts those who are worth less together than one of `size` bytes that is expected to be
-    /// used `uses` times, if that makes room for it.
+    /// Evicts those who are worth less together than one of `size` bytes whose priority would be
+    /// so much above the floor, if that makes room for it.
     ///
     /// What is maximised is the sum of uses times `size^(1-b)`: requests where b is 1, bytes where
     /// it is 0. A priority above the floor is that worth by byte.
-    fn make_room(&self, ledger: &mut Ledger<K>, size: u64, uses: f64, now: Timestamp) -> Room<K> {
+    fn make_room(&self, ledger: &mut Ledger<K>, size: u64, above: f64, now: Timestamp) -> Room<K> {
         if size > ledger.capacity {
             return Room { enough: false, victims: Vec::new() };
         }
         let needed = (ledger.residents.weight() + size).saturating_sub(ledger.capacity);
-        let worth = uses * self.reward(size) * size as f64;
+        let worth = above * size as f64;
         let Choice { chosen, enough } = self.choose(ledger, needed, worth, now);
         // What is too much to be judged at once goes, so that the newcomer gets in another time.
         if enough || chosen.len() >= MOST_VICTIMS {

@@ -95,8 +95,14 @@ impl Sketch {
         let answered = due.saturating_mul(period).div_ceil(counters).min(added);
         self.added.fetch_sub(answered, Ordering::Relaxed);
         let hand = self.hand.fetch_add(due, Ordering::Relaxed);
-        for index in hand..hand.saturating_add(due) {
-            if let Some(counter) = self.counters.get(index % counters) {
+        // There are as many as a power of two.
+        let (mut from, mut left) = (hand & (counters - 1), due);
+        while left > 0 {
+            let rest = self.counters.get(from..).unwrap_or_default();
+            let some = rest.get(..left).unwrap_or(rest);
+            left -= some.len();
+            from = 0;
+            for counter in some {
                 counter.store(counter.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
             }
         }
@@ -105,7 +111,8 @@ impl Sketch {
     /// The counters of `hash`.
     fn of(&self, hash: u64) -> impl Iterator<Item = &AtomicU8> {
         let blocks = self.counters() / BLOCK;
-        let start = (hash >> 32) as usize % blocks * BLOCK;
+        // As many as a power of two.
+        let start = ((hash >> 32) as usize & (blocks - 1)) * BLOCK;
         let block = self.counters.get(start..start + BLOCK).unwrap_or_default();
         block
             .chunks_exact(ROW)

@@ -95,9 +95,11 @@ fn place(number: u32) -> (usize, usize) {
     // Groups are as large as all before them, were there one more before the first.
     let shifted = u64::from(number) + u64::from(FIRST);
     let group = shifted.ilog2() - FIRST.ilog2();
-    let first_chunk = (group * CHUNKS_IN_GROUP) as usize;
-    let (within, size) = (shifted - (u64::from(FIRST) << group), size(first_chunk));
-    (first_chunk + (within / size) as usize, (within % size) as usize)
+    let within = shifted - (u64::from(FIRST) << group);
+    // Sizes are powers of two: this is a quotient and what remains, without a division.
+    let size_log2 = FIRST.ilog2() - CHUNKS_IN_GROUP.ilog2() + group;
+    let chunk = u64::from(group * CHUNKS_IN_GROUP) + (within >> size_log2);
+    (chunk as usize, (within & ((1 << size_log2) - 1)) as usize)
 }
 
 #[cfg(test)]
