@@ -1,5 +1,6 @@
 //! A client for what load generators do not do: everybody at once, and so many different objects.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use tokio::time::timeout;
 
 /// What everything here takes at most.
 const LONGEST: Duration = Duration::from_secs(300);
+
+/// Whatever keeps an answer from coming.
+type Failed = Box<dyn Error + Send + Sync>;
 
 /// How an answer came.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +55,17 @@ impl Client {
 
     /// Sends a request without a body, and reads the whole answer.
     pub(crate) async fn ask(&mut self, method: &str, path: &str) -> io::Result<(Seen, Bytes)> {
+        let asked = self.exchange(method, path).await;
+        let whom = |error| io::Error::other(format!("{method} {path} of {}: {error}", self.host));
+        asked.map_err(whom)
+    }
+
+    async fn exchange(&mut self, method: &str, path: &str) -> Result<(Seen, Bytes), Failed> {
         let request = Request::builder().method(method).uri(path).header(HOST, &self.host);
-        let request = request.body(Empty::new()).map_err(io::Error::other)?;
+        let request = request.body(Empty::new())?;
         let began = Instant::now();
-        self.sender.ready().await.map_err(io::Error::other)?;
-        let answer = self.sender.send_request(request).await.map_err(io::Error::other)?;
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request).await?;
         let status = answer.status();
         let mut body = answer.into_body();
         let mut first_byte = None;
@@ -63,7 +73,7 @@ impl Client {
         while let Some(frame) = body.frame().await {
             first_byte.get_or_insert_with(|| began.elapsed());
             // Of all bodies that anybody looks into this is the whole.
-            bytes = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+            bytes = frame?.into_data().unwrap_or_default();
         }
         let first_byte = first_byte.unwrap_or_else(|| began.elapsed());
         Ok((Seen { status, first_byte }, bytes))

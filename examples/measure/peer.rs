@@ -149,9 +149,13 @@ fn varnish(folder: &Path, address: SocketAddr) -> CommandLine {
     let mut arguments = vec!["-F", "-j", "none", "-T", "none", "-s", "malloc,4G"];
     let folder = path(folder);
     arguments.extend(["-n", &folder, "-a", &address, "-f", &vcl]);
-    for parameter in
-        ["thread_pools=1", "thread_pool_min=200", "thread_pool_max=5000", "listen_depth=4096"]
-    {
+    for parameter in [
+        "thread_pools=1",
+        "thread_pool_min=200",
+        "thread_pool_max=5000",
+        "listen_depth=4096",
+        "timeout_idle=300",
+    ] {
         arguments.extend(["-p", parameter]);
     }
     command("varnishd", &arguments)

@@ -154,11 +154,16 @@ pub(crate) fn measure(
         results.get_or(&file(workload.name), || workload.measure(lab, rounds, seconds))?;
     }
     results.get_or(&file("memory"), || {
-        Peer::installed(&Peer::ALL)
-            .into_iter()
-            .filter(|peer| peer.takes_memory_as_it_goes() && *peer != Peer::NginxCopying)
-            .map(|peer| weigh(lab, peer, objects))
-            .collect::<io::Result<Vec<_>>>()
+        let mut weights = Vec::new();
+        for peer in Peer::installed(&Peer::ALL) {
+            if peer.takes_memory_as_it_goes() && peer != Peer::NginxCopying {
+                match weigh(lab, peer, objects) {
+                    Ok(weight) => weights.push(weight),
+                    Err(error) => eprintln!("  {} is left out: {error}", peer.name()),
+                }
+            }
+        }
+        Ok(weights)
     })?;
     Ok(())
 }
