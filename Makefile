@@ -14,7 +14,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 MEASURED = --seawall $(or $(SEAWALL),$(TARGET)/dist/seawall) $(if $(AGAIN),--again)
 MEASURE = $(TARGET)/dist/examples/measure
 
-.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest measure bench-peers bench-curves bench-tails bench-page bench-tier
+.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest measure measured bench-peers bench-curves bench-tails bench-page bench-tier
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -91,21 +91,24 @@ honest: ## What replay foretells of LOG against what bench measures of it
 bench-exponents: ## What the exponent of size does, and how far the live curve is off: TRACES=folder, if any
 	$(CARGO) run --release --locked --example exponents -- $(if $(TRACES),$(wildcard $(TRACES)/*.csv.zst) $(wildcard $(TRACES)/*.csv))
 
-# SEAWALL names a program that is there already.
 measure:
-	$(CARGO) build --profile dist --locked --example measure $(if $(SEAWALL),,--bin seawall)
+	$(CARGO) build --profile dist --locked --example measure
 
-bench-peers: measure ## Seawall beside nginx, HAProxy and Varnish, into docs/benchmarks.md: ROUNDS=… SECS=… AGAIN=1
+# SEAWALL names a program that is there already.
+measured:
+	$(if $(SEAWALL),,$(CARGO) build --profile dist --locked --bin seawall)
+
+bench-peers: measured measure ## Seawall beside nginx, HAProxy and Varnish, into docs/benchmarks.md: ROUNDS=… SECS=… OBJECTS=… AGAIN=1
 	$(MEASURE) peers $(MEASURED)
 
-bench-curves: measure ## What a hit costs as there is more of everything, into docs/benchmarks.md
+bench-curves: measured measure ## What a hit costs as there is more of everything, into docs/benchmarks.md
 	$(MEASURE) curves $(MEASURED)
 
-bench-tails: measure ## How late late answers are, and what handshakes cost, into docs/benchmarks.md
+bench-tails: measured measure ## How late late answers are, and what handshakes cost, into docs/benchmarks.md
 	$(MEASURE) tails $(MEASURED)
 
 bench-page: measure ## The tables and plots of docs/benchmarks.md again, from what was measured
-	$(MEASURE) page $(MEASURED)
+	$(MEASURE) page
 
 bench-tier: ## What Redis behind memory costs and gains: hits, fetches, bytes; see docs/fleet.md
 	$(CARGO) build --release --locked

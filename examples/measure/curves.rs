@@ -1,6 +1,5 @@
 //! `measure curves`: what a request costs Seawall as there is more of something.
 
-use std::fmt::Write;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -125,24 +124,18 @@ impl Curve {
     }
 }
 
-/// Rules that none of the requests is for, by host, path, pattern and cookie in equal parts.
+/// Rules that none of the requests is for: of other hosts, paths and kinds of file, as sites have them.
 fn rules(count: u64) -> String {
-    let mut text = String::new();
-    for number in 0..count {
+    let rule = |number| {
         let condition = match number % 4 {
             0 => format!("host = \"site-{number}.example\""),
             1 => format!("path = \"/section-{number}/**\""),
-            2 => format!("path_regex = \"^/archive/{number}/[0-9]+$\""),
-            _ => format!("cookie = {{ session-{number} = true }}"),
+            2 => format!("path = \"/**/*.type{number}\", cookie = {{ session = false }}"),
+            _ => format!("host = \"www.example\", path = \"/part-{number}/*/edit\""),
         };
-        // Writing to text does not fail.
-        let _ = write!(
-            text,
-            "[[rule]]\nmatch = {{ {condition} }}\ncache = {{ default_lifetime = \"{}s\" }}\n",
-            number + 1
-        );
-    }
-    text
+        format!("[[rule]]\nmatch = {{ {condition} }}\ncache.keep = \"{number}s\"\n")
+    };
+    (0..count).map(rule).collect::<Vec<_>>().concat()
 }
 
 /// What is switched on beside the defaults.

@@ -51,7 +51,7 @@ fn table(curve: Curve, points: &[Point]) -> String {
     let is_size = curve == Curve::Size;
     let more = match curve {
         Curve::Objects => "bytes an object, body included",
-        Curve::Size => "CPU-s for each TiB",
+        Curve::Size => "for a million MiB",
         _ => "",
     };
     let columns = [curve.name(), "CPU-s/1M", "×", "p99 ms", "noise", more];
@@ -65,7 +65,6 @@ fn table(curve: Curve, points: &[Point]) -> String {
         let mut cells = vec![name, figure(now), figure(growth), figure(p99), noise(samples)];
         match curve {
             Curve::Objects => cells.push(figure(*bytes)),
-            // A million requests of a MiB are that many TiB.
             Curve::Size => cells.push(figure(now.map(|now| now * MEBIBYTE / *count as f64))),
             _ => {}
         }

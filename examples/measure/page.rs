@@ -33,7 +33,7 @@ impl Page {
     /// Writes a plot; what is returned shows it in the page.
     pub(crate) fn plot(&self, name: &str, alt: &str, svg: &str) -> io::Result<String> {
         fs::write(self.plots.join(format!("{name}.svg")), svg)?;
-        Ok(format!("![{alt}](plots/{name}.svg)\n"))
+        Ok(format!("![{alt}](plots/{name}.svg)\n\n"))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
              others used of a core meanwhile, in percent.\n\n";
     text += &cpu(&known);
     text += &page.plot("peers", "Work for each second of CPU, in nginx's", &bars(&known)?)?;
-    text += "\nRequests a second and, behind the stroke, the 99th percentile of latency in \
+    text += "Requests a second and, behind the stroke, the 99th percentile of latency in \
              milliseconds, with all connections asking as fast as they are answered: where the \
              generator is at its end these are the generator's.\n\n";
     text += &rates(&known);

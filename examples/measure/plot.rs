@@ -98,7 +98,7 @@ impl Chart<'_> {
             .axis_style(FAINT)
             .x_labels(self.x_labels)
             .y_labels(6)
-            .label_style(text(13))
+            .label_style(text(16))
             .x_label_formatter(self.x_words)
             .y_label_formatter(self.y_words)
             .draw()?;
@@ -128,13 +128,13 @@ pub(crate) fn bars(
         let mut top = LEGEND as i32 + GAP as i32;
         for (name, values) in rows {
             let middle = top + (group - GAP) as i32 / 2 - 8;
-            area.draw(&Text::new(name.as_str(), (8, middle), text(13)))?;
+            area.draw(&Text::new(name.as_str(), (8, middle), text(16)))?;
             for (value, color) in values.iter().zip(COLORS) {
                 if let Some(value) = *value {
                     let corners = [(BAR_START, top + 1), (place(value), top + BAR as i32 - 1)];
                     area.draw(&Rectangle::new(corners, color.filled()))?;
                     let at = (place(value) + 6, top);
-                    area.draw(&Text::new(format!("{value:.2}"), at, text(11)))?;
+                    area.draw(&Text::new(format!("{value:.2}"), at, text(13)))?;
                 }
                 top += BAR as i32;
             }
@@ -151,11 +151,11 @@ fn legend(area: &Area<'_>, title: &str, names: &[&str]) -> Result<(), Failed> {
     const TOP: i32 = 12;
     /// About what a letter takes.
     const LETTER: i32 = 7;
-    area.draw(&Text::new(title, (8, TOP), text(14)))?;
+    area.draw(&Text::new(title, (8, TOP), text(18)))?;
     let mut right = WIDTH as i32 - 8;
     for (name, color) in names.iter().zip(COLORS).rev() {
         right -= LETTER * name.chars().count() as i32;
-        area.draw(&Text::new(*name, (right, TOP), text(13)))?;
+        area.draw(&Text::new(*name, (right, TOP), text(16)))?;
         area.draw(&Rectangle::new([(right - 16, TOP + 2), (right - 6, TOP + 12)], color.filled()))?;
         right -= 32;
     }

@@ -70,6 +70,15 @@ impl Meanwhile {
         }
     }
 
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing else",
+            Self::Purges => "purges",
+            Self::Fills => "fills",
+            Self::HugeFill => "a huge fill",
+        }
+    }
+
     /// Does it until `is_over`.
     async fn go_on(self, server: SocketAddr, is_over: &AtomicBool) -> io::Result<()> {
         let mut client = Client::connect(server).await?;

@@ -51,7 +51,7 @@ fn by_nines(tails: &[Tail]) -> io::Result<String> {
         let tail = tails.iter().find(|it| it.meanwhile == meanwhile && it.load == LOAD)?;
         let nines = SHARES.iter().map(|(_, nines)| *nines);
         let points = nines.zip(tail.latencies.iter().copied()).collect();
-        Some(Line { name: meanwhile.title().to_owned(), points })
+        Some(Line { name: meanwhile.name().to_owned(), points })
     };
     let share = |nines: f64| 100.0 - 100.0 / 10f64.powf(nines);
     Chart {
@@ -84,7 +84,7 @@ fn handshake_table(all: &[Handshakes]) -> String {
             cells.push(figure(cpu));
             cells.push(cpu.map_or_else(|| figure(None), |cpu| grouped(1000.0 / cpu)));
         }
-        let share = resumed.map(|it| it.resumed / it.count * 100.0);
+        let share = resumed.map(|it| it.resumed as f64 / it.count * 100.0);
         cells.push(share.map_or_else(|| figure(None), |share| format!("{share:.0}")));
         let noise = resumed.map_or(full.noise, |resumed| full.noise.max(resumed.noise));
         cells.push(format!("{noise:.0}"));
