@@ -98,7 +98,7 @@ measure:
 measured:
 	$(if $(SEAWALL),,$(CARGO) build --profile dist --locked --bin seawall)
 
-bench-peers: measured measure ## Seawall beside nginx, HAProxy and Varnish, into docs/benchmarks.md: ROUNDS=… SECS=… OBJECTS=… AGAIN=1
+bench-peers: measured measure ## Seawall beside nginx, HAProxy, Varnish and others, into docs/benchmarks.md: ROUNDS=… SECS=… OBJECTS=… AGAIN=1
 	$(MEASURE) peers $(MEASURED)
 
 bench-curves: measured measure ## What a hit costs as there is more of everything, into docs/benchmarks.md

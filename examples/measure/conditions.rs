@@ -33,7 +33,7 @@ impl Conditions {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let release = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
         let release = release.unwrap_or("Linux").trim_matches('"');
-        let peers = [Peer::Nginx, Peer::Haproxy, Peer::Varnish, Peer::Seawall].into_iter();
+        let peers = Peer::ALL.into_iter().filter(|peer| *peer != Peer::NginxCopying);
         let versions = peers.filter_map(|peer| Some((peer.name(), peer.version(lab)?)));
         let generators = [("wrk", "-v"), ("h2load", "--version")].into_iter();
         let generators =

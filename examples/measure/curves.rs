@@ -191,7 +191,7 @@ fn redis(lab: &Lab) -> io::Result<Option<Server>> {
     lab.start(&Start {
         name: "redis",
         cores: Cores::Second,
-        template: ("save \"\"\nappendonly no\ndir @FOLDER@\n", "redis.conf"),
+        templates: &[("save \"\"\nappendonly no\ndir @FOLDER@\n", "redis.conf")],
         words: &[],
         command: &|folder, address| {
             let file = folder.join("redis.conf").display().to_string();

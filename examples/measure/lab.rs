@@ -90,8 +90,8 @@ pub(crate) type CommandLine = (PathBuf, Vec<String>);
 pub(crate) struct Start<'a> {
     pub(crate) name: &'a str,
     pub(crate) cores: Cores,
-    /// Its configuration's text with `@WORD@`s in it, and its name in the server's folder.
-    pub(crate) template: (&'a str, &'a str),
+    /// Texts of its configuration with `@WORD@`s in them, and their names in the server's folder.
+    pub(crate) templates: &'a [(&'a str, &'a str)],
     /// What else those words stand for.
     pub(crate) words: &'a [(&'a str, &'a str)],
     pub(crate) command: &'a dyn Fn(&Path, SocketAddr) -> CommandLine,
@@ -132,7 +132,7 @@ impl Lab {
     pub(crate) fn start(&self, start: &Start<'_>) -> io::Result<Server> {
         let (address, tls) = (free_address()?, free_address()?);
         let folder = self.folder.join(format!("{}-{}", start.name, address.port()));
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(folder.join("cache"))?;
         for file in ["cert.pem", "key.pem", "both.pem"] {
             fs::copy(self.folder.join(file), folder.join(file))?;
         }
@@ -147,12 +147,14 @@ impl Lab {
             ("ORIGIN_HOST", origin.ip().to_string()),
             ("ORIGIN_PORT", origin.port().to_string()),
         ];
-        let (text, file) = start.template;
         let words = own.iter().map(|(word, value)| (*word, value.as_str()));
-        let filled = words
-            .chain(start.words.iter().copied())
-            .fold(text.to_owned(), |text, (word, value)| text.replace(&format!("@{word}@"), value));
-        fs::write(folder.join(file), filled)?;
+        let words: Vec<_> = words.chain(start.words.iter().copied()).collect();
+        for (text, file) in start.templates {
+            let fill = |text: String, (word, value): &(&str, &str)| {
+                text.replace(&format!("@{word}@"), value)
+            };
+            fs::write(folder.join(file), words.iter().fold((*text).to_owned(), fill))?;
+        }
         let (program, arguments) = (start.command)(&folder, address);
         let mut command = start.cores.command(program);
         command.args(arguments);

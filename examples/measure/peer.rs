@@ -19,17 +19,33 @@ pub(crate) enum Peer {
     NginxLocking,
     Haproxy,
     Varnish,
+    TrafficServer,
+    Squid,
     Seawall,
 }
 
 impl Peer {
     /// Those whose requests are counted in CPU, in the order of the tables.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Nginx, Self::NginxCopying, Self::Haproxy, Self::Varnish, Self::Seawall];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Nginx,
+        Self::NginxCopying,
+        Self::Haproxy,
+        Self::Varnish,
+        Self::TrafficServer,
+        Self::Squid,
+        Self::Seawall,
+    ];
 
     /// Those that crowds are sent to.
-    pub(crate) const IN_STAMPEDES: [Self; 5] =
-        [Self::Nginx, Self::NginxLocking, Self::Haproxy, Self::Varnish, Self::Seawall];
+    pub(crate) const IN_STAMPEDES: [Self; 7] = [
+        Self::Nginx,
+        Self::NginxLocking,
+        Self::Haproxy,
+        Self::Varnish,
+        Self::TrafficServer,
+        Self::Squid,
+        Self::Seawall,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -38,12 +54,14 @@ impl Peer {
             Self::NginxLocking => "nginx, lock and stale",
             Self::Haproxy => "HAProxy",
             Self::Varnish => "Varnish",
+            Self::TrafficServer => "Traffic Server",
+            Self::Squid => "Squid",
             Self::Seawall => "Seawall",
         }
     }
 
     pub(crate) const fn speaks_tls(self) -> bool {
-        !matches!(self, Self::Varnish)
+        !matches!(self, Self::Varnish | Self::Squid)
     }
 
     /// Whether what it takes can be seen to grow with what it stores.
@@ -57,6 +75,8 @@ impl Peer {
             Self::Nginx | Self::NginxCopying | Self::NginxLocking => Some(("nginx", "nginx", "-v")),
             Self::Haproxy => Some(("haproxy", "haproxy", "-v")),
             Self::Varnish => Some(("varnish", "varnishd", "-V")),
+            Self::TrafficServer => Some(("trafficserver", "traffic_server", "-V")),
+            Self::Squid => Some(("squid", "squid", "-v")),
             Self::Seawall => None,
         }
     }
@@ -81,11 +101,23 @@ impl Peer {
         }
     }
 
+    /// Starts it, and has it do what it will be measured at; tells why where that does not work.
+    pub(crate) fn try_start(
+        self,
+        lab: &Lab,
+        cores: Cores,
+        warm: impl FnOnce(&Server) -> io::Result<()>,
+    ) -> Option<Server> {
+        let started = self.start(lab, cores).and_then(|server| warm(&server).map(|()| server));
+        started.inspect_err(|error| eprintln!("  {} is left out: {error}", self.name())).ok()
+    }
+
     /// Starts it on `cores`, with a thread for each.
     pub(crate) fn start(self, lab: &Lab, cores: Cores) -> io::Result<Server> {
         const NGINX: &str = include_str!("../../benches/peers/conf/nginx.conf");
         const HAPROXY: &str = include_str!("../../benches/peers/conf/haproxy.cfg");
         const VARNISH: &str = include_str!("../../benches/peers/conf/varnish.vcl");
+        const SQUID: &str = include_str!("../../benches/peers/conf/squid.conf");
         const SENDFILE: &str = "sendfile on; tcp_nopush on;";
         const COPY: &str = "sendfile off; output_buffers 2 64k;";
         const LOCK: &str = "proxy_cache_lock on; proxy_cache_use_stale updating; proxy_cache_background_update on;";
@@ -94,7 +126,7 @@ impl Peer {
             lab.start(&Start {
                 name: "nginx",
                 cores,
-                template: (NGINX, "nginx.conf"),
+                templates: &[(NGINX, "nginx.conf")],
                 words: &words,
                 command: &|folder, _| command("nginx", &["-p", &path(folder), "-c", "nginx.conf"]),
             })
@@ -106,7 +138,7 @@ impl Peer {
             Self::Haproxy => lab.start(&Start {
                 name: "haproxy",
                 cores,
-                template: (HAPROXY, "haproxy.cfg"),
+                templates: &[(HAPROXY, "haproxy.cfg")],
                 words: &[],
                 command: &|folder, _| {
                     command("haproxy", &["-db", "-f", &path(&folder.join("haproxy.cfg"))])
@@ -115,9 +147,19 @@ impl Peer {
             Self::Varnish => lab.start(&Start {
                 name: "varnish",
                 cores,
-                template: (VARNISH, "default.vcl"),
+                templates: &[(VARNISH, "default.vcl")],
                 words: &[],
                 command: &varnish,
+            }),
+            Self::TrafficServer => traffic_server(lab, cores),
+            Self::Squid => lab.start(&Start {
+                name: "squid",
+                cores,
+                templates: &[(SQUID, "squid.conf")],
+                words: &[],
+                command: &|folder, _| {
+                    command("squid", &["-N", "-f", &path(&folder.join("squid.conf"))])
+                },
             }),
             Self::Seawall => seawall(lab, cores, "off", ""),
         }
@@ -131,12 +173,38 @@ pub(crate) fn seawall(lab: &Lab, cores: Cores, log: &str, more: &str) -> io::Res
     lab.start(&Start {
         name: "seawall",
         cores,
-        template: (TEMPLATE, "seawall.toml"),
+        templates: &[(TEMPLATE, "seawall.toml")],
         words: &[("ACCESS_LOG", log), ("MORE", more)],
         command: &|folder, _| {
             let file = path(&folder.join("seawall.toml"));
             let arguments = ["serve", "--config", &file].map(str::to_owned);
             (lab.seawall.clone(), arguments.into())
+        },
+    })
+}
+
+/// Its files have to be where it is told that all of them are; what is not there has defaults.
+fn traffic_server(lab: &Lab, cores: Cores) -> io::Result<Server> {
+    const RECORDS: &str = include_str!("../../benches/peers/conf/trafficserver/records.config");
+    const RUNROOT: &str = include_str!("../../benches/peers/conf/trafficserver/runroot.yaml");
+    const ALLOW: &str =
+        "ip_allow:\n  - { apply: in, ip_addrs: 127.0.0.0/8, action: allow, methods: ALL }\n";
+    lab.start(&Start {
+        name: "trafficserver",
+        cores,
+        templates: &[
+            (RECORDS, "records.config"),
+            (RUNROOT, "runroot.yaml"),
+            (ALLOW, "ip_allow.yaml"),
+            ("map / http://@ORIGIN@/\n", "remap.config"),
+            ("@FOLDER@/cache 3G\n", "storage.config"),
+            ("dest_ip=* ssl_cert_name=cert.pem ssl_key_name=key.pem\n", "ssl_multicert.config"),
+        ],
+        words: &[],
+        command: &|folder, _| {
+            let runroot = format!("TS_RUNROOT={}", path(&folder.join("runroot.yaml")));
+            let program = find("traffic_server").unwrap_or_default();
+            command("env", &[&runroot, &path(&program)])
         },
     })
 }

@@ -128,7 +128,7 @@ fn bars(known: &[(Workload, Vec<Row>)]) -> io::Result<String> {
 
 fn memory(weights: &[Weight]) -> String {
     let mut text = format!(
-        "### Memory\n\nGrowth (PSS, and nginx's folder in memory) over {} objects of {} B with four \
+        "### Memory\n\nGrowth (PSS, and the cache's folder in memory, if it has one) over {} objects of {} B with four \
          fields, for each.\n\n",
         grouped(weights.first().map_or(0.0, |weight| weight.objects as f64)),
         grouped(WEIGHED_SIZE as f64)
