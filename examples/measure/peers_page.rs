@@ -37,7 +37,8 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
     if let Some(weights) = results.get::<Vec<Weight>>(&file("memory")) {
         text += &memory(&weights);
     }
-    if let Some(outcomes) = results.get::<Vec<Outcome>>(stampede::FILE) {
+    let outcomes = stampede::known(results);
+    if !outcomes.is_empty() {
         text += &stampedes(&outcomes);
     }
     page.set("peers", &text)

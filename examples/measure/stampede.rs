@@ -116,20 +116,29 @@ impl Case {
 
 /// Measures what is not known yet.
 pub(crate) fn measure(lab: &Lab, results: &Results, crowds: usize) -> io::Result<()> {
-    results.get_or(FILE, || {
-        let mut outcomes = Vec::new();
-        for peer in Peer::installed(&Peer::IN_STAMPEDES) {
-            let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) else { continue };
-            for case in Case::ALL {
-                match case.measure(lab, peer, &server, crowds) {
-                    Ok(outcome) => outcomes.push(outcome),
-                    Err(error) => eprintln!("  {}, {}: {error}", peer.name(), case.title()),
+    for peer in Peer::installed(&Peer::IN_STAMPEDES) {
+        results.get_or(&file(peer), || {
+            let mut outcomes = Vec::new();
+            if let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) {
+                for case in Case::ALL {
+                    match case.measure(lab, peer, &server, crowds) {
+                        Ok(outcome) => outcomes.push(outcome),
+                        Err(error) => eprintln!("  {}, {}: {error}", peer.name(), case.title()),
+                    }
                 }
             }
-        }
-        Ok(outcomes)
-    })?;
+            Ok(outcomes)
+        })?;
+    }
     Ok(())
 }
 
-pub(crate) const FILE: &str = "peers-stampedes";
+/// What is known of all.
+pub(crate) fn known(results: &Results) -> Vec<Outcome> {
+    let of = |peer| results.get::<Vec<Outcome>>(&file(peer)).unwrap_or_default();
+    Peer::IN_STAMPEDES.into_iter().flat_map(of).collect()
+}
+
+fn file(peer: Peer) -> String {
+    format!("peers-stampede-{peer:?}")
+}
