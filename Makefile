@@ -9,7 +9,12 @@ SCORER ?=
 CONFORMANCE_ORIGIN_PORT ?= 18001
 CONFORMANCE_PROXY_PORT ?= 18080
 
-.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest bench-e2e bench-tier
+# What is measured, and what measures it: of one profile, so that what both need is built once.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+MEASURED = --seawall $(or $(SEAWALL),$(TARGET)/dist/seawall) $(if $(AGAIN),--again)
+MEASURE = $(TARGET)/dist/examples/measure
+
+.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest measure measured bench-peers bench-curves bench-tails bench-page bench-tier
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -86,9 +91,24 @@ honest: ## What replay foretells of LOG against what bench measures of it
 bench-exponents: ## What the exponent of size does, and how far the live curve is off: TRACES=folder, if any
 	$(CARGO) run --release --locked --example exponents -- $(if $(TRACES),$(wildcard $(TRACES)/*.csv.zst) $(wildcard $(TRACES)/*.csv))
 
-bench-e2e: ## Requests through real sockets with wrk and h2load; see docs/benchmarks.md
-	$(CARGO) build --profile dist --locked
-	@bash benches/e2e.sh
+measure:
+	$(CARGO) build --profile dist --locked --example measure
+
+# SEAWALL names a program that is there already.
+measured:
+	$(if $(SEAWALL),,$(CARGO) build --profile dist --locked --bin seawall)
+
+bench-peers: measured measure ## Seawall beside nginx, HAProxy, Varnish and others, into docs/benchmarks.md: ROUNDS=… SECS=… OBJECTS=… AGAIN=1
+	$(MEASURE) peers $(MEASURED)
+
+bench-curves: measured measure ## What a hit costs as there is more of everything, into docs/benchmarks.md
+	$(MEASURE) curves $(MEASURED)
+
+bench-tails: measured measure ## How late late answers are, and what handshakes cost, into docs/benchmarks.md
+	$(MEASURE) tails $(MEASURED)
+
+bench-page: measure ## The tables and plots of docs/benchmarks.md again, from what was measured
+	$(MEASURE) page
 
 bench-tier: ## What Redis behind memory costs and gains: hits, fetches, bytes; see docs/fleet.md
 	$(CARGO) build --release --locked
