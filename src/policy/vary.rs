@@ -54,6 +54,35 @@ struct Nominated {
     value: Option<Box<[u8]>>,
 }
 
+impl Nominated {
+    fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+}
+
+/// A request's values as they were asked for: the variants of a URL mostly nominate the same
+/// fields, and to bring a value to its normal form is what takes time.
+struct Asked<'a> {
+    request: &'a HeaderMap,
+    values: SmallVec<[(&'a HeaderName, Comparison, Option<Normal>); 1]>,
+}
+
+impl<'a> Asked<'a> {
+    fn by(request: &'a HeaderMap) -> Self {
+        Self { request, values: SmallVec::new() }
+    }
+
+    /// The request's value in normal form; `None` if it has no such field.
+    fn value(&mut self, name: &'a HeaderName, how: Comparison) -> Option<&[u8]> {
+        let is_it = |known: &(&HeaderName, Comparison, _)| known.1 == how && known.0 == name;
+        let place = self.values.iter().position(is_it).unwrap_or_else(|| {
+            self.values.push((name, how, normal_value(self.request, name, how)));
+            self.values.len() - 1
+        });
+        self.values.get(place)?.2.as_deref()
+    }
+}
+
 /// How values are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Comparison {
@@ -118,7 +147,12 @@ impl VaryKey {
     /// Whether a request has the same values (RFC 9111 §4.1); absent equals absent.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        !self.never && self.fields.iter().all(|field| self.field_matches(field, request))
+        self.is_met(&mut Asked::by(request))
+    }
+
+    fn is_met<'a>(&'a self, asked: &mut Asked<'a>) -> bool {
+        let matches = |field: &'a Nominated| asked.value(&field.name, self.how) == field.value();
+        !self.never && self.fields.iter().all(matches)
     }
 
     /// Names the variant that this key's own request selects. Stable within the process only; two
@@ -148,16 +182,12 @@ impl VaryKey {
         self.fields.iter().map(|field| size_of::<Nominated>() + own(field)).sum()
     }
 
-    fn field_matches(&self, field: &Nominated, request: &HeaderMap) -> bool {
-        let value = normal_value(request, &field.name, self.how);
-        value.as_deref() == field.value.as_deref()
-    }
-
     /// All fields match but `Accept-Language`, which has to be among them.
-    fn matches_but_language(&self, request: &HeaderMap) -> bool {
-        let (language, others): (Vec<_>, Vec<_>) =
-            self.fields.iter().partition(|field| field.name == ACCEPT_LANGUAGE);
-        !language.is_empty() && others.iter().all(|field| self.field_matches(field, request))
+    fn matches_but_language<'a>(&'a self, asked: &mut Asked<'a>) -> bool {
+        let is_language = |field: &&Nominated| field.name == ACCEPT_LANGUAGE;
+        let mut others = self.fields.iter().filter(|field| !is_language(field));
+        let matches = |field: &'a Nominated| asked.value(&field.name, self.how) == field.value();
+        self.fields.iter().any(|field| is_language(&field)) && others.all(matches)
     }
 
     fn hash(&self, value_of: impl Fn(&Nominated) -> Option<Normal>) -> u64 {
@@ -201,22 +231,27 @@ pub(super) fn nominated(response: &HeaderMap) -> Option<SmallVec<[HeaderName; 4]
 #[must_use]
 pub fn select<'a>(
     candidates: impl Iterator<Item = &'a StoredHead>,
-    request: &HeaderMap,
+    request: &'a HeaderMap,
     overrides: &Overrides,
 ) -> Option<usize> {
-    let rank = |(place, stored): (usize, &StoredHead)| {
-        let exact = stored.vary().is_none_or(|vary| vary.matches(request));
-        let usable = exact || speaks_best_language(stored, request, overrides);
+    let mut asked = Asked::by(request);
+    let rank = |(place, stored): (usize, &'a StoredHead)| {
+        let exact = stored.vary().is_none_or(|vary| vary.is_met(&mut asked));
+        let usable = exact || speaks_best_language(stored, &mut asked, overrides);
         usable.then(|| (exact, stored.date(), stored.response_at(), place))
     };
     candidates.enumerate().filter_map(rank).max().map(|(.., place)| place)
 }
 
-fn speaks_best_language(stored: &StoredHead, request: &HeaderMap, overrides: &Overrides) -> bool {
-    let selected = || {
-        let vary = stored.vary().filter(|vary| vary.matches_but_language(request))?;
+fn speaks_best_language<'a>(
+    stored: &'a StoredHead,
+    asked: &mut Asked<'a>,
+    overrides: &Overrides,
+) -> bool {
+    let mut selected = || {
+        let vary = stored.vary().filter(|vary| vary.matches_but_language(asked))?;
         let language = stored.get(&CONTENT_LANGUAGE)?;
-        Some(!vary.never && language::is_best(request, language.as_bytes()))
+        Some(!vary.never && language::is_best(asked.request, language.as_bytes()))
     };
     overrides.normalize_accept_language && selected().unwrap_or(false)
 }
@@ -388,6 +423,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_was_asked_for_before_changes_no_match(
+            variants in prop::collection::vec(
+                (0_usize..4, "a|b|gzip, BR|br,gzip|en, de", any::<bool>()),
+                0..12,
+            ),
+            values in prop::collection::vec(prop::option::of("a|b|gzip, BR|br,gzip|de ,en"), 3),
+        ) {
+            const NAMES: [&str; 3] = ["x", "accept-encoding", "accept-language"];
+            let list = ["x", "accept-encoding", "accept-encoding, x", "accept-language, x"];
+            let told = |values: &[Option<String>]| {
+                let fields = NAMES.iter().zip(values);
+                let fields: Vec<_> =
+                    fields.filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+                headers(&fields)
+            };
+            let keys: Vec<_> = variants.iter().map(|(vary, value, normalized)| {
+                let request = told(&vec![Some(value.clone()); 3]);
+                let how = if *normalized { languages() } else { Overrides::default() };
+                let response = headers(&[("vary", list[*vary])]);
+                VaryKey::parse(&response, &request, &how)
+            }).collect();
+            let request = told(&values);
+            let mut asked = Asked::by(&request);
+            for key in &keys {
+                let VaryOutcome::Key(key) = key else { panic!("{key:?}") };
+                let own = |field: &Nominated| {
+                    normal_value(&request, &field.name, key.how).as_deref() == field.value()
+                };
+                prop_assert_eq!(key.is_met(&mut asked), key.fields.iter().all(own));
+            }
+        }
+
         #[test]
         fn any_bytes_never_panic_and_a_request_matches_itself(
             vary in prop::collection::vec(any::<u8>(), 0..24),
