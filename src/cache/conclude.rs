@@ -30,7 +30,7 @@ pub(super) type Answer = Result<http::Response<Body>, ProxyError>;
 /// The client's answer, and the fill that goes on without it.
 pub(super) struct Concluded {
     pub(super) response: Result<Response, ProxyError>,
-    pub(super) pump: Option<Pump>,
+    pub(super) pump: Option<Box<Pump>>,
 }
 
 /// When a fetch began, on the clock and in the sequence of purges.
@@ -64,13 +64,13 @@ pub(super) async fn conclude<S: Origin>(
             Verdict::Done(mut concluded) => {
                 let now = shared.clock.now();
                 concluded.response = concluded.response.map(|response| job.edited(response, now));
-                return *concluded;
+                return concluded;
             }
             Verdict::Stale(mut concluded, stored) => {
                 let (config, now) = (job.config_for(&stored.head), shared.clock.now());
                 let edited = |response| job.edited_by(&config, response, now);
                 concluded.response = concluded.response.map(edited);
-                return *concluded;
+                return concluded;
             }
             Verdict::Again(again) => {
                 (plan, leader) = *again;
@@ -102,13 +102,13 @@ fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
 }
 
 pub(super) enum Verdict {
-    Done(Box<Concluded>),
+    Done(Concluded),
     /// Done, with what is stored instead of what came.
-    Stale(Box<Concluded>, Arc<StoredResponse>),
+    Stale(Concluded, Arc<StoredResponse>),
     /// What is stored does not go with what came: ask once more, for everything.
     Again(Box<(Plan, Option<FlightLeader>)>),
     /// The client's part is not to be had from what came: ask for it, while that fills.
-    Part(Box<(Plan, Option<Pump>)>),
+    Part(Box<(Plan, Option<Box<Pump>>)>),
 }
 
 /// An answer's circumstances. What becomes of a full response is in [`super::keep`].
@@ -270,7 +270,7 @@ impl Conclusion<'_> {
         };
         let response = respond::answer(stored, self.job, outcome, now);
         let concluded = Concluded { response: Ok(response), pump: None };
-        Verdict::Stale(Box::new(concluded), Arc::clone(stored))
+        Verdict::Stale(concluded, Arc::clone(stored))
     }
 
     /// RFC 9111 §4.3.4: the stored response is good; its head is brought up to date.
@@ -437,7 +437,11 @@ impl Conclusion<'_> {
 
     /// What it is stored under, and marked by.
     pub(super) fn key(&self) -> CacheKey {
-        if self.for_itself { self.job.own().key() } else { self.job.target.key() }
+        match &self.leader {
+            _ if self.for_itself => self.job.own().key(),
+            Some(leader) => leader.key().clone(),
+            None => self.job.target.key(),
+        }
     }
 
     /// Whoever waits for what several URLs share goes on with its own.
@@ -505,7 +509,7 @@ impl Conclusion<'_> {
 }
 
 pub(super) fn done(concluded: Concluded) -> Verdict {
-    Verdict::Done(Box::new(concluded))
+    Verdict::Done(concluded)
 }
 
 /// Whether the origin is in trouble whoever asks; other errors may be one request's own doing.

@@ -136,8 +136,19 @@ impl Conclusion<'_> {
         };
         let leader = self.leader;
         let grace = job.config.fill_grace;
-        let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
-        Concluded { response: response.ok_or_else(|| ErrorKind::Internal.into()), pump: Some(pump) }
+        let pump = Pump {
+            body,
+            writer,
+            charge,
+            trailers: None,
+            leader,
+            fresh_for,
+            grace,
+            graces,
+            deposit,
+        };
+        let response = response.ok_or_else(|| ErrorKind::Internal.into());
+        Concluded { response, pump: Some(Box::new(pump)) }
     }
 
     /// Whether other nodes will find it in Redis, as far as that can be told by now.

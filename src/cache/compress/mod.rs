@@ -17,7 +17,7 @@ use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
 use super::lookup::{self, Decision, Plan};
-use super::{Cache, Job, Origin, Shared, forward, respond};
+use super::{Cache, Job, Origin, Shared, respond};
 use crate::clock::Timestamp;
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
@@ -319,14 +319,14 @@ pub(super) async fn decode_first<S: Origin>(
         }
         Decision::Forward(plan) => match cache.shared.spared(&job, &plan, came) {
             Some(failed) => cache.spare(&job, &plan, failed),
-            None => forward::forward(cache, job, plan, place).await,
+            None => cache.forward(job, plan, place).await,
         },
         Decision::Decode(_) if job.directives().only_if_cached => {
             Err(ErrorKind::OnlyIfCached.into())
         }
         Decision::Decode(_) => {
             let interims = job.request.open_interims();
-            cache.alone(job, Plan::bypass(Reason::OverBudget), interims).await
+            cache.alone(job, Plan::bypass(Reason::OverBudget), interims, place).await
         }
     }
 }
