@@ -104,7 +104,7 @@ impl<S: Origin> Cache<S> {
             Decision::Forward(_) => return Ran::Nothing,
             Decision::Use(..) | Decision::Decode(_) => return Ran::Fresh,
         };
-        let key = self.shared.flight_key(&job, &mut plan);
+        let key = self.shared.flight_key(&job, &mut plan, self.shared.clock.now());
         let Some(key) = key.filter(|_| job.config.store) else { return Ran::Nothing };
         let Some(leader) = self.shared.flights.lead(&key) else { return Ran::UnderWay };
         let leader = FlightLeader::new(leader, key.key);

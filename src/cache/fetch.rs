@@ -19,6 +19,7 @@ use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
 use crate::context::{Forwarded, Interims, Response};
 use crate::error::ProxyError;
+use crate::headers::Present;
 use crate::limit::Place;
 use crate::policy::{self, Reason};
 use crate::store::{Standing, StoredResponse};
@@ -210,8 +211,10 @@ impl Job {
         if plan.cacheable {
             self.ask_for_all(&mut fetch.request.head.headers);
         }
-        // Also where nothing is compressed: clients may have copies from when it was.
-        policy::add_origin_tags(&mut fetch.request.head.headers);
+        if self.request.present.any(Present::CONDITIONS) {
+            // Also where nothing is compressed: clients may have copies from when it was.
+            policy::add_origin_tags(&mut fetch.request.head.headers);
+        }
         plan.condition(self, &mut fetch.request.head.headers);
         plan.ask_for_whole(&mut fetch.request.head.headers);
         fetch.request.body = body;
@@ -275,9 +278,11 @@ impl Plan {
         if self.ask == Ask::AsIs {
             return;
         }
-        // The client's own are answered here, from what comes.
-        headers.remove(IF_NONE_MATCH);
-        headers.remove(IF_MODIFIED_SINCE);
+        if job.request.present.any(Present::CONDITIONS) {
+            // The client's own are answered here, from what comes.
+            headers.remove(IF_NONE_MATCH);
+            headers.remove(IF_MODIFIED_SINCE);
+        }
         let Some(stored) = &self.stored else { return };
         match self.ask {
             Ask::Validation => policy::conditional_headers(&stored.head, headers),

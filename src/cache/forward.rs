@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::{self, FlightOutcome, Role};
 use crate::context::{Interims, Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers::Present;
 use crate::limit::Place;
 use crate::policy::{Reason, StaleGrant};
 use crate::store::{Standing, StoredResponse};
@@ -43,19 +44,25 @@ type Follower = coalesce::Follower<Arc<Fill<Filling>>, Failed>;
 
 impl<S: Origin> Cache<S> {
     /// Gets an answer to what memory could not answer; `place` is held until its head is there.
-    pub(super) fn forward(self, mut job: Job, mut plan: Plan, place: Place) -> CacheFuture {
+    ///
+    /// A request is judged by when it `came`: what was fresh then, or has come since, is good enough
+    /// for it however long it waited. Otherwise all who wait for an object that lives for a second
+    /// would find it stale by the time they get it.
+    pub(super) fn forward(
+        self,
+        mut job: Job,
+        mut plan: Plan,
+        came: Timestamp,
+        place: Place,
+    ) -> CacheFuture {
         // RFC 9111 §5.2.1.7, whatever else the request says.
         let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;
         if retrieves && job.directives().only_if_cached {
             return CacheFuture::Ready(Some(Err(ErrorKind::OnlyIfCached.into())));
         }
         let interims = job.request.open_interims();
-        // A request is judged by when it came: what was fresh then, or has come since, is good
-        // enough for it however long it waited. Otherwise all who wait for an object that lives for
-        // a second would find it stale by the time they get it.
-        let came = self.shared.clock.now();
         // Most need not wait for others: their futures are the smaller for it.
-        match self.step(&mut job, &mut plan, came) {
+        match self.step(&mut job, &mut plan, came, came) {
             Step::Answer(answer) => CacheFuture::Ready(Some(answer)),
             Step::Lead(plan, leader) => {
                 CacheFuture::Led(self.lead(job, plan, leader, interims, place))
@@ -121,20 +128,21 @@ impl<S: Origin> Cache<S> {
                 break;
             }
             flights += 1;
-            step = self.step(&mut job, &mut plan, came);
+            let now = self.shared.clock.now();
+            step = self.step(&mut job, &mut plan, came, now);
         }
         self.alone(job, plan, interims, place).await
     }
 
     /// Joins the flight for what is asked, if there may be one.
-    fn step(&self, job: &mut Job, plan: &mut Plan, came: Timestamp) -> Step {
-        let Some(key) = self.shared.flight_key(job, plan) else { return Step::Alone };
+    fn step(&self, job: &mut Job, plan: &mut Plan, came: Timestamp, now: Timestamp) -> Step {
+        let Some(key) = self.shared.flight_key(job, plan, now) else { return Step::Alone };
         let leader = match self.shared.flights.join(&key) {
             Role::Follower(follower) => return Step::Follow(follower),
             Role::Leader(leader) => leader,
         };
         // What the last leader stored may have come in between.
-        match lookup::decide(&self.shared, job, came) {
+        match lookup::decide_under(&self.shared, job, key.key.as_str(), came) {
             Decision::Use(stored, grant) => {
                 job.settle(&stored.head);
                 Step::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
@@ -149,7 +157,7 @@ impl<S: Origin> Cache<S> {
                 if new.variant == 0 {
                     new.variant = plan.variant;
                 }
-                if self.shared.is_flight(&key, job, &mut new) {
+                if self.shared.is_flight(&key, job, &mut new, now) {
                     let leader = FlightLeader::new(leader, key.key);
                     return Step::Lead(new, leader);
                 }
@@ -311,12 +319,17 @@ impl<S: Origin> Cache<S> {
 
 impl Shared {
     /// The flight that a request may join, or `None` if it goes alone; `plan` says why then.
-    pub(super) fn flight_key(&self, job: &Job, plan: &mut Plan) -> Option<FlightKey> {
-        if !self.may_join(job, plan) {
+    pub(super) fn flight_key(
+        &self,
+        job: &Job,
+        plan: &mut Plan,
+        now: Timestamp,
+    ) -> Option<FlightKey> {
+        if !self.may_join(job, plan, now) {
             return None;
         }
         let key = job.target.key();
-        if self.marks.holds(&key, self.clock.now()) {
+        if self.marks.holds(&key, now) {
             plan.hit_for_miss();
             return None;
         }
@@ -325,12 +338,12 @@ impl Shared {
     }
 
     /// Whether `flight`, which a request with this key has just begun, is for what `plan` asks.
-    fn is_flight(&self, flight: &FlightKey, job: &Job, plan: &mut Plan) -> bool {
-        if !self.may_join(job, plan) {
+    fn is_flight(&self, flight: &FlightKey, job: &Job, plan: &mut Plan, now: Timestamp) -> bool {
+        if !self.may_join(job, plan, now) {
             return false;
         }
         // By the last leader, perhaps, before its flight ended.
-        if self.marks.holds(&flight.key, self.clock.now()) {
+        if self.marks.holds(&flight.key, now) {
             plan.hit_for_miss();
             return false;
         }
@@ -340,17 +353,19 @@ impl Shared {
     }
 
     /// Whether a request may share a fetch.
-    fn may_join(&self, job: &Job, plan: &mut Plan) -> bool {
-        self.fill_for_part(job, plan, self.clock.now());
-        let headers = job.headers();
+    fn may_join(&self, job: &Job, plan: &mut Plan, now: Timestamp) -> bool {
+        self.fill_for_part(job, plan, now);
+        let alone = || {
+            [AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE]
+                .iter()
+                .any(|name| job.headers().contains_key(name))
+        };
         plan.cacheable
             && job.config.collapse
             // Whoever wants it anew does not want what was begun before.
             && job.config.lookup
             && *job.method() == Method::GET
-            && !headers.contains_key(AUTHORIZATION)
-            && !headers.contains_key(IF_MATCH)
-            && !headers.contains_key(IF_UNMODIFIED_SINCE)
+            && !(job.request.present.any(Present::AUTHORIZATION.or(Present::CONDITIONS)) && alone())
     }
 }
 

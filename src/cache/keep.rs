@@ -80,7 +80,7 @@ impl Conclusion<'_> {
         let (fill, writer) = Fill::new(filling, length, limits);
         let outcome = Outcome {
             stored: true,
-            ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
+            ttl: Some(stored_head.ttl(&job.config.policy, self.now)),
             ..self.outcome(head.status, self.plan.reason_kept())
         };
         job.config.tags.hide(&mut head.headers);
@@ -223,7 +223,7 @@ impl Conclusion<'_> {
             stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
         let complete = complete.hiding(job.config.tags.fields());
         let verdict = allowed(complete.storable(&job.facts(), policy));
-        let now = self.shared.clock.now();
+        let now = self.now;
         let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
         let mut concluded = self.store(head, body, verdict);
         if let Ok(response) = &mut concluded.response

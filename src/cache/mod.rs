@@ -453,7 +453,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
                     if let Some(failed) = self.shared.spared(&job, &plan, now) {
                         return CacheFuture::Ready(Some(self.spare(&job, &plan, failed)));
                     }
-                    self.clone().forward(job, plan, place)
+                    self.clone().forward(job, plan, now, place)
                 }
                 None => CacheFuture::Ready(Some(self.shed(&job, &plan))),
             },

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use smallvec::SmallVec;
 
 pub use beside::{Beside, path_of, url_of};
 pub use host::normalize_host;
@@ -179,12 +178,16 @@ impl Target {
         let beside = self.beside.as_ref().map_or("", |beside| beside.text());
         let path = self.path_and_query.as_str();
         let parts = [self.scheme(), "://", self.authority.as_str(), path, beside];
-        let mut text = SmallVec::<[u8; 256]>::new();
+        let mut text = [0; 256];
+        let mut len = 0;
         for part in parts {
-            text.extend_from_slice(part.as_bytes());
+            let end = len + part.len();
+            let Some(place) = text.get_mut(len..end) else { return use_key(&parts.concat()) };
+            place.copy_from_slice(part.as_bytes());
+            len = end;
         }
         // Invariant: a concatenation of strings is UTF-8, so the fallback is never used.
-        use_key(std::str::from_utf8(&text).unwrap_or_default())
+        use_key(std::str::from_utf8(&text[..len]).unwrap_or_default())
     }
 
     /// Same scheme, host and port (RFC 9110 §4.3.1).

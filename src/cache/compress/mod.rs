@@ -317,10 +317,13 @@ pub(super) async fn decode_first<S: Origin>(
             job.settle(&stored.head);
             Ok(cache.serve(&stored, grant, &job, cache.shared.clock.now()))
         }
-        Decision::Forward(plan) => match cache.shared.spared(&job, &plan, came) {
-            Some(failed) => cache.spare(&job, &plan, failed),
-            None => cache.forward(job, plan, place).await,
-        },
+        Decision::Forward(plan) => {
+            if let Some(failed) = cache.shared.spared(&job, &plan, came) {
+                return cache.spare(&job, &plan, failed);
+            }
+            let now = cache.shared.clock.now();
+            cache.forward(job, plan, now, place).await
+        }
         Decision::Decode(_) if job.directives().only_if_cached => {
             Err(ErrorKind::OnlyIfCached.into())
         }
