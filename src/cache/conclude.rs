@@ -384,7 +384,7 @@ impl Conclusion<'_> {
         stored: &StoredResponse,
         head: &StoredHead,
     ) -> Result<Option<Stamp>, Reason> {
-        let (labels, sequence) = (self.labels(head)?, self.started.sequence);
+        let (labels, sequence) = (self.labels(head, true)?, self.started.sequence);
         let old = stored.stamp.labels();
         if old != labels.as_ref() {
             let old = Stamp::new(sequence, old.cloned());

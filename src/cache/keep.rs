@@ -59,8 +59,9 @@ impl Conclusion<'_> {
         verdict: Result<(), Reason>,
     ) -> Concluded {
         let kept = verdict.and_then(|()| self.reserve(&head)).and_then(|charge| {
-            let (stored_head, partial) = self.stored_head(&head)?;
-            let labels = self.labels(&stored_head)?;
+            let tagged = self.job.config.tags.are_in(&head.headers);
+            let (stored_head, partial) = self.stored_head(&head, tagged)?;
+            let labels = self.labels(&stored_head, tagged)?;
             Ok((charge, stored_head, labels, partial))
         });
         let (charge, stored_head, labels, partial) = match kept {
@@ -157,10 +158,12 @@ impl Conclusion<'_> {
         tier.is_some_and(|tier| tier.would_take(key, length.unwrap_or(0)))
     }
 
-    /// The head to store, and for a part of something where it belongs.
+    /// The head to store, and for a part of something where it belongs. Its tags are hidden where it
+    /// is `tagged`.
     fn stored_head(
         &self,
         head: &ResponseHead,
+        tagged: bool,
     ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
         let (job, times) = (self.job, self.times());
         let tags = || job.config.tags.fields();
@@ -171,12 +174,18 @@ impl Conclusion<'_> {
         }
         let policy = &job.config.policy;
         let new = StoredHead::new(&job.facts(), head.status, &head.headers, times, policy);
-        Ok((new.hiding(tags()), None))
+        Ok((if tagged { new.hiding(tags()) } else { new }, None))
     }
 
-    /// What the response can be purged by beside its URL.
-    pub(super) fn labels(&self, head: &StoredHead) -> Result<Option<Arc<Labels>>, Reason> {
-        let labels = self.job.config.tags.labels(self.job.own(), |name| head.get_all(name));
+    /// What the response can be purged by beside its URL; only what is said of the URL itself where
+    /// the head is not `tagged`.
+    pub(super) fn labels(
+        &self,
+        head: &StoredHead,
+        tagged: bool,
+    ) -> Result<Option<Arc<Labels>>, Reason> {
+        let lines = |name| tagged.then(|| head.get_all(name)).into_iter().flatten();
+        let labels = self.job.config.tags.labels(self.job.own(), lines);
         let labels = labels.map_err(|TooManyTags| Reason::TooManyTags)?;
         Ok(labels.map(Arc::new))
     }

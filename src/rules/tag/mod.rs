@@ -72,9 +72,16 @@ impl TagRules {
         Ok(Labels::new(collected))
     }
 
+    /// Whether a response has fields that tags or groups are read from: most have none, which one
+    /// pass tells sooner than a look-up of each.
+    #[must_use]
+    pub fn are_in(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| *name == CACHE_GROUPS || self.fields().any(|field| field == name))
+    }
+
     /// Takes the fields that clients do not get out of a response.
     pub fn hide(&self, headers: &mut HeaderMap) {
-        if !self.expose {
+        if !self.expose && self.are_in(headers) {
             for name in self.fields() {
                 headers.remove(name);
             }
