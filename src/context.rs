@@ -78,9 +78,12 @@ impl Interims {
     }
 }
 
-/// A request on its way through the stack.
+/// A request on its way through the stack. Each layer hands it on, so it is one pointer.
+pub type Request = Box<RequestParts>;
+
+/// What a request is and was found to be.
 #[derive(Debug)]
-pub struct Request {
+pub struct RequestParts {
     /// Method, URI, version, fields. After `proxy::normalize` the URI is absolute and normal, and
     /// hop-by-hop fields are gone.
     pub head: http::request::Parts,
@@ -112,7 +115,29 @@ pub struct Hop {
     pub trailers: bool,
 }
 
-impl Request {
+impl RequestParts {
+    /// A request as it came on a connection, of which nothing is known yet but what it says.
+    #[must_use]
+    pub fn boxed(
+        head: http::request::Parts,
+        body: RequestBody,
+        connection: &Arc<Connection>,
+        received: Instant,
+        id: RequestId,
+    ) -> Request {
+        Box::new(Self {
+            present: Present::of(&head.headers),
+            head,
+            body,
+            client: connection.peer.ip(),
+            connection: Arc::clone(connection),
+            received,
+            refused: None,
+            id,
+            hop: Hop::default(),
+        })
+    }
+
     /// Where its interim responses go, if its connection can carry them.
     #[must_use]
     pub fn interims(&self) -> Option<Interims> {
@@ -131,15 +156,15 @@ impl Request {
 
     /// Another request in the same circumstances: with this `head`, and no body.
     #[must_use]
-    pub fn with_head(&self, head: http::request::Parts) -> Self {
-        Self {
+    pub fn with_head(&self, head: http::request::Parts) -> Request {
+        Box::new(Self {
             present: Present::of(&head.headers),
             head,
             body: RequestBody::Empty,
             connection: Arc::clone(&self.connection),
             hop: self.hop.clone(),
             ..*self
-        }
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AGE, CONTENT_LENGTH, HeaderValue, TRAILER};
 
+use crate::headers::CACHE_STATUS;
 use crate::policy::StoredHead;
 
 /// Maps that a thread keeps: a power of two.
@@ -41,7 +42,8 @@ struct Kept {
 
 /// The fields of an answer with a stored body: those of the head, of hidden ones only where `all`
 /// are wanted; without the length, which is the body's, and without `Trailer`, since trailers are
-/// not kept. `Age` is there, to be replaced.
+/// not kept. `Age` is there, to be replaced, and a place for `Cache-Status`, to be taken: a map that
+/// is copied has room for what is in it, and no more.
 pub(super) fn fields(head: &StoredHead, all: bool) -> HeaderMap {
     let (block, id) = (head.block(), head.block().as_ptr().addr());
     let kept = HEADS.try_with(|heads| {
@@ -82,6 +84,7 @@ fn built(head: &StoredHead, all: bool) -> HeaderMap {
     fields.remove(CONTENT_LENGTH);
     fields.remove(TRAILER);
     fields.insert(AGE, HeaderValue::from_static("0"));
+    fields.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));
     fields
 }
 

@@ -3,12 +3,14 @@
 //!
 //! What is keyed is what the origin gets: both are built from [`Target`].
 
+mod authority;
 mod beside;
 mod host;
 mod host_pattern;
 mod path;
 
 use std::borrow::{Borrow, Cow};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,10 +18,19 @@ use bytes::Bytes;
 use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
+use authority::authority;
 pub use beside::{Beside, path_of, url_of};
 pub use host::normalize_host;
 pub use host_pattern::HostPattern;
 pub use path::normalize_path;
+
+/// Bytes of a key's text that a thread keeps room for.
+const KEPT_TEXT: usize = 4096;
+
+thread_local! {
+    /// Room for the text of the key that is looked up: that allocates nothing.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// What is wrong with a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -173,21 +184,22 @@ impl Target {
         self.with_key_str(|key| CacheKey(Arc::from(key)))
     }
 
-    /// Calls `use_key` with the key's text, built on the stack if it is short (up to 256 bytes).
+    /// Calls `use_key` with the key's text, which is put together where this thread has put the
+    /// last one.
     pub fn with_key_str<R>(&self, use_key: impl FnOnce(&str) -> R) -> R {
         let beside = self.beside.as_ref().map_or("", |beside| beside.text());
         let path = self.path_and_query.as_str();
-        let parts = [self.scheme(), "://", self.authority.as_str(), path, beside];
-        let mut text = [0; 256];
-        let mut len = 0;
-        for part in parts {
-            let end = len + part.len();
-            let Some(place) = text.get_mut(len..end) else { return use_key(&parts.concat()) };
-            place.copy_from_slice(part.as_bytes());
-            len = end;
+        // Taken away meanwhile: `use_key` may ask for another.
+        let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
+        text.clear();
+        for part in [self.scheme(), "://", self.authority.as_str(), path, beside] {
+            text.push_str(part);
         }
-        // Invariant: a concatenation of strings is UTF-8, so the fallback is never used.
-        use_key(std::str::from_utf8(&text[..len]).unwrap_or_default())
+        let result = use_key(&text);
+        if text.capacity() <= KEPT_TEXT {
+            let _ = TEXT.try_with(|kept| kept.set(text));
+        }
+        result
     }
 
     /// Same scheme, host and port (RFC 9110 §4.3.1).
@@ -259,10 +271,6 @@ impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-fn authority(raw: &[u8], secure: bool) -> Result<Authority, TargetError> {
-    Authority::try_from(&*normalize_host(raw, secure)?).map_err(|_| TargetError::Host)
 }
 
 fn path_from(normal: String) -> Result<PathAndQuery, TargetError> {
@@ -372,6 +380,19 @@ mod tests {
         let target = Target::parse("http://h/a").unwrap();
         let map = HashMap::from([(target.key(), 1)]);
         assert_eq!(target.with_key_str(|key| map.get(key).copied()), Some(1));
+    }
+
+    #[test]
+    fn texts_of_keys_do_not_disturb_each_other() {
+        let urls = ["http://h/a".to_owned(), format!("https://i/{}", "b".repeat(2 * KEPT_TEXT))];
+        let [a, b] = urls.each_ref().map(|url| Target::parse(url).unwrap());
+        for _ in 0..3 {
+            a.with_key_str(|outer| {
+                b.with_key_str(|inner| assert_eq!(inner, urls[1]));
+                assert_eq!((outer, a.key().as_str()), (&*urls[0], &*urls[0]));
+            });
+        }
+        assert!(TEXT.take().capacity() <= KEPT_TEXT);
     }
 
     proptest! {

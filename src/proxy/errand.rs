@@ -18,10 +18,9 @@ use super::stack::ErrandStack;
 use crate::body::Body;
 use crate::cache::{Cache, Errand, Job, Ran};
 use crate::context::{
-    Connection, Hop, Outcome, Protocol, Request, RequestBody, RequestId, Response,
+    Connection, Outcome, Protocol, Request, RequestBody, RequestId, RequestParts, Response,
 };
 use crate::error::ProxyError;
-use crate::headers::Present;
 use crate::store::Sought;
 
 /// Runs errands. Cheap to clone.
@@ -69,17 +68,9 @@ fn request(sought: &Sought) -> Option<Request> {
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let protocol = Protocol::Http1;
     let connection = Connection { peer: here, local: here, secure, protocol, interim: None };
-    Some(Request {
-        present: Present::of(&head.headers),
-        head,
-        body: RequestBody::Empty,
-        connection: Arc::new(connection),
-        client: here.ip(),
-        received: Instant::now(),
-        refused: None,
-        id: RequestId(NUMBER.fetch_add(1, Ordering::Relaxed)),
-        hop: Hop::default(),
-    })
+    let id = RequestId(NUMBER.fetch_add(1, Ordering::Relaxed));
+    let (connection, now) = (Arc::new(connection), Instant::now());
+    Some(RequestParts::boxed(head, RequestBody::Empty, &connection, now, id))
 }
 
 /// Past what is only for clients: who is let in, and what is answered without the cache.

@@ -48,10 +48,9 @@ impl Routes {
     fn find(&self, target: &Target) -> Option<&Compiled> {
         // `OPTIONS *` is of the host as a whole (RFC 9110 §9.3.7).
         let path = if target.path() == "*" { "/" } else { target.path() };
-        let host = target.host();
         self.0.iter().find(|compiled| {
             let route = &compiled.route;
-            route.host.as_ref().is_none_or(|pattern| pattern.matches(host))
+            route.host.as_ref().is_none_or(|pattern| pattern.matches(target.host()))
                 && under(path, &route.path)
         })
     }

@@ -1,21 +1,26 @@
 //! `Cache-Status` (RFC 9211).
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::Entry;
+use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::context::Outcome;
-
-static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+use crate::headers::CACHE_STATUS;
 
 /// Every response has this field: it is put together on the stack, and allocated once, as long as
 /// it is.
 type Text = SmallVec<[u8; 128]>;
 
 /// Adds what the cache of this `name` did, behind what caches nearer to the origin say of
-/// themselves (RFC 9211 §2).
+/// themselves (RFC 9211 §2). An empty line of it alone is a place that was kept for this.
 pub fn add(headers: &mut HeaderMap, name: &str, outcome: &Outcome) {
-    if let Ok(value) = HeaderValue::from_bytes(&text(name, outcome)) {
-        headers.append(&CACHE_STATUS, value);
+    let Ok(value) = HeaderValue::from_bytes(&text(name, outcome)) else { return };
+    match headers.entry(&CACHE_STATUS) {
+        Entry::Vacant(place) => drop(place.insert(value)),
+        Entry::Occupied(mut kept) if kept.get().is_empty() && kept.iter().count() == 1 => {
+            drop(kept.insert(value));
+        }
+        Entry::Occupied(mut others) => others.append(value),
     }
 }
 
@@ -90,5 +95,22 @@ mod tests {
         add(&mut headers, "seawall", &Outcome { hit: true, ..Outcome::default() });
         let all: Vec<_> = headers.get_all("cache-status").iter().collect();
         assert_eq!(all, ["inner; hit", "seawall; hit"]);
+    }
+
+    #[test]
+    fn a_place_that_was_kept_is_taken_and_an_empty_word_of_others_stays_in_front() {
+        let mut headers = HeaderMap::new();
+        headers.insert(&CACHE_STATUS, HeaderValue::from_static(""));
+        let hit = Outcome { hit: true, ..Outcome::default() };
+        add(&mut headers, "seawall", &hit);
+        let all = |headers: &HeaderMap| {
+            let lines = headers.get_all(&CACHE_STATUS).iter();
+            lines.map(|line| line.to_str().expect("ascii").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&headers), ["seawall; hit"]);
+        headers.insert(&CACHE_STATUS, HeaderValue::from_static(""));
+        headers.append(&CACHE_STATUS, HeaderValue::from_static("inner; hit"));
+        add(&mut headers, "seawall", &hit);
+        assert_eq!(all(&headers), ["", "inner; hit", "seawall; hit"]);
     }
 }

@@ -19,9 +19,8 @@ use tower::{Service, ServiceExt};
 use super::interim::Interim;
 use super::pulse::{Pass, Pulse};
 use super::stream;
-use crate::context::{Connection, Hop, Request, RequestBody, RequestId};
+use crate::context::{Connection, Request, RequestBody, RequestId, RequestParts};
 use crate::error::ProxyError;
-use crate::headers::Present;
 
 /// What a worker serves: tower's service from our requests to responses with some body.
 pub trait Handler:
@@ -97,17 +96,7 @@ where
         }
         let body =
             if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
-        let request = Request {
-            present: Present::of(&head.headers),
-            head,
-            body,
-            client: self.connection.peer.ip(),
-            connection: Arc::clone(&self.connection),
-            received,
-            refused: None,
-            id,
-            hop: Hop::default(),
-        };
+        let request = RequestParts::boxed(head, body, &self.connection, received, id);
         Answer { begun: begin(&mut self.inner.borrow_mut(), request), pass: Some(pass), is_old }
     }
 }

@@ -15,9 +15,8 @@ use super::script::Script;
 use super::seen::Seen;
 use crate::cache;
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::context::{Connection, Hop, Protocol, Request, RequestBody, RequestId};
+use crate::context::{Connection, Protocol, Request, RequestBody, RequestId, RequestParts};
 use crate::error::ProxyError;
-use crate::headers::Present;
 use crate::limit::Limit;
 use crate::proxy::{self, ErrorPages, Observed, Observer, OriginService, Parts, Proxy, Trace};
 use crate::shutdown::Shutdown;
@@ -151,17 +150,10 @@ pub(super) fn request(ask: &Ask) -> Request {
         protocol: Protocol::Http1,
         interim: None,
     };
-    Request {
-        present: Present::of(&head.headers),
-        head,
-        body: RequestBody::Empty,
-        connection: Arc::new(connection),
-        client: ask.client,
-        received: Instant::now(),
-        refused: None,
-        id: RequestId(0),
-        hop: Hop::default(),
-    }
+    let (connection, now) = (Arc::new(connection), Instant::now());
+    let mut request = RequestParts::boxed(head, RequestBody::Empty, &connection, now, RequestId(0));
+    request.client = ask.client;
+    request
 }
 
 /// Reads a response as far as it goes.

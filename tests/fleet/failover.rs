@@ -85,8 +85,11 @@ async fn when_sentinels_change_the_primary_it_is_followed_there_and_back() {
     watched.fail_over().await;
     moved_to(&watched, 1, [&one, &other]).await;
     all_works(&site, [&one, &other], "after").await;
-    // Whether a node came to doubt what it holds meanwhile depends on what it met: that is safe.
     assert_eq!(one.tier().health(), Health::Good);
+    for node in [&one, &other] {
+        let doubts = |why| node.tier().fleet().counters().doubts(why);
+        assert_eq!(doubts(Doubted::Lost), 0, "it is the same stream");
+    }
 }
 
 /// What two nodes have read of the old primary and the new one never had, although it has more

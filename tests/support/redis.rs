@@ -1,7 +1,7 @@
 //! A real Redis on a port of its own, and what can be done to it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -73,6 +73,7 @@ impl Redis {
         let process = listening(&mut self.address, |command, port| {
             command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
             command.arg("--dir").arg(directory).args(["--port", port]);
+            command.arg("--logfile").arg(directory.join("log"));
             for option in options {
                 // Each time another one: the last may have been taken meanwhile.
                 let another = || free_port().port().to_string();
@@ -131,6 +132,19 @@ impl Redis {
         within("redis' answers", answers).await.expect("answers");
     }
 
+    /// Waits until a replica has all that was written so far.
+    pub async fn replicated(&self) {
+        let mut connection = self.connection().await;
+        within("the replica to have everything", async {
+            // Only what the same connection has written is waited for.
+            let mut ask = ::redis::pipe();
+            ask.cmd("SET").arg("last").arg(1).ignore().cmd("WAIT").arg(1).arg(0);
+            let [replicas]: [u32; 1] = ask.query_async(&mut connection).await.expect("an answer");
+            assert_eq!(replicas, 1);
+        })
+        .await;
+    }
+
     /// What it answers to a command, for people.
     pub async fn text(&self, command: &Cmd) -> String {
         format!("{:?}", self.ask::<::redis::Value>(command).await)
@@ -163,8 +177,18 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
         if self.directory != std::env::temp_dir() {
+            print_log(&self.directory);
             let _ = std::fs::remove_dir_all(&self.directory);
         }
+    }
+}
+
+/// Shows what a server in this folder has logged, where the test that it is for fails.
+#[expect(clippy::print_stderr, reason = "for whoever looks at the failure")]
+pub(super) fn print_log(directory: &Path) {
+    if std::thread::panicking() {
+        let log = std::fs::read(directory.join("log")).unwrap_or_default();
+        eprintln!("{}:\n{}", directory.display(), String::from_utf8_lossy(&log));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A primary, a replica and three sentinels, as they are run for real.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use seawall::config::Settings;
 use seawall::redis::{Address, Config, Place, Sentinel};
 
 use super::Redis;
-use super::redis::{free_port, listening};
+use super::redis::{free_port, listening, print_log};
 
 /// What the sentinels call the primary.
 const PRIMARY: &str = "shop";
@@ -42,7 +42,9 @@ impl Watched {
     /// With options for the servers' command line, and lines for the sentinels' files. `PORT` stands
     /// for the port of each.
     pub async fn with(options: &[&str], lines: &[&str]) -> Self {
-        let primary = Redis::with(options).await;
+        // Else it waits for more replicas.
+        let at_once = ["--repl-diskless-sync-delay", "0"];
+        let primary = Redis::with(&[options, &at_once].concat()).await;
         let port = primary.address.port().to_string();
         let replica = Redis::with(&[options, &["--replicaof", "127.0.0.1", &port]].concat()).await;
         let mut sentinels = Vec::new();
@@ -70,8 +72,10 @@ impl Watched {
         }
     }
 
-    /// Has another server become the primary, although nothing is wrong with this one.
+    /// Has the replica become the primary, although nothing is wrong with the one there is. It has
+    /// what was written before: what it has not is lost by such a change.
     pub async fn fail_over(&self) {
+        self.servers[0].replicated().await;
         self.sentinels[0].server.run_line(&format!("SENTINEL FAILOVER {PRIMARY}")).await;
     }
 
@@ -106,7 +110,11 @@ impl Guard {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("seawall-sentinel-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
+        // It writes its file and waits for the disk. While that takes two seconds, which a busy disk
+        // does, it thinks its clock wrong, and does nothing for half a minute.
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory = folder.join(name);
         std::fs::create_dir_all(&directory).expect("a folder for temporary files");
         let mut address = free_port();
         let process = listening(&mut address, |command, port| {
@@ -133,6 +141,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        print_log(&self.directory);
         // It may have ended by itself, which is no concern any more.
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -1,6 +1,6 @@
 //! The head of a request, as far as framing needs it.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::Step;
 
@@ -55,8 +55,7 @@ struct Ambiguous;
 impl Head {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Step<Request> {
         let mut at = 0;
-        while let Some(length) = memchr(b'\n', &bytes[at..]) {
-            let feed = at + length;
+        for feed in memchr_iter(b'\n', bytes) {
             match self.end_line(&bytes[at..feed]) {
                 Ok(None) => at = feed + 1,
                 Ok(Some(request)) => return Step::Done(feed + 1, request),
