@@ -72,8 +72,8 @@ impl TagRules {
         Ok(Labels::new(collected))
     }
 
-    /// Whether a response has fields that tags or groups are read from: most have none, which one
-    /// pass tells sooner than a look-up of each.
+    /// Whether a response has fields that tags or groups are read from. Most have none, and then its
+    /// stored lines need not be read for each of them.
     #[must_use]
     pub fn are_in(&self, headers: &HeaderMap) -> bool {
         headers.keys().any(|name| *name == CACHE_GROUPS || self.fields().any(|field| field == name))
@@ -81,7 +81,7 @@ impl TagRules {
 
     /// Takes the fields that clients do not get out of a response.
     pub fn hide(&self, headers: &mut HeaderMap) {
-        if !self.expose && self.are_in(headers) {
+        if !self.expose {
             for name in self.fields() {
                 headers.remove(name);
             }
