@@ -141,7 +141,14 @@ impl<K: Eq + Hash, T, E> Leader<K, T, E> {
         if !matches!(outcome, FlightOutcome::Shared(_)) {
             self.close();
         }
-        self.sender.send_replace(Some(outcome));
+        // Whoever joins does so under this lock and looks at the outcome first: where nobody has,
+        // which is most often, there is nobody to wake.
+        let _door = self.key.as_ref().map(|key| self.table.shard(key));
+        let is_followed = self.has_followers();
+        self.sender.send_if_modified(|told| {
+            *told = Some(outcome);
+            is_followed
+        });
     }
 
     /// Nobody new joins from here on; who has joined is not affected.

@@ -59,6 +59,14 @@ impl Present {
     pub const CONDITIONS: Self = Self(1 << 4);
     /// `Range` or `If-Range`.
     pub const RANGES: Self = Self(1 << 5);
+    /// `Authorization`.
+    pub const AUTHORIZATION: Self = Self(1 << 6);
+
+    /// One or the other.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Those in `headers`.
     #[must_use]
@@ -81,6 +89,7 @@ impl Present {
                 Self::CONDITIONS
             }
             "range" | "if-range" => Self::RANGES,
+            "authorization" => Self::AUTHORIZATION,
             "connection"
             | "te"
             | "transfer-encoding"

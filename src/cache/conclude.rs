@@ -30,7 +30,7 @@ pub(super) type Answer = Result<http::Response<Body>, ProxyError>;
 /// The client's answer, and the fill that goes on without it.
 pub(super) struct Concluded {
     pub(super) response: Result<Response, ProxyError>,
-    pub(super) pump: Option<Pump>,
+    pub(super) pump: Option<Box<Pump>>,
 }
 
 /// When a fetch began, on the clock and in the sequence of purges.
@@ -58,19 +58,19 @@ pub(super) async fn conclude<S: Origin>(
     let shared = Arc::clone(&cache.shared);
     loop {
         settle(job, &plan, &answer);
+        let now = shared.clock.now();
         let conclusion =
-            Conclusion { shared: &shared, job, plan, started, leader, for_itself: false };
+            Conclusion { shared: &shared, job, plan, started, now, leader, for_itself: false };
         match conclusion.judge(answer) {
             Verdict::Done(mut concluded) => {
-                let now = shared.clock.now();
                 concluded.response = concluded.response.map(|response| job.edited(response, now));
-                return *concluded;
+                return concluded;
             }
             Verdict::Stale(mut concluded, stored) => {
-                let (config, now) = (job.config_for(&stored.head), shared.clock.now());
+                let config = job.config_for(&stored.head);
                 let edited = |response| job.edited_by(&config, response, now);
                 concluded.response = concluded.response.map(edited);
-                return *concluded;
+                return concluded;
             }
             Verdict::Again(again) => {
                 (plan, leader) = *again;
@@ -102,13 +102,13 @@ fn settle(job: &mut Job, plan: &Plan, answer: &Answer) {
 }
 
 pub(super) enum Verdict {
-    Done(Box<Concluded>),
+    Done(Concluded),
     /// Done, with what is stored instead of what came.
-    Stale(Box<Concluded>, Arc<StoredResponse>),
+    Stale(Concluded, Arc<StoredResponse>),
     /// What is stored does not go with what came: ask once more, for everything.
     Again(Box<(Plan, Option<FlightLeader>)>),
     /// The client's part is not to be had from what came: ask for it, while that fills.
-    Part(Box<(Plan, Option<Pump>)>),
+    Part(Box<(Plan, Option<Box<Pump>>)>),
 }
 
 /// An answer's circumstances. What becomes of a full response is in [`super::keep`].
@@ -117,6 +117,8 @@ pub(super) struct Conclusion<'a> {
     pub(super) job: &'a Job,
     pub(super) plan: Plan,
     pub(super) started: Started,
+    /// When the answer came.
+    pub(super) now: Timestamp,
     pub(super) leader: Option<FlightLeader>,
     /// What came answers the request's own URL and no other.
     pub(super) for_itself: bool,
@@ -203,7 +205,7 @@ impl Conclusion<'_> {
     fn receive(&self, head: &mut ResponseHead) {
         if !head.headers.contains_key(DATE) {
             // RFC 9110 §6.6.1: a recipient with a clock records when it received the message.
-            let date = HeaderValue::try_from(policy::format_date(self.shared.clock.now()));
+            let date = HeaderValue::try_from(policy::format_date(self.now));
             head.headers.extend(date.ok().map(|date| (DATE, date)));
         }
     }
@@ -214,11 +216,11 @@ impl Conclusion<'_> {
     }
 
     pub(super) fn times(&self) -> ResponseTimes {
-        ResponseTimes { request_at: self.started.at, response_at: self.shared.clock.now() }
+        ResponseTimes { request_at: self.started.at, response_at: self.now }
     }
 
     fn grant(&self, stored: &StoredResponse, failed: Failed) -> Option<StaleGrant> {
-        self.shared.grant_on_failure(self.job, stored, failed, self.shared.clock.now())
+        self.shared.grant_on_failure(self.job, stored, failed, self.now)
     }
 
     /// Before the flight ends: whoever comes next must not ask the same again at once. A request
@@ -258,7 +260,7 @@ impl Conclusion<'_> {
     /// The fetch failed and what is stored may be served all the same.
     fn stale(mut self, stored: &Arc<StoredResponse>, failed: Failed, grant: StaleGrant) -> Verdict {
         self.announce(FlightOutcome::Failed(failed));
-        let now = self.shared.clock.now();
+        let now = self.now;
         let outcome = Outcome {
             hit: false,
             forwarded: Some(self.plan.forwarded),
@@ -270,7 +272,7 @@ impl Conclusion<'_> {
         };
         let response = respond::answer(stored, self.job, outcome, now);
         let concluded = Concluded { response: Ok(response), pump: None };
-        Verdict::Stale(Box::new(concluded), Arc::clone(stored))
+        Verdict::Stale(concluded, Arc::clone(stored))
     }
 
     /// RFC 9111 §4.3.4: the stored response is good; its head is brought up to date.
@@ -311,7 +313,7 @@ impl Conclusion<'_> {
             let copies = copies.again();
             self.shared.seal_with(&key, head.clone(), content.clone(), stamp, useless_at, copies)
         });
-        let now = self.shared.clock.now();
+        let now = self.now;
         let kept = match (verdict, updated) {
             (Storability::Store, Some(updated)) if self.keep_updated(&key, &updated, now) => {
                 match self.unshareable(&head) {
@@ -382,7 +384,7 @@ impl Conclusion<'_> {
         stored: &StoredResponse,
         head: &StoredHead,
     ) -> Result<Option<Stamp>, Reason> {
-        let (labels, sequence) = (self.labels(head)?, self.started.sequence);
+        let (labels, sequence) = (self.labels(head, true)?, self.started.sequence);
         let old = stored.stamp.labels();
         if old != labels.as_ref() {
             let old = Stamp::new(sequence, old.cloned());
@@ -437,7 +439,11 @@ impl Conclusion<'_> {
 
     /// What it is stored under, and marked by.
     pub(super) fn key(&self) -> CacheKey {
-        if self.for_itself { self.job.own().key() } else { self.job.target.key() }
+        match &self.leader {
+            _ if self.for_itself => self.job.own().key(),
+            Some(leader) => leader.key().clone(),
+            None => self.job.target.key(),
+        }
     }
 
     /// Whoever waits for what several URLs share goes on with its own.
@@ -450,7 +456,7 @@ impl Conclusion<'_> {
     /// the request itself asks of freshness is not the others' concern.
     pub(super) fn unshareable(&self, head: &StoredHead) -> Option<Reason> {
         let (facts, policy) = (self.job.facts(), &self.job.config.policy);
-        let (none, now) = (RequestDirectives::default(), self.shared.clock.now());
+        let (none, now) = (RequestDirectives::default(), self.now);
         match reuse(head, &facts, &none, policy, Validity::Valid, now) {
             Reuse::Fresh => None,
             // It never will be shared.
@@ -470,9 +476,8 @@ impl Conclusion<'_> {
             && of_the_resource(reason)
         {
             // Before the flight ends: whoever comes in between must not begin another.
-            let now = self.shared.clock.now();
             let time = self.job.config.hit_for_miss;
-            self.shared.marks.set(key, reason, now, time);
+            self.shared.marks.set(key, reason, self.now, time);
             if let Some(leader) = &mut self.leader {
                 leader.leave_fleet(Ending::Apart(Some((reason, time))));
             }
@@ -505,7 +510,7 @@ impl Conclusion<'_> {
 }
 
 pub(super) fn done(concluded: Concluded) -> Verdict {
-    Verdict::Done(Box::new(concluded))
+    Verdict::Done(concluded)
 }
 
 /// Whether the origin is in trouble whoever asks; other errors may be one request's own doing.

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use tokio::time::sleep;
 
-use super::fetch::deliver;
+use super::fetch::fill_unread;
 use super::lookup::{self, Decision};
 use super::tier::Tiered;
-use super::{Cache, Job, Origin};
+use super::{Cache, FlightLeader, Job, Origin};
 use crate::policy::Reason;
 use crate::store::Memory;
 use crate::store::remote::{LookedUp, Lookup};
@@ -104,9 +104,10 @@ impl<S: Origin> Cache<S> {
             Decision::Forward(_) => return Ran::Nothing,
             Decision::Use(..) | Decision::Decode(_) => return Ran::Fresh,
         };
-        let key = self.shared.flight_key(&job, &mut plan);
+        let key = self.shared.flight_key(&job, &mut plan, self.shared.clock.now());
         let Some(key) = key.filter(|_| job.config.store) else { return Ran::Nothing };
         let Some(leader) = self.shared.flights.lead(&key) else { return Ran::UnderWay };
+        let leader = FlightLeader::new(leader, key.key);
         let LookedUp { lookup, .. } = self.shared.look_up(tier, &job, None).await;
         let found = match lookup {
             Lookup::Found(found) => found,
@@ -119,10 +120,10 @@ impl<S: Origin> Cache<S> {
             return Ran::Nothing;
         }
         let how = Reason::TierHit;
-        match self.use_found(tier, &mut job, plan, leader.into(), *found, how).await {
+        match self.use_found(tier, &mut job, plan, leader, *found, how).await {
             Tiered::Ask(..) => Ran::Nothing,
             Tiered::Answered(concluded) => {
-                deliver(*concluded, None).await;
+                fill_unread(Some(*concluded)).await;
                 match self.peek(&mut job) {
                     Decision::Use(..) => Ran::Done,
                     _ => Ran::Failed,

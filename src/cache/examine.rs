@@ -211,7 +211,7 @@ impl Shared {
         if retrieves && job.directives().only_if_cached {
             return all.refuse(ErrorKind::OnlyIfCached);
         }
-        let key = self.flight_key(job, &mut plan);
+        let key = self.flight_key(job, &mut plan, all.now);
         all.flight = key.and_then(|key| self.flights.under_way(&key));
         // A look at the purges, as when a fetch begins.
         self.start(job, &mut plan);

@@ -1,64 +1,79 @@
 //! Asking the origin: what is sent, by whom, and for how long anybody has to want the answer.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
 use http::{HeaderMap, Method};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::conclude::{Concluded, Started, conclude};
 use super::errand::NotNow;
+use super::led::{Client, Led};
 use super::lookup::{self, Ask, Plan};
 use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
 use crate::context::{Forwarded, Interims, Response};
-use crate::error::{ErrorKind, ProxyError};
+use crate::error::ProxyError;
+use crate::headers::Present;
 use crate::limit::Place;
 use crate::policy::{self, Reason};
 use crate::store::{Standing, StoredResponse};
 
 /// For whom a leader fetches.
 enum Wanted {
-    /// A client: where its answer goes.
-    Client { sender: oneshot::Sender<Result<Response, ProxyError>>, interims: Option<Interims> },
+    /// A client, and where interim responses go.
+    Client { client: Client, interims: Option<Interims> },
     /// Whoever comes next.
     Refresh(Place),
 }
 
 impl<S: Origin> Cache<S> {
-    /// Fetches for one request only; ends when its client leaves.
+    /// Fetches for one request only; ends when its client leaves. `_place` is held until the
+    /// answer's head is there.
     pub(super) async fn alone(
         mut self,
         mut job: Job,
         mut plan: Plan,
         interims: Option<Interims>,
+        _place: Place,
     ) -> Result<Response, ProxyError> {
         let started = self.shared.start(&job, &mut plan);
         let fetch = Fetch { interims, ..job.fetch(&plan) };
         let answer = self.origin.call(fetch).await;
         let concluded = conclude(&mut self, &mut job, plan, answer, started, None).await;
-        if let Some(pump) = concluded.pump {
+        let Concluded { response, mut pump } = concluded;
+        if pump.is_some() {
+            poll_fn(|cx| {
+                pump = pump.take().and_then(|pump| pump.advance(cx));
+                Poll::Ready(())
+            })
+            .await;
+        }
+        if let Some(pump) = pump {
             self.shared.background.spawn(pump.run());
         }
-        concluded.response
+        response
     }
 
-    /// Fetches at the head of a flight, in a task of its own, which survives its client.
-    pub(super) async fn lead(
+    /// Fetches at the head of a flight, and goes on with that where its client leaves. `place` is
+    /// held until the answer's head is there.
+    pub(super) fn lead(
         self,
         job: Job,
         plan: Plan,
         leader: FlightLeader,
         interims: Option<Interims>,
-    ) -> Result<Response, ProxyError> {
-        let (sender, receiver) = oneshot::channel();
+        place: Place,
+    ) -> Led {
         let background = self.shared.background.clone();
-        let client = Wanted::Client { sender, interims };
-        // Boxed before it is spawned: spawning moves a task several times.
-        background.spawn(Box::pin(self.leading(job, plan, leader, client)));
-        receiver.await.unwrap_or_else(|_| Err(ErrorKind::FetchAbandoned.into()))
+        let client = Client::default();
+        let wanted = Wanted::Client { client: client.clone(), interims };
+        Led::new(Box::pin(self.leading(job, plan, leader, wanted)), client, background, place)
     }
 
     /// Validates a stored response in the background, unless somebody already does, or somebody
@@ -106,74 +121,60 @@ impl<S: Origin> Cache<S> {
         let job = job.for_refresh();
         let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
         let plan = plan.with(&job, Arc::clone(stored), variant);
-        Ok(self.clone().leading(job, plan, leader.into(), Wanted::Refresh(place)))
+        let leader = FlightLeader::new(leader, key.key);
+        let leading = self.clone().leading(job, plan, leader, Wanted::Refresh(place));
+        // Not awaited in a block, which would hold this large future twice.
+        Ok(leading.then(fill_unread))
     }
 
+    /// `None` where nobody wants what would come any more.
     async fn leading(
         mut self,
         mut job: Job,
         mut plan: Plan,
         mut leader: FlightLeader,
         wanted: Wanted,
-    ) {
-        let (mut client, interims, place) = match wanted {
-            Wanted::Client { sender, interims } => (Some(sender), interims, None),
+    ) -> Option<Concluded> {
+        let (client, interims, _place) = match wanted {
+            Wanted::Client { client, interims } => (Some(client), interims, None),
             Wanted::Refresh(place) => (None, None, Some(place)),
         };
         if self.shared.tier.is_some() {
             // Boxed, so that it costs nothing where there is no tier.
             match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
-                Tiered::Answered(concluded) => {
-                    drop(place);
-                    return deliver(*concluded, client).await;
-                }
+                Tiered::Answered(concluded) => return Some(*concluded),
                 Tiered::Ask(same, again) => (plan, leader) = (*same, again),
             }
         }
         let started = self.shared.start(&job, &mut plan);
-        let (grace, graces) = (job.config.fill_grace, Arc::clone(&self.shared.graces));
+        let (grace, graces) = (job.config.fill_grace, &self.shared.graces);
         let fetch = Fetch { interims, ..job.fetch(&plan) };
         let fetched = self.origin.call(fetch);
-        let answer = match &mut client {
+        let answer = match &client {
             // A refresh is wanted by whoever comes next; the origin's timeouts bound it.
             None => fetched.await,
             Some(client) => tokio::select! {
+                biased;
                 answer = fetched => answer,
-                () = unwanted(&leader, client, grace, &graces) => return,
+                () = unwanted(&leader, client, grace, graces) => return None,
             },
         };
-        let concluded = conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await;
-        drop(place);
-        deliver(concluded, client).await;
+        Some(conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await)
     }
 }
 
-/// Hands the answer to the client, if there is one, and fills what is left to fill.
-pub(super) async fn deliver(
-    concluded: Concluded,
-    client: Option<oneshot::Sender<Result<Response, ProxyError>>>,
-) {
-    let Concluded { response, pump } = concluded;
-    let refreshes = client.is_none();
-    match client {
-        // Not sent means that the client is gone; the response ends here.
-        Some(client) => drop(client.send(response)),
-        None => drop(response),
-    }
+/// Fills what is left to fill, for whoever comes next.
+pub(super) async fn fill_unread(concluded: Option<Concluded>) {
+    let Some(Concluded { response, pump }) = concluded else { return };
+    drop(response);
     if let Some(pump) = pump {
-        let pump = if refreshes { pump.unread() } else { pump };
-        pump.run().await;
+        pump.unread().run().await;
     }
 }
 
 /// Ends when nobody has wanted a fetch's answer for as long as `grace`, or where none is left.
-async fn unwanted<T>(
-    leader: &FlightLeader,
-    client: &mut oneshot::Sender<T>,
-    grace: Duration,
-    graces: &Semaphore,
-) {
-    client.closed().await;
+async fn unwanted(leader: &FlightLeader, client: &Client, grace: Duration, graces: &Semaphore) {
+    client.left().await;
     loop {
         leader.unfollowed().await;
         let Ok(_permit) = graces.try_acquire() else { return };
@@ -210,8 +211,10 @@ impl Job {
         if plan.cacheable {
             self.ask_for_all(&mut fetch.request.head.headers);
         }
-        // Also where nothing is compressed: clients may have copies from when it was.
-        policy::add_origin_tags(&mut fetch.request.head.headers);
+        if self.request.present.any(Present::CONDITIONS) {
+            // Also where nothing is compressed: clients may have copies from when it was.
+            policy::add_origin_tags(&mut fetch.request.head.headers);
+        }
         plan.condition(self, &mut fetch.request.head.headers);
         plan.ask_for_whole(&mut fetch.request.head.headers);
         fetch.request.body = body;
@@ -275,9 +278,11 @@ impl Plan {
         if self.ask == Ask::AsIs {
             return;
         }
-        // The client's own are answered here, from what comes.
-        headers.remove(IF_NONE_MATCH);
-        headers.remove(IF_MODIFIED_SINCE);
+        if job.request.present.any(Present::CONDITIONS) {
+            // The client's own are answered here, from what comes.
+            headers.remove(IF_NONE_MATCH);
+            headers.remove(IF_MODIFIED_SINCE);
+        }
         let Some(stored) = &self.stored else { return };
         match self.ask {
             Ask::Validation => policy::conditional_headers(&stored.head, headers),

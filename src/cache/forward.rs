@@ -10,12 +10,14 @@ use tokio::time::timeout;
 use super::fill::Fill;
 use super::lookup::{self, Ask, Decision, Plan};
 use super::{
-    Cache, Failed, FetchOutcome, Filling, FlightKey, Job, Origin, Shared, ranges, respond,
+    Cache, CacheFuture, Failed, FetchOutcome, Filling, FlightKey, FlightLeader, Job, Origin,
+    Shared, ranges, respond,
 };
 use crate::clock::Timestamp;
-use crate::coalesce::{FlightOutcome, Role};
-use crate::context::{Outcome, Response};
+use crate::coalesce::{self, FlightOutcome, Role};
+use crate::context::{Interims, Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
+use crate::headers::Present;
 use crate::limit::Place;
 use crate::policy::{Reason, StaleGrant};
 use crate::store::{Standing, StoredResponse};
@@ -23,86 +25,147 @@ use crate::store::{Standing, StoredResponse};
 /// How often one request may follow a leader that came to nothing before it goes alone.
 const MOST_FLIGHTS: usize = 3;
 
-/// Gets an answer to what memory could not answer; `_place` is held until its head is there.
-pub(super) async fn forward<S: Origin>(
-    cache: Cache<S>,
-    mut job: Job,
-    mut plan: Plan,
-    _place: Place,
-) -> Result<Response, ProxyError> {
-    // RFC 9111 §5.2.1.7, whatever else the request says.
-    let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;
-    if retrieves && job.directives().only_if_cached {
-        return Err(ErrorKind::OnlyIfCached.into());
-    }
-    let interims = job.request.open_interims();
-    // A request is judged by when it came: what was fresh then, or has come since, is good enough
-    // for it however long it waited. Otherwise all who wait for an object that lives for a second
-    // would find it stale by the time they get it.
-    let came = cache.shared.clock.now();
-    let mut failures = 0;
-    for _ in 0..MOST_FLIGHTS {
-        let Some(key) = cache.shared.flight_key(&job, &mut plan) else { break };
-        match cache.shared.flights.join(&key) {
-            Role::Leader(leader) => {
-                // What the last leader stored may have come in between.
-                match lookup::decide(&cache.shared, &job, came) {
-                    Decision::Use(stored, grant) => {
-                        job.settle(&stored.head);
-                        return Ok(cache.collapsed(&stored, grant, &job, &plan));
-                    }
-                    // It came to be stored so for others meanwhile.
-                    Decision::Decode(stored) => {
-                        drop(leader);
-                        match cache.decoded(&mut job, &plan, &stored, came).await {
-                            Some(response) => return Ok(response),
-                            None => break,
-                        }
-                    }
-                    Decision::Forward(mut new) => {
-                        // What is asked for may have become something else than the flight is
-                        // for: whoever follows it must not get that.
-                        new.after = plan.after;
-                        // While nothing is stored, only a fill under way has told the variant.
-                        if new.variant == 0 {
-                            new.variant = plan.variant;
-                        }
-                        if cache.shared.flight_key(&job, &mut new).as_ref() == Some(&key) {
-                            return cache.lead(job, new, leader.into(), interims).await;
-                        }
-                        plan = new;
-                    }
-                }
+/// What is done next for a request that memory could not answer.
+enum Step {
+    Answer(Result<Response, ProxyError>),
+    /// Fetch for others, too.
+    Lead(Plan, FlightLeader),
+    /// Fetch for this request only.
+    Alone,
+    /// Wait for what another's fetch comes to.
+    Follow(Follower),
+    /// What is stored is to be decoded first.
+    Decode(Arc<StoredResponse>),
+    /// What is asked for has become something else.
+    Again,
+}
+
+type Follower = coalesce::Follower<Arc<Fill<Filling>>, Failed>;
+
+impl<S: Origin> Cache<S> {
+    /// Gets an answer to what memory could not answer; `place` is held until its head is there.
+    ///
+    /// A request is judged by when it `came`: what was fresh then, or has come since, is good enough
+    /// for it however long it waited. Otherwise all who wait for an object that lives for a second
+    /// would find it stale by the time they get it.
+    pub(super) fn forward(
+        self,
+        mut job: Job,
+        mut plan: Plan,
+        came: Timestamp,
+        place: Place,
+    ) -> CacheFuture {
+        // RFC 9111 §5.2.1.7, whatever else the request says.
+        let retrieves = *job.method() == Method::GET || *job.method() == Method::HEAD;
+        if retrieves && job.directives().only_if_cached {
+            return CacheFuture::Ready(Some(Err(ErrorKind::OnlyIfCached.into())));
+        }
+        let interims = job.request.open_interims();
+        // Most need not wait for others: their futures are the smaller for it.
+        match self.step(&mut job, &mut plan, came, came) {
+            Step::Answer(answer) => CacheFuture::Ready(Some(answer)),
+            Step::Lead(plan, leader) => {
+                CacheFuture::Led(self.lead(job, plan, leader, interims, place))
             }
-            Role::Follower(follower) => {
-                let outcome = timeout(job.config.wait, follower.outcome()).await;
-                let Ok(outcome) = outcome else {
-                    // Waiting longer, or asking a silent origin once more for each who waits, is
-                    // no better than what a failure allows. It may answer yet: this is no
-                    // disconnection (RFC 9111 §4.2.4).
-                    let failed = Failed::Status(StatusCode::GATEWAY_TIMEOUT);
-                    if let Some(stale) = cache.stale_after(&mut job, &plan, failed) {
-                        return Ok(stale);
-                    }
-                    plan.reason = Reason::WaitBound;
-                    plan.fills = false;
-                    break;
-                };
-                match cache.followed(&mut job, &mut plan, outcome, came, &mut failures) {
-                    Followed::Answer(response) => return response,
-                    Followed::Decode(stored) => {
-                        match cache.decoded(&mut job, &plan, &stored, came).await {
-                            Some(response) => return Ok(response),
-                            None => break,
-                        }
-                    }
-                    Followed::Again => {}
-                    Followed::Alone => break,
-                }
+            Step::Alone => CacheFuture::Forward(Box::pin(self.alone(job, plan, interims, place))),
+            step => {
+                CacheFuture::Forward(Box::pin(self.wait(step, job, plan, interims, came, place)))
             }
         }
     }
-    cache.alone(job, plan, interims).await
+
+    /// Waits for what others fetch, from `step` on, until there is an answer or none to wait for.
+    async fn wait(
+        self,
+        mut step: Step,
+        mut job: Job,
+        mut plan: Plan,
+        interims: Option<Interims>,
+        came: Timestamp,
+        place: Place,
+    ) -> Result<Response, ProxyError> {
+        let (mut failures, mut flights) = (0, 1);
+        loop {
+            match step {
+                Step::Answer(answer) => return answer,
+                Step::Lead(plan, leader) => {
+                    return self.lead(job, plan, leader, interims, place).await;
+                }
+                Step::Alone => break,
+                Step::Again => {}
+                Step::Decode(stored) => match self.decoded(&mut job, &plan, &stored, came).await {
+                    Some(response) => return Ok(response),
+                    None => break,
+                },
+                Step::Follow(follower) => {
+                    let outcome = timeout(job.config.wait, follower.outcome()).await;
+                    let Ok(outcome) = outcome else {
+                        // Waiting longer, or asking a silent origin once more for each who waits,
+                        // is no better than what a failure allows. It may answer yet: this is no
+                        // disconnection (RFC 9111 §4.2.4).
+                        let failed = Failed::Status(StatusCode::GATEWAY_TIMEOUT);
+                        if let Some(stale) = self.stale_after(&mut job, &plan, failed) {
+                            return Ok(stale);
+                        }
+                        plan.reason = Reason::WaitBound;
+                        plan.fills = false;
+                        break;
+                    };
+                    match self.followed(&mut job, &mut plan, outcome, came, &mut failures) {
+                        Followed::Answer(response) => return response,
+                        Followed::Decode(stored) => {
+                            match self.decoded(&mut job, &plan, &stored, came).await {
+                                Some(response) => return Ok(response),
+                                None => break,
+                            }
+                        }
+                        Followed::Again => {}
+                        Followed::Alone => break,
+                    }
+                }
+            }
+            if flights == MOST_FLIGHTS {
+                break;
+            }
+            flights += 1;
+            let now = self.shared.clock.now();
+            step = self.step(&mut job, &mut plan, came, now);
+        }
+        self.alone(job, plan, interims, place).await
+    }
+
+    /// Joins the flight for what is asked, if there may be one.
+    fn step(&self, job: &mut Job, plan: &mut Plan, came: Timestamp, now: Timestamp) -> Step {
+        let Some(key) = self.shared.flight_key(job, plan, now) else { return Step::Alone };
+        let leader = match self.shared.flights.join(&key) {
+            Role::Follower(follower) => return Step::Follow(follower),
+            Role::Leader(leader) => leader,
+        };
+        // What the last leader stored may have come in between.
+        match lookup::decide_under(&self.shared, job, key.key.as_str(), came) {
+            Decision::Use(stored, grant) => {
+                job.settle(&stored.head);
+                Step::Answer(Ok(self.collapsed(&stored, grant, job, plan)))
+            }
+            // It came to be stored so for others meanwhile.
+            Decision::Decode(stored) => Step::Decode(stored),
+            Decision::Forward(mut new) => {
+                // What is asked for may have become something else than the flight is for: whoever
+                // follows it must not get that.
+                new.after = plan.after;
+                // While nothing is stored, only a fill under way has told the variant.
+                if new.variant == 0 {
+                    new.variant = plan.variant;
+                }
+                if self.shared.is_flight(&key, job, &mut new, now) {
+                    let leader = FlightLeader::new(leader, key.key);
+                    return Step::Lead(new, leader);
+                }
+                *plan = new;
+                Step::Again
+            }
+        }
+    }
 }
 
 /// What a follower does next.
@@ -256,19 +319,13 @@ impl<S: Origin> Cache<S> {
 
 impl Shared {
     /// The flight that a request may join, or `None` if it goes alone; `plan` says why then.
-    pub(super) fn flight_key(&self, job: &Job, plan: &mut Plan) -> Option<FlightKey> {
-        let headers = job.headers();
-        let shareable = plan.cacheable
-            && job.config.collapse
-            // Whoever wants it anew does not want what was begun before.
-            && job.config.lookup
-            && *job.method() == Method::GET
-            && !headers.contains_key(AUTHORIZATION)
-            && !headers.contains_key(IF_MATCH)
-            && !headers.contains_key(IF_UNMODIFIED_SINCE);
-        let now = self.clock.now();
-        self.fill_for_part(job, plan, now);
-        if !shareable {
+    pub(super) fn flight_key(
+        &self,
+        job: &Job,
+        plan: &mut Plan,
+        now: Timestamp,
+    ) -> Option<FlightKey> {
+        if !self.may_join(job, plan, now) {
             return None;
         }
         let key = job.target.key();
@@ -276,10 +333,45 @@ impl Shared {
             plan.hit_for_miss();
             return None;
         }
-        let range =
-            if plan.ask == Ask::Validation || plan.fills { None } else { wanted_range(job) };
+        let range = flight_range(job, plan);
         Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
     }
+
+    /// Whether `flight`, which a request with this key has just begun, is for what `plan` asks.
+    fn is_flight(&self, flight: &FlightKey, job: &Job, plan: &mut Plan, now: Timestamp) -> bool {
+        if !self.may_join(job, plan, now) {
+            return false;
+        }
+        // By the last leader, perhaps, before its flight ended.
+        if self.marks.holds(&flight.key, now) {
+            plan.hit_for_miss();
+            return false;
+        }
+        flight.variant == plan.variant
+            && flight.after == plan.after
+            && flight.range == flight_range(job, plan)
+    }
+
+    /// Whether a request may share a fetch.
+    fn may_join(&self, job: &Job, plan: &mut Plan, now: Timestamp) -> bool {
+        self.fill_for_part(job, plan, now);
+        let alone = || {
+            [AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE]
+                .iter()
+                .any(|name| job.headers().contains_key(name))
+        };
+        plan.cacheable
+            && job.config.collapse
+            // Whoever wants it anew does not want what was begun before.
+            && job.config.lookup
+            && *job.method() == Method::GET
+            && !(job.request.present.any(Present::AUTHORIZATION.or(Present::CONDITIONS)) && alone())
+    }
+}
+
+/// The part that a flight is for, where it is not for the whole.
+fn flight_range(job: &Job, plan: &Plan) -> Option<Bytes> {
+    if plan.ask == Ask::Validation || plan.fills { None } else { wanted_range(job) }
 }
 
 /// The range that the origin is asked for, with its condition: whoever asks for the same under

@@ -59,8 +59,9 @@ impl Conclusion<'_> {
         verdict: Result<(), Reason>,
     ) -> Concluded {
         let kept = verdict.and_then(|()| self.reserve(&head)).and_then(|charge| {
-            let (stored_head, partial) = self.stored_head(&head)?;
-            let labels = self.labels(&stored_head)?;
+            let tagged = self.job.config.tags.are_in(&head.headers);
+            let (stored_head, partial) = self.stored_head(&head, tagged)?;
+            let labels = self.labels(&stored_head, tagged)?;
             Ok((charge, stored_head, labels, partial))
         });
         let (charge, stored_head, labels, partial) = match kept {
@@ -80,7 +81,7 @@ impl Conclusion<'_> {
         let (fill, writer) = Fill::new(filling, length, limits);
         let outcome = Outcome {
             stored: true,
-            ttl: Some(stored_head.ttl(&job.config.policy, self.shared.clock.now())),
+            ttl: Some(stored_head.ttl(&job.config.policy, self.now)),
             ..self.outcome(head.status, self.plan.reason_kept())
         };
         job.config.tags.hide(&mut head.headers);
@@ -136,8 +137,19 @@ impl Conclusion<'_> {
         };
         let leader = self.leader;
         let grace = job.config.fill_grace;
-        let pump = Pump { body, writer, charge, leader, fresh_for, grace, graces, deposit };
-        Concluded { response: response.ok_or_else(|| ErrorKind::Internal.into()), pump: Some(pump) }
+        let pump = Pump {
+            body,
+            writer,
+            charge,
+            trailers: None,
+            leader,
+            fresh_for,
+            grace,
+            graces,
+            deposit,
+        };
+        let response = response.ok_or_else(|| ErrorKind::Internal.into());
+        Concluded { response, pump: Some(Box::new(pump)) }
     }
 
     /// Whether other nodes will find it in Redis, as far as that can be told by now.
@@ -146,10 +158,12 @@ impl Conclusion<'_> {
         tier.is_some_and(|tier| tier.would_take(key, length.unwrap_or(0)))
     }
 
-    /// The head to store, and for a part of something where it belongs.
+    /// The head to store, and for a part of something where it belongs. Its tags are hidden where it
+    /// is `tagged`.
     fn stored_head(
         &self,
         head: &ResponseHead,
+        tagged: bool,
     ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
         let (job, times) = (self.job, self.times());
         let tags = || job.config.tags.fields();
@@ -160,12 +174,18 @@ impl Conclusion<'_> {
         }
         let policy = &job.config.policy;
         let new = StoredHead::new(&job.facts(), head.status, &head.headers, times, policy);
-        Ok((new.hiding(tags()), None))
+        Ok((if tagged { new.hiding(tags()) } else { new }, None))
     }
 
-    /// What the response can be purged by beside its URL.
-    pub(super) fn labels(&self, head: &StoredHead) -> Result<Option<Arc<Labels>>, Reason> {
-        let labels = self.job.config.tags.labels(self.job.own(), |name| head.get_all(name));
+    /// What the response can be purged by beside its URL; only what is said of the URL itself where
+    /// the head is not `tagged`.
+    pub(super) fn labels(
+        &self,
+        head: &StoredHead,
+        tagged: bool,
+    ) -> Result<Option<Arc<Labels>>, Reason> {
+        let lines = |name| tagged.then(|| head.get_all(name)).into_iter().flatten();
+        let labels = self.job.config.tags.labels(self.job.own(), lines);
         let labels = labels.map_err(|TooManyTags| Reason::TooManyTags)?;
         Ok(labels.map(Arc::new))
     }
@@ -212,7 +232,7 @@ impl Conclusion<'_> {
             stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
         let complete = complete.hiding(job.config.tags.fields());
         let verdict = allowed(complete.storable(&job.facts(), policy));
-        let now = self.shared.clock.now();
+        let now = self.now;
         let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
         let mut concluded = self.store(head, body, verdict);
         if let Ok(response) = &mut concluded.response

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::fill::Fill;
 use super::{Failed, FetchOutcome, Filling, FlightKey};
 use crate::coalesce::{FlightOutcome, Leader};
+use crate::key::CacheKey;
 use crate::store::remote::{Ending, Lease};
 
 type Flight = Leader<FlightKey, Arc<Fill<Filling>>, Failed>;
@@ -14,16 +15,22 @@ type Flight = Leader<FlightKey, Arc<Fill<Filling>>, Failed>;
 #[derive(Debug)]
 pub(super) struct FlightLeader {
     flight: Flight,
+    /// What the flight is for; kept beyond its end.
+    key: CacheKey,
     lease: Option<Lease>,
 }
 
-impl From<Flight> for FlightLeader {
-    fn from(flight: Flight) -> Self {
-        Self { flight, lease: None }
-    }
-}
-
 impl FlightLeader {
+    /// At the head of `flight`, which is for `key`.
+    pub(super) fn new(flight: Flight, key: CacheKey) -> Self {
+        Self { flight, key, lease: None }
+    }
+
+    /// What is fetched.
+    pub(super) fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
     /// Fetches for the fleet from here on.
     pub(super) fn hold(&mut self, lease: Lease) {
         self.lease = Some(lease);

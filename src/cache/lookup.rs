@@ -160,8 +160,13 @@ pub(super) fn decide_anew_by(
 
 /// Looks up and decides.
 pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
+    job.target.with_key_str(|key| decide_under(shared, job, key, now))
+}
+
+/// The same for who has the request's key already.
+pub(super) fn decide_under(shared: &Shared, job: &Job, key: &str, now: Timestamp) -> Decision {
     let get = |memory: &Memory, key: &str| memory.get(key, now);
-    unanswerable(job).map_or_else(|| find(shared, job, now, get), Decision::Forward)
+    unanswerable(job).map_or_else(|| find_under(shared, job, key, now, get), Decision::Forward)
 }
 
 /// How the origin is asked where nothing stored can be the answer.
@@ -189,10 +194,20 @@ fn find(
     now: Timestamp,
     get: impl FnOnce(&Memory, &str) -> Option<Variants>,
 ) -> Decision {
-    let found = job.target.with_key_str(|key| match get(&shared.memory, key) {
+    job.target.with_key_str(|key| find_under(shared, job, key, now, get))
+}
+
+fn find_under(
+    shared: &Shared,
+    job: &Job,
+    key: &str,
+    now: Timestamp,
+    get: impl FnOnce(&Memory, &str) -> Option<Variants>,
+) -> Decision {
+    let found = match get(&shared.memory, key) {
         Some(variants) => among(shared, job, key, &variants, now),
         None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),
-    });
+    };
     match found {
         Decision::Forward(plan) => Decision::Forward(plan.for_nobody_else(job)),
         other => other,

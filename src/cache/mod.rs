@@ -15,6 +15,7 @@ pub mod fill;
 mod forward;
 mod keep;
 mod leader;
+mod led;
 mod lookup;
 mod marks;
 mod multipart;
@@ -49,6 +50,7 @@ pub use errand::{Errand, Ran};
 pub use examine::{Examined, Refresh, Trouble, Would};
 use fill::Fill;
 use leader::FlightLeader;
+pub use led::Led;
 use lookup::{Decision, Plan};
 use marks::Marks;
 use pace::Pace;
@@ -451,8 +453,7 @@ impl<S: Origin> Service<Job> for Cache<S> {
                     if let Some(failed) = self.shared.spared(&job, &plan, now) {
                         return CacheFuture::Ready(Some(self.spare(&job, &plan, failed)));
                     }
-                    let forward = forward::forward(self.clone(), job, plan, place);
-                    CacheFuture::Forward(Box::pin(forward))
+                    self.clone().forward(job, plan, now, place)
                 }
                 None => CacheFuture::Ready(Some(self.shed(&job, &plan))),
             },
@@ -464,7 +465,9 @@ impl<S: Origin> Service<Job> for Cache<S> {
 pub enum CacheFuture {
     /// Answered from memory, or refused.
     Ready(Option<Result<Response, ProxyError>>),
-    /// On its way to the origin.
+    /// On its way to the origin, for others too.
+    Led(Led),
+    /// On its way to the origin otherwise.
     Forward(Pin<Box<dyn Future<Output = Result<Response, ProxyError>> + Send>>),
 }
 
@@ -476,6 +479,7 @@ impl Future for CacheFuture {
             Self::Ready(answer) => {
                 Poll::Ready(answer.take().unwrap_or_else(|| Err(ErrorKind::Internal.into())))
             }
+            Self::Led(led) => Pin::new(led).poll(cx),
             Self::Forward(future) => future.as_mut().poll(cx),
         }
     }
@@ -485,6 +489,7 @@ impl std::fmt::Debug for CacheFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Ready(_) => "Ready",
+            Self::Led(_) => "Led",
             Self::Forward(_) => "Forward",
         })
     }

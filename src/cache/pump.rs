@@ -1,10 +1,14 @@
 //! From the origin into a fill, and from there into the store: a task that no client owns.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -17,6 +21,7 @@ use crate::body::{Blocks, Body};
 use crate::budget::Charge;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
+use crate::error::{ErrorKind, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::StoredHead;
 use crate::store::remote::{Ending, Lease};
@@ -28,6 +33,8 @@ pub(super) struct Pump {
     pub(super) body: Body,
     pub(super) writer: FillWriter<Filling>,
     pub(super) charge: Charge,
+    /// Those that have come.
+    pub(super) trailers: Option<HeaderMap>,
     /// Kept while others may join.
     pub(super) leader: Option<FlightLeader>,
     /// How long whoever comes may use the response as it is; `None` if nobody may.
@@ -62,23 +69,62 @@ pub(super) struct Deposit {
     pub(super) copy: Option<Wanted>,
 }
 
+/// What came of a piece of a body.
+enum Taken {
+    /// There is more to come.
+    More,
+    /// The same, and whoever reads sets the pace: it is too large to be stored.
+    Passing,
+    /// It was the end.
+    End(Result<(), ErrorKind>),
+}
+
 impl Pump {
     /// The same for a refresh, which nobody reads: it is for whoever comes next. One that drips
     /// must not hold its flight for ever.
-    pub(super) fn unread(self) -> Self {
-        Self { grace: self.grace.max(LONGEST_REFRESH), graces: None, ..self }
+    pub(super) fn unread(mut self: Box<Self>) -> Box<Self> {
+        self.grace = self.grace.max(LONGEST_REFRESH);
+        self.graces = None;
+        self
+    }
+
+    /// Takes what has come of the body by now, which is all of it if that is small. What is left to
+    /// do is for [`Pump::run`]; `None` if that is nothing.
+    pub(super) fn advance(mut self: Box<Self>, cx: &mut Context<'_>) -> Option<Box<Self>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return Some(self);
+            };
+            match take(frame, &self.writer, &mut self.charge, &mut self.trailers) {
+                Taken::More => {}
+                Taken::Passing => return Some(self),
+                Taken::End(end) => {
+                    let Self { writer, charge, trailers, leader, deposit, .. } = *self;
+                    finish(end, writer, charge, trailers, leader, deposit);
+                    return None;
+                }
+            }
+        }
     }
 
     /// Runs until the body has ended, failed, or is wanted no more.
-    pub(super) async fn run(self) {
-        let Self { mut body, writer, mut charge, mut leader, fresh_for, deposit, .. } = self;
-        let mut trailers = None;
-        {
+    pub(super) async fn run(self: Box<Self>) {
+        let Self { mut body, writer, mut charge, mut trailers, mut leader, deposit, .. } = *self;
+        let end = {
             // Made once: a body that drips does not begin the grace anew with every drop.
             let unread = writer.abandoned(self.grace, self.graces.as_deref());
-            let stale = sleep(fresh_for.unwrap_or(Duration::MAX).min(LONGEST_FLIGHT));
+            let stale = sleep(self.fresh_for.unwrap_or(Duration::MAX).min(LONGEST_FLIGHT));
             tokio::pin!(unread, stale);
+            let mut passes = writer.is_passing();
             loop {
+                if passes {
+                    if let Some(mut leader) = leader.take() {
+                        leader.leave_fleet(Ending::Apart(None));
+                    }
+                    if !writer.room(&mut charge).await {
+                        return;
+                    }
+                }
                 let frame = tokio::select! {
                     biased;
                     frame = body.frame() => frame,
@@ -89,41 +135,62 @@ impl Pump {
                         continue;
                     }
                 };
-                let frame = match frame {
-                    Some(Ok(frame)) => frame,
-                    Some(Err(error)) => {
-                        let failed = Failed::NoResponse(error.kind);
-                        deposit.failed(failed);
-                        writer.fail(error.kind);
-                        tell(leader, FlightOutcome::Failed(failed));
-                        return;
-                    }
-                    None => break,
+                passes = match take(frame, &writer, &mut charge, &mut trailers) {
+                    Taken::More => false,
+                    Taken::Passing => true,
+                    Taken::End(end) => break end,
                 };
-                match frame.into_data() {
-                    Ok(data) => {
-                        if writer.append(&data, &mut charge) == Appended::PassThrough {
-                            if let Some(mut leader) = leader.take() {
-                                leader.leave_fleet(Ending::Apart(None));
-                            }
-                            if !writer.room(&mut charge).await {
-                                return;
-                            }
-                        }
-                    }
-                    Err(frame) => trailers = frame.into_trailers().ok().map(for_all),
-                }
             }
-        }
-        let settled = match writer.finish(trailers, charge) {
-            Finished::Whole(blocks) => {
-                deposit.store(blocks, leader.as_mut().and_then(FlightLeader::take_lease))
-            }
-            Finished::Passed => false,
         };
-        // Only now: who comes next finds either the flight or the stored response.
-        tell(leader, if settled { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
+        finish(end, writer, charge, trailers, leader, deposit);
     }
+}
+
+/// Adds what came of a body to its fill.
+fn take(
+    frame: Option<Result<Frame<Bytes>, ProxyError>>,
+    writer: &FillWriter<Filling>,
+    charge: &mut Charge,
+    trailers: &mut Option<HeaderMap>,
+) -> Taken {
+    let frame = match frame {
+        None => return Taken::End(Ok(())),
+        Some(Err(error)) => return Taken::End(Err(error.kind)),
+        Some(Ok(frame)) => frame,
+    };
+    match frame.into_data() {
+        Ok(data) if writer.append(&data, charge) == Appended::PassThrough => Taken::Passing,
+        Ok(_) => Taken::More,
+        Err(frame) => {
+            *trailers = frame.into_trailers().ok().map(for_all);
+            Taken::More
+        }
+    }
+}
+
+/// Tells the readers and the followers how the body ended, and stores it if it is whole.
+fn finish(
+    end: Result<(), ErrorKind>,
+    writer: FillWriter<Filling>,
+    charge: Charge,
+    trailers: Option<HeaderMap>,
+    mut leader: Option<FlightLeader>,
+    deposit: Deposit,
+) {
+    if let Err(kind) = end {
+        let failed = Failed::NoResponse(kind);
+        deposit.failed(failed);
+        writer.fail(kind);
+        return tell(leader, FlightOutcome::Failed(failed));
+    }
+    let settled = match writer.finish(trailers, charge) {
+        Finished::Whole(blocks) => {
+            deposit.store(blocks, leader.as_mut().and_then(FlightLeader::take_lease))
+        }
+        Finished::Passed => false,
+    };
+    // Only now: who comes next finds either the flight or the stored response.
+    tell(leader, if settled { FlightOutcome::Settled } else { FlightOutcome::NotShareable });
 }
 
 /// Trailers as all who read may have them: a cookie is nobody's there (RFC 9110 §6.5.1).
@@ -233,7 +300,7 @@ mod tests {
     use crate::store::{self, Memory};
 
     /// A pump whose body brings a byte each second, for ever.
-    fn dripping(grace: Duration) -> Pump {
+    fn dripping(grace: Duration) -> Box<Pump> {
         let drops = stream::unfold(interval(Duration::from_secs(1)), |mut pace| async {
             pace.tick().await;
             Some((Ok::<_, ProxyError>(Frame::data(Bytes::from_static(b"x"))), pace))
@@ -265,7 +332,17 @@ mod tests {
             copy: None,
         };
         let body = Body::stream(StreamBody::new(drops));
-        Pump { body, writer, charge, leader: None, fresh_for: None, grace, graces: None, deposit }
+        Box::new(Pump {
+            body,
+            writer,
+            charge,
+            trailers: None,
+            leader: None,
+            fresh_for: None,
+            grace,
+            graces: None,
+            deposit,
+        })
     }
 
     #[tokio::test(start_paused = true)]

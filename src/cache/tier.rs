@@ -267,15 +267,18 @@ impl Shared {
         let fresh_for = u64::try_from(ttl).ok().map(Duration::from_secs);
         let grace = job.config.fill_grace;
         let leader = Some(leader);
-        let pump = charge.map(|charge| Pump {
-            body,
-            writer,
-            charge,
-            leader,
-            fresh_for,
-            grace,
-            graces,
-            deposit,
+        let pump = charge.map(|charge| {
+            Box::new(Pump {
+                body,
+                writer,
+                charge,
+                trailers: None,
+                leader,
+                fresh_for,
+                grace,
+                graces,
+                deposit,
+            })
         });
         let response = response.ok_or_else(|| crate::error::ErrorKind::Internal.into());
         Concluded { response: response.map(|response| job.edited(response, now)), pump }

@@ -17,7 +17,7 @@ const HIDDEN: u16 = 1 << 15;
 const LONG: u16 = 1 << 14;
 /// The number of lines stands before all of them.
 const COUNT: usize = size_of::<u16>();
-/// Heads up to this size are put together on the stack, so that their block is made at once and
+/// Heads up to this size are put together without growing, and their block is made at once and
 /// exactly as large as it has to be.
 const USUAL: usize = 1024;
 
@@ -123,6 +123,14 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The name's text.
+    pub(super) fn name_text(self) -> &'a [u8] {
+        match self.name {
+            Name::Known(known) => known.as_str().as_bytes(),
+            Name::Inline(text) => text,
+        }
+    }
+
     /// The name, where it is one of those that are known.
     pub(super) fn known_name(self) -> Option<&'static HeaderName> {
         match self.name {
@@ -142,13 +150,15 @@ impl<'a> Line<'a> {
 
 /// Puts lines together.
 pub(super) struct Writer {
-    block: SmallVec<[u8; USUAL]>,
+    block: Vec<u8>,
     count: u16,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { block: SmallVec::from_slice(&[0; COUNT]), count: 0 }
+        let mut block = Vec::with_capacity(USUAL);
+        block.extend_from_slice(&[0; COUNT]);
+        Self { block, count: 0 }
     }
 
     /// One more line. One that no message could carry is left out.

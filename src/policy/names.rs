@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use http::header::{self, HeaderName};
 
 use crate::headers;
@@ -51,9 +52,11 @@ impl NameId {
     }
 }
 
+type Ids = HashMap<HeaderName, NameId, RandomState>;
+
 struct Table {
     names: Box<[OnceLock<HeaderName>]>,
-    ids: ArcSwap<HashMap<HeaderName, NameId>>,
+    ids: ArcSwap<Ids>,
     /// Held while a name is added; never on the way of a hit.
     writer: Mutex<()>,
 }
@@ -62,7 +65,7 @@ impl Table {
     /// Starts with what responses usually carry, so that no origin can crowd these out.
     fn new() -> Self {
         let names: Box<[OnceLock<HeaderName>]> = (0..CAPACITY).map(|_| OnceLock::new()).collect();
-        let mut ids = HashMap::new();
+        let mut ids = Ids::default();
         for (slot, name) in names.iter().zip(usual()) {
             ids.insert(name.clone(), NameId(ids.len() as u16));
             slot.get_or_init(|| name);
@@ -86,7 +89,7 @@ impl Table {
         };
         let id = NameId(known.len() as u16);
         slot.get_or_init(|| copy.clone());
-        let mut ids = HashMap::clone(&known);
+        let mut ids = Ids::clone(&known);
         ids.insert(copy, id);
         self.ids.store(Arc::new(ids));
         id

@@ -5,15 +5,11 @@
 //! which URLs a response answers, is decided once: a response for which that has changed since, by a
 //! reload or because another rule stored it, is fetched again.
 
-use http::header::{AUTHORIZATION, SET_COOKIE};
+use http::header::AUTHORIZATION;
 
 use super::overrides::Overrides;
 use super::request::RequestFacts;
-use super::search::NO_VARY_SEARCH;
 use super::stored_head::StoredHead;
-use crate::headers::{
-    CDN_CACHE_CONTROL, SEAWALL_CACHE_CONTROL, SURROGATE_CONTROL, X_ACCEL_EXPIRES,
-};
 
 const TARGETED: u8 = 1;
 const SURROGATE: u8 = 1 << 1;
@@ -38,13 +34,8 @@ impl Reading {
         request: &RequestFacts<'_>,
         overrides: &Overrides,
     ) -> Self {
-        let has = |name, bit| if stored.has(name) { bit } else { 0 };
-        let concerned = has(&CDN_CACHE_CONTROL, TARGETED)
-            | has(&SEAWALL_CACHE_CONTROL, TARGETED)
-            | has(&SURROGATE_CONTROL, SURROGATE)
-            | has(&X_ACCEL_EXPIRES, ACCEL)
-            | has(&SET_COOKIE, COOKIE)
-            | has(&NO_VARY_SEARCH, SEARCH)
+        // In one pass: most responses have none of them.
+        let concerned = stored.names().fold(0, |found, name| found | setting_for(name))
             | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 }
             | if request.told_unkeyed { UNKEYED } else { 0 };
         // What was not told is shared by nobody's leave: a record has to show the one by the other.
@@ -66,6 +57,18 @@ impl Reading {
     /// Whether it would be read in the same way today.
     pub(super) fn is_todays(self, overrides: &Overrides) -> bool {
         (self.settings ^ settings(overrides)) & self.concerned == 0
+    }
+}
+
+/// The setting that is about the field with this name, if there is one.
+fn setting_for(name: &[u8]) -> u8 {
+    match name {
+        b"seawall-cache-control" | b"cdn-cache-control" => TARGETED,
+        b"surrogate-control" => SURROGATE,
+        b"x-accel-expires" => ACCEL,
+        b"set-cookie" => COOKIE,
+        b"no-vary-search" => SEARCH,
+        _ => 0,
     }
 }
 

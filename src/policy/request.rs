@@ -79,6 +79,13 @@ impl RequestDirectives {
         directives
     }
 
+    /// Whether the request forbids storing, where nothing else is to be known of it.
+    #[must_use]
+    pub(super) fn forbid_storing(headers: &HeaderMap) -> bool {
+        // Nobody says so by another field: most requests need no more than this.
+        headers.contains_key(CACHE_CONTROL) && Self::parse(headers).no_store
+    }
+
     /// Nothing is asked.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

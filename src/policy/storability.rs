@@ -38,7 +38,7 @@ pub fn eligibility(request: &RequestFacts<'_>) -> Result<(), Reason> {
     if request.method != Method::GET && request.method != Method::HEAD {
         return Err(Reason::Method);
     }
-    if RequestDirectives::parse(request.headers).no_store {
+    if RequestDirectives::forbid_storing(request.headers) {
         return Err(Reason::RequestNoStore);
     }
     Ok(())
@@ -91,7 +91,7 @@ fn check_request(request: &RequestFacts<'_>) -> Result<(), Reason> {
     if ![Method::GET, Method::HEAD, Method::POST].contains(request.method) {
         return Err(Reason::Method);
     }
-    if RequestDirectives::parse(request.headers).no_store {
+    if RequestDirectives::forbid_storing(request.headers) {
         return Err(Reason::RequestNoStore);
     }
     Ok(())

@@ -200,6 +200,11 @@ impl StoredHead {
         self.lines_of(name).filter_map(|line| self.lines.value(line))
     }
 
+    /// The names of all lines, those that are hidden among them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().map(Line::name_text)
+    }
+
     fn lines_of(&self, name: &HeaderName) -> impl Iterator<Item = Line<'_>> {
         self.lines.iter().filter(move |line| line.is_of(name))
     }
@@ -357,11 +362,6 @@ impl StoredHead {
     #[must_use]
     pub fn block(&self) -> &Bytes {
         self.lines.block()
-    }
-
-    /// Whether it has a line of a field.
-    pub(super) fn has(&self, name: &HeaderName) -> bool {
-        self.lines_of(name).next().is_some()
     }
 }
 

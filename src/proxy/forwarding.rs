@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use bytes::Bytes;
 use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use ipnet::IpNet;
@@ -22,6 +23,9 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 /// Proxies that are passed on of those that a request went through: the last ones, which are the
 /// ones that trusted peers vouch for.
 const MOST_HOPS: usize = 64;
+
+/// Fields that [`apply`] adds, and room for `Host` before them.
+const ADDED: usize = 6;
 
 /// Whether a request's peer is believed when it says whom it speaks for.
 pub(super) fn is_trusted(request: &Request, trusted: &[IpNet]) -> bool {
@@ -80,14 +84,19 @@ pub(super) fn apply(
     via: &Via,
 ) {
     controlled::strip(headers, trusted);
+    headers.reserve(ADDED);
     let peer = connection.peer.ip().to_canonical();
-    let (peer_text, host) = (address_text(peer), target.authority.as_str());
-    extend(headers, &X_FORWARDED_FOR, &peer_text);
-    extend(headers, &FORWARDED, &forwarded(peer, &peer_text, host, target.scheme()));
-    if !headers.contains_key(&X_FORWARDED_HOST)
-        && let Ok(host) = HeaderValue::from_str(host)
-    {
-        headers.insert(&X_FORWARDED_HOST, host);
+    let element = Element::new(peer, target.authority.as_str(), target.scheme());
+    if trusted {
+        extend(headers, &X_FORWARDED_FOR, &element.peer);
+        extend(headers, &FORWARDED, &element.text);
+    } else {
+        // There is nothing left of what others say.
+        set(headers, &X_FORWARDED_FOR, HeaderValue::from_maybe_shared(element.peer));
+        set(headers, &FORWARDED, HeaderValue::from_maybe_shared(element.text));
+    }
+    if !(trusted && headers.contains_key(&X_FORWARDED_HOST)) {
+        set(headers, &X_FORWARDED_HOST, HeaderValue::from_maybe_shared(element.host));
     }
     // Normalization has read a trusted peer's word into the target already.
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme()));
@@ -138,7 +147,8 @@ fn address_text(address: IpAddr) -> AddressText {
                 if index > 0 {
                     text.push(b'.');
                 }
-                text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                // Byte by byte: `extend_from_slice` is made for more of them.
+                text.extend(itoa::Buffer::new().format(octet).bytes());
             }
         }
         IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
@@ -146,15 +156,28 @@ fn address_text(address: IpAddr) -> AddressText {
     text
 }
 
-/// One element of `Forwarded` (RFC 7239 §4).
-fn forwarded(peer: IpAddr, peer_text: &[u8], host: &str, scheme: &str) -> SmallVec<[u8; 128]> {
-    let (open, close): (&[u8], &[u8]) =
-        if peer.is_ipv4() { (b"for=", b";host=\"") } else { (b"for=\"[", b"]\";host=\"") };
-    let mut element = SmallVec::new();
-    for part in [open, peer_text, close, host.as_bytes(), b"\";proto=", scheme.as_bytes()] {
-        element.extend_from_slice(part);
+/// One element of `Forwarded` (RFC 7239 §4), and what it says: slices of it, for other fields say the
+/// same.
+struct Element {
+    text: Bytes,
+    peer: Bytes,
+    host: Bytes,
+}
+
+impl Element {
+    fn new(peer: IpAddr, host: &str, scheme: &str) -> Self {
+        let (open, close): (&[u8], &[u8]) =
+            if peer.is_ipv4() { (b"for=", b";host=\"") } else { (b"for=\"[", b"]\";host=\"") };
+        let peer = address_text(peer);
+        let parts = [open, &peer, close, host.as_bytes(), b"\";proto=", scheme.as_bytes()];
+        let text = Bytes::from(parts.concat());
+        let host_at = open.len() + peer.len() + close.len();
+        Self {
+            peer: text.slice(open.len()..open.len() + peer.len()),
+            host: text.slice(host_at..host_at + host.len()),
+            text,
+        }
     }
-    element
 }
 
 /// The value of a parameter of a `Forwarded` element, without its quotes.
@@ -184,6 +207,11 @@ fn extend(headers: &mut HeaderMap, name: &HeaderName, member: &[u8]) {
         let last = &all[all.len().saturating_sub(MOST_HOPS)..];
         HeaderValue::from_bytes(&[&last.join(&b", "[..]), member].join(&b", "[..]))
     };
+    set(headers, name, value);
+}
+
+/// Makes `value` the only one of `name`, if it is one that may be said.
+fn set<E>(headers: &mut HeaderMap, name: &HeaderName, value: Result<HeaderValue, E>) {
     if let Ok(value) = value {
         headers.insert(name, value);
     }

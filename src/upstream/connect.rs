@@ -200,6 +200,8 @@ pub(super) struct Meter {
     /// An exchange is about to begin: nothing may have come for it yet.
     beginning: AtomicBool,
     received: AtomicBool,
+    /// The exchange has content: it matters when that moves.
+    uploads: AtomicBool,
     written: AtomicU64,
     interim: AtomicU32,
     /// The exchange, to be told of too many interim responses.
@@ -212,14 +214,17 @@ impl Meter {
             start: Instant::now(),
             beginning: AtomicBool::new(false),
             received: AtomicBool::new(false),
+            uploads: AtomicBool::new(false),
             written: AtomicU64::new(0),
             interim: AtomicU32::new(0),
             waiting: AtomicWaker::new(),
         }
     }
 
-    /// From here on, [`Meter::received`] and [`Meter::count_interim`] are about a new exchange.
-    pub(super) fn begin(&self) {
+    /// From here on, [`Meter::received`] and [`Meter::count_interim`] are about a new exchange, and
+    /// [`Meter::written_at`] where it `uploads`.
+    pub(super) fn begin(&self, uploads: bool) {
+        self.uploads.store(uploads, Ordering::Release);
         self.received.store(false, Ordering::Release);
         self.beginning.store(true, Ordering::Release);
         self.interim.store(0, Ordering::Release);
@@ -253,12 +258,15 @@ impl Meter {
         self.received.load(Ordering::Acquire)
     }
 
-    /// When bytes last went out.
+    /// When bytes of an upload last went out.
     pub(super) fn written_at(&self) -> Instant {
         self.start + Duration::from_millis(self.written.load(Ordering::Acquire))
     }
 
     fn wrote(&self) {
+        if !self.uploads.load(Ordering::Acquire) {
+            return;
+        }
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.written.store(millis, Ordering::Release);
     }
@@ -393,13 +401,13 @@ mod tests {
                 Pin::new(metered).poll_read(&mut cx, &mut ReadBuf::new(&mut buffer))
             };
 
-            metered.meter().begin();
+            metered.meter().begin(false);
             assert!(read(&mut metered).is_pending());
             io::Write::write_all(&mut peer, surplus).expect("sent");
             drop(peer);
             // Nothing here lets the runtime look at its sockets.
             assert!(read(&mut metered).is_pending());
-            metered.meter().begin();
+            metered.meter().begin(false);
             assert!(matches!(read(&mut metered), Poll::Ready(Err(_))));
         }
     }

@@ -97,15 +97,18 @@ impl From<Request<UploadBody>> for Message {
     }
 }
 
-/// Sends `message` on `connection`.
+/// Sends `message` on `connection`, `now`.
 pub(super) async fn exchange(
     job: &Job,
     connection: Connection,
     message: Message,
+    now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
     match connection {
-        Connection::Http1(connection) => on_http1(job, connection, message).await,
-        Connection::Http2(connection, guard) => on_http2(job, connection, guard, message).await,
+        Connection::Http1(connection) => on_http1(job, connection, message, now).await,
+        Connection::Http2(connection, guard) => {
+            on_http2(job, connection, guard, message, now).await
+        }
     }
 }
 
@@ -113,6 +116,7 @@ async fn on_http1(
     job: &Job,
     mut connection: Http1,
     message: Message,
+    now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
     let Message { mut head, body } = message;
     let upload = body.upload().cloned();
@@ -120,10 +124,10 @@ async fn on_http1(
     let mut request = Request::from_parts(head, body);
     let meter = Arc::clone(&connection.meter);
     listen_to_interim(&mut request, Arc::clone(&meter), job.interim.clone(), upload.clone());
-    meter.begin();
+    meter.begin(upload.is_some());
     let sending = connection.sender.try_send_request(request);
     let wait = Wait { job, upload: upload.as_deref(), meter: Some(&meter) };
-    let received = wait.head(sending).await?;
+    let received = wait.head(sending, now).await?;
     let received =
         received.map_err(|error| Failure::of(error, upload.as_deref(), meter.received()))?;
     finish_http1(job, connection, received, upload).map_err(Failure::verdict)
@@ -134,6 +138,7 @@ async fn on_http2(
     mut connection: Http2,
     guard: StreamGuard,
     message: Message,
+    now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
     let Message { mut head, body } = message;
     let upload = body.upload().cloned();
@@ -144,7 +149,7 @@ async fn on_http2(
     job.plan.http2(&mut head).map_err(Failure::verdict)?;
     let sending = connection.sender.try_send_request(Request::from_parts(head, body));
     let wait = Wait { job, upload: upload.as_deref(), meter: None };
-    let received = wait.head(sending).await?;
+    let received = wait.head(sending, now).await?;
     // Whether bytes of this stream's answer came can't be seen; its head did not.
     let received = received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
     let (head, incoming) = check(job, received).map_err(Failure::verdict)?;
@@ -213,12 +218,12 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// The outcome of `sending`, if it comes in time. What the origin sends before its final head
-    /// is complete does not extend the wait; a request body that moves does.
-    async fn head<T>(&self, sending: impl Future<Output = T>) -> Result<T, Failure> {
+    /// The outcome of `sending`, if it comes in time from `now` on. What the origin sends before its
+    /// final head is complete does not extend the wait; a request body that moves does.
+    async fn head<T>(&self, sending: impl Future<Output = T>, now: Instant) -> Result<T, Failure> {
         let limit = self.job.upstream.config.first_byte_timeout;
         pin!(sending);
-        let mut first_byte = Instant::now() + limit;
+        let mut first_byte = now + limit;
         let until = |first_byte: Instant| {
             self.job.deadline.map_or(first_byte, |deadline| deadline.min(first_byte))
         };

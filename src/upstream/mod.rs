@@ -157,7 +157,7 @@ impl Origins {
             }
             let place = target.queue.enter(spares).await?;
             let began = Instant::now();
-            match send::send(&upstream, request).await {
+            match send::send(&upstream, request, began).await {
                 Ok(response) => {
                     target.health.answered();
                     Ok(response.map(|body| body.holding(place)))

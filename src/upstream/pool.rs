@@ -166,9 +166,8 @@ impl Upstream {
         }
     }
 
-    /// The newest idle HTTP/1 connection that is fit for use.
-    pub(super) fn take_idle(&self, name: Option<&str>) -> Option<Http1> {
-        let now = Instant::now();
+    /// The newest idle HTTP/1 connection that is fit for use `now`.
+    pub(super) fn take_idle(&self, name: Option<&str>, now: Instant) -> Option<Http1> {
         let mut pool = self.pool();
         loop {
             let index =

@@ -20,7 +20,8 @@ pub(super) fn check_framing(
     head: &mut Parts,
     policy: UnknownTransferCoding,
 ) -> Result<(), ErrorKind> {
-    let length = single_length(&head.headers)?;
+    let plain = plain_length(&head.headers);
+    let length = if plain.is_some() { plain } else { single_length(&head.headers)? };
     let has_coding = head.headers.contains_key(TRANSFER_ENCODING);
     if has_coding && length.is_some() {
         return Err(ErrorKind::BadResponse);
@@ -32,10 +33,20 @@ pub(super) fn check_framing(
         // Neither may be there (RFC 9112 §6.1, §6.2), and no content follows whatever they say.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(TRANSFER_ENCODING);
-    } else if let Some(length) = length {
+    } else if let Some(length) = length
+        && plain.is_none()
+    {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(())
+}
+
+/// The length, where it stands as nearly all write it: once, and in no more digits than it needs.
+fn plain_length(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let text = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let is_shortest = text.len() == 1 || !text.starts_with('0');
+    parse_length(text).filter(|_| is_shortest)
 }
 
 /// The one length that all `Content-Length` fields name.

@@ -35,12 +35,14 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an HTTP/2 connection in use is asked whether it lives (RFC 9113 §6.7).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Sends `request` to `upstream`, again where that is safe.
+/// Sends `request` to `upstream`, again where that is safe. It is `now`: clocks are read seldom,
+/// for on virtual machines that is not cheap.
 pub(super) async fn send(
     upstream: &Arc<Upstream>,
     request: OriginRequest,
+    mut now: Instant,
 ) -> Result<Response<Box<OriginBody>>, ProxyError> {
-    let (job, mut message) = plan(Arc::clone(upstream), request)?;
+    let (job, mut message) = plan(Arc::clone(upstream), request, now)?;
     let counters = &job.upstream.counters;
     let repeatable = retry::repeatable(
         job.upstream.config.retry_reused,
@@ -49,13 +51,14 @@ pub(super) async fn send(
     );
     let mut fresh = false;
     for attempts in 1.. {
-        let connection = acquire(&job, fresh).await?;
+        let connection;
+        (connection, now) = acquire(&job, fresh, now).await?;
         let reused = connection.is_reused();
         if reused {
             counters.reused.fetch_add(1, Ordering::Relaxed);
         }
         let copy = may_be_repeated(&job, &connection, repeatable).then(|| copy_of(&message));
-        let failure = match exchange::exchange(&job, connection, message).await {
+        let failure = match exchange::exchange(&job, connection, message, now).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -72,6 +75,7 @@ pub(super) async fn send(
             }
         };
         counters.retried.fetch_add(1, Ordering::Relaxed);
+        now = Instant::now();
     }
     // Invariant: `retry::next` gives up after MAX_ATTEMPTS, so the loop above returns.
     Err(ErrorKind::Internal.into())
@@ -92,7 +96,11 @@ fn copy_of(message: &Message) -> Message {
     Message { head, body }
 }
 
-fn plan(upstream: Arc<Upstream>, request: OriginRequest) -> Result<(Job, Message), ProxyError> {
+fn plan(
+    upstream: Arc<Upstream>,
+    request: OriginRequest,
+    now: Instant,
+) -> Result<(Job, Message), ProxyError> {
     let OriginRequest { mut head, body, interim, upgrade, te_trailers, .. } = request;
     let expects_continue = head
         .headers
@@ -108,31 +116,36 @@ fn plan(upstream: Arc<Upstream>, request: OriginRequest) -> Result<(Job, Message
     let upgrade = upgrade.filter(|_| upstream.config.version != Version::Http2);
     let to = (upstream.target.authority.as_ref(), upstream.target.tls.is_some());
     let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
-    let deadline = upstream.config.total_timeout.map(|limit| Instant::now() + limit);
+    let deadline = upstream.config.total_timeout.map(|limit| now + limit);
     let job = Job { upstream, plan, interim, deadline };
     Ok((job, Message { head, body }))
 }
 
-/// A connection for `job`: one that is open, unless it has to be `fresh`, or a new one.
-async fn acquire(job: &Job, fresh: bool) -> Result<Connection, ProxyError> {
+/// A connection for `job`: one that is open, unless it has to be `fresh`, or a new one; and what time
+/// it is by then.
+async fn acquire(
+    job: &Job,
+    fresh: bool,
+    now: Instant,
+) -> Result<(Connection, Instant), ProxyError> {
     let config = &job.upstream.config;
-    let host = job.plan.authority.host();
-    let name = config.tls.then(|| tls::server_name(config, host));
-    if !fresh && let Some(connection) = open(job, name) {
-        return Ok(connection);
+    let name = config.tls.then(|| tls::server_name(config, job.plan.authority.host()));
+    if !fresh && let Some(connection) = open(job, name, now) {
+        return Ok((connection, now));
     }
-    let left = job.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = job.deadline.map(|deadline| deadline.saturating_duration_since(now));
     let limit = left.map_or(config.connect_timeout, |left| left.min(config.connect_timeout));
     // Boxed: connecting is rare, and its large future would be moved with every request's.
     let connected = connect::within(limit, Box::pin(connect_in_turn(job, name, fresh))).await;
-    connected.map_err(|error| match job.deadline {
-        Some(deadline) if deadline <= Instant::now() => ErrorKind::TotalTimeout.into(),
+    let now = Instant::now();
+    connected.map(|connection| (connection, now)).map_err(|error| match job.deadline {
+        Some(deadline) if deadline <= now => ErrorKind::TotalTimeout.into(),
         _ => error,
     })
 }
 
 /// A connection that is open and fit for `job`.
-fn open(job: &Job, name: Option<&str>) -> Option<Connection> {
+fn open(job: &Job, name: Option<&str>, now: Instant) -> Option<Connection> {
     let upstream = &job.upstream;
     let version = upstream.config.version;
     let shared = if version == Version::Http1 || job.plan.upgrade().is_some() {
@@ -142,7 +155,7 @@ fn open(job: &Job, name: Option<&str>) -> Option<Connection> {
     };
     shared.or_else(|| match version {
         Version::Http2 => None,
-        _ => upstream.take_idle(name).map(Connection::Http1),
+        _ => upstream.take_idle(name, now).map(Connection::Http1),
     })
 }
 
@@ -165,7 +178,7 @@ async fn connect_in_turn(
         return connect(job, name).await;
     }
     let _turn = upstream.turn.acquire().await;
-    if !fresh && let Some(connection) = open(job, name) {
+    if !fresh && let Some(connection) = open(job, name, Instant::now()) {
         return Ok(connection);
     }
     connect(job, name).await

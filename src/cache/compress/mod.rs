@@ -17,7 +17,7 @@ use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
 use super::lookup::{self, Decision, Plan};
-use super::{Cache, Job, Origin, Shared, forward, respond};
+use super::{Cache, Job, Origin, Shared, respond};
 use crate::clock::Timestamp;
 use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
@@ -317,16 +317,19 @@ pub(super) async fn decode_first<S: Origin>(
             job.settle(&stored.head);
             Ok(cache.serve(&stored, grant, &job, cache.shared.clock.now()))
         }
-        Decision::Forward(plan) => match cache.shared.spared(&job, &plan, came) {
-            Some(failed) => cache.spare(&job, &plan, failed),
-            None => forward::forward(cache, job, plan, place).await,
-        },
+        Decision::Forward(plan) => {
+            if let Some(failed) = cache.shared.spared(&job, &plan, came) {
+                return cache.spare(&job, &plan, failed);
+            }
+            let now = cache.shared.clock.now();
+            cache.forward(job, plan, now, place).await
+        }
         Decision::Decode(_) if job.directives().only_if_cached => {
             Err(ErrorKind::OnlyIfCached.into())
         }
         Decision::Decode(_) => {
             let interims = job.request.open_interims();
-            cache.alone(job, Plan::bypass(Reason::OverBudget), interims).await
+            cache.alone(job, Plan::bypass(Reason::OverBudget), interims, place).await
         }
     }
 }

@@ -79,6 +79,12 @@ impl<H> FillWriter<H> {
         if state.window.is_some() { Appended::PassThrough } else { Appended::Storing }
     }
 
+    /// Whether the body is too large to be stored, and its readers set the pace.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.fill.lock().window.is_some()
+    }
+
     /// In a pass-through: waits until there is room for more, cutting readers that stall. `false`
     /// when nobody reads any more.
     pub async fn room(&self, charge: &mut Charge) -> bool {

@@ -72,6 +72,13 @@ impl TagRules {
         Ok(Labels::new(collected))
     }
 
+    /// Whether a response has fields that tags or groups are read from. Most have none, and then its
+    /// stored lines need not be read for each of them.
+    #[must_use]
+    pub fn are_in(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| *name == CACHE_GROUPS || self.fields().any(|field| field == name))
+    }
+
     /// Takes the fields that clients do not get out of a response.
     pub fn hide(&self, headers: &mut HeaderMap) {
         if !self.expose {
