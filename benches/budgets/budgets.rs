@@ -61,7 +61,7 @@ fn target() -> Target {
 }
 
 // Host and path as a client wrote them, to the text that the map is asked for.
-#[library_benchmark(config = budget(2_750, 1))]
+#[library_benchmark(config = budget(840, 0))]
 #[bench::url(target())]
 fn key(target: Target) -> usize {
     let path = target.path_and_query.clone();
@@ -95,8 +95,8 @@ fn policy_of(vary: Option<&'static str>) -> Policy {
 
 // May this stored response answer that request?
 #[library_benchmark]
-#[bench::plain(args = (policy_of(None)), config = budget(540, 0))]
-#[bench::vary(args = (policy_of(Some("Accept-Encoding"))), config = budget(2_180, 0))]
+#[bench::plain(args = (policy_of(None)), config = budget(590, 0))]
+#[bench::vary(args = (policy_of(Some("Accept-Encoding"))), config = budget(2_310, 0))]
 fn policy(with: Policy) {
     let Policy { request, stored, overrides, now } = &with;
     for _ in 0..TIMES {
@@ -165,7 +165,7 @@ fn answer(stack: &mut Proxy, request: Request) {
 }
 
 // From hyper's request to the last piece of the body, without sockets.
-#[library_benchmark(config = budget(16_960, 6))]
+#[library_benchmark(config = budget(11_450, 7))]
 #[bench::memory(hits())]
 fn hit((mut stack, requests): (Proxy, Vec<Request>)) -> Proxy {
     for request in requests {
@@ -185,7 +185,7 @@ fn misses() -> (Filler, Vec<Job>) {
 }
 
 // A miss in the cache's own part: alone in its flight, fetched from a function, stored and sent.
-#[library_benchmark(config = budget(69_000, 40))]
+#[library_benchmark(config = budget(51_420, 37))]
 #[bench::memory(misses())]
 fn fill((filler, jobs): (Filler, Vec<Job>)) -> Filler {
     filler.fetch(jobs);
