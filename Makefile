@@ -14,7 +14,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 MEASURED = --seawall $(or $(SEAWALL),$(TARGET)/dist/seawall) $(if $(AGAIN),--again)
 MEASURE = $(TARGET)/dist/examples/measure
 
-.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench budgets bench-hitrate bench-exponents honest measure measured bench-peers bench-curves bench-tails bench-page bench-tier
+.PHONY: help demo run prerequisites test valkey check fmt clippy doc deny tidy conformance chaos soak fuzz-smoke bench pgo budgets bench-hitrate bench-exponents honest measure measured bench-peers bench-curves bench-tails bench-page bench-tier
 
 help: ## List these commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ soak: ## A million objects stored by threads, and what each costs, by resident m
 
 bench: ## Micro-benchmarks of the hit path
 	$(CARGO) bench --locked
+
+pgo: ## The fastest program: built again by what it does most, into target/pgo/seawall
+	@CARGO="$(CARGO)" bash scripts/pgo.sh
 
 budgets: ## Instructions and allocations of the hot paths, held against their budgets
 	@bash scripts/budgets.sh
