@@ -27,7 +27,7 @@ pub(crate) struct Mix {
 }
 
 /// 1 KiB each.
-pub(crate) const SMALL: Mix = Mix { name: "1 KiB", size: |_| 1024.0, most: 150 };
+pub(crate) const SMALL: Mix = Mix { name: "1 KiB", size: |_| 1024.0, most: 125 };
 
 /// From 200 bytes to 64 KiB, as many of each order of size.
 pub(crate) const MIXED: Mix =
