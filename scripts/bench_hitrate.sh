@@ -14,7 +14,12 @@ printf '| trace | memory | policy | objects %% | bytes %% |\n|---|--:|---|--:|--
 for trace in "$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz; do
     [ -f "$trace" ] || continue
     name=$(basename "$trace")
-    footprint=$(replay "$trace" --memory 1MiB | jq .log.footprint)
+    # What is no trace may lie beside them.
+    if ! read=$(replay "$trace" --memory 1MiB); then
+        echo "$name is left out" >&2
+        continue
+    fi
+    footprint=$(jq .log.footprint <<<"$read")
     for divisor in 1000 100 10; do
         memory=$((footprint / divisor))
         {
