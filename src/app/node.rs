@@ -199,7 +199,7 @@ impl Fixtures {
         let same_log = before.filter(|before| before.settings.telemetry.access == *access);
         let log = match same_log {
             Some(before) => before.log.clone(),
-            None => AccessLog::open(access)?,
+            None => AccessLog::open(access, self.cores)?,
         };
         let (shared, pages) = (Arc::new(shared), Arc::new(pages));
         Ok(Current { settings, shared, origins, pages, log, per_client })
@@ -217,7 +217,7 @@ impl Fixtures {
         let parts = |core: usize, origins: &Origins| {
             let observer = Observer {
                 metrics: self.metrics.core(core),
-                log: current.log.clone(),
+                log: current.log.core(core),
                 clock: self.clock.clone(),
                 name: config.name.clone(),
                 upstreams: Arc::clone(&upstreams),

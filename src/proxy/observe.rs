@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HOST, REFERER, USER_AGENT};
-use http::uri::{Authority, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use ipnet::IpNet;
@@ -22,7 +22,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::context::{Detail, Interims, Outcome, Request, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::limit::{ClientLimit, ClientPlace, Limit};
-use crate::telemetry::access_log::{AccessLog, Record};
+use crate::telemetry::access_log::{CoreLog, Record};
 use crate::telemetry::{CoreMetrics, MethodClass, Recorded};
 
 /// Where one core's requests are counted and logged.
@@ -31,7 +31,7 @@ pub struct Observer {
     /// The core's counters.
     pub metrics: Arc<CoreMetrics>,
     /// The access log.
-    pub log: AccessLog,
+    pub log: CoreLog,
     /// For the log's times.
     pub clock: Clock,
     /// The name in `Cache-Status`.
@@ -244,25 +244,25 @@ impl Drop for Watch {
         let duration = self.received.elapsed();
         let recorded = Recorded { status, outcome: &outcome, method, bytes, duration, first_byte };
         self.observer.metrics.record(&recorded);
-        if let Some(logged) = self.logged.take() {
-            let uri = logged.uri();
+        if let Some(logged) = &self.logged {
             let names = &self.observer.upstreams;
-            let Logged { time, client, method, version, id, referer, user_agent, .. } = *logged;
-            self.observer.log.log(Record {
-                time,
-                client,
-                method,
-                uri,
-                version,
+            self.observer.log.log(&Record {
+                time: logged.time,
+                client: logged.client,
+                method: &logged.method,
+                scheme: logged.scheme(),
+                host: logged.host(),
+                target: logged.uri.path_and_query().map(PathAndQuery::as_str),
+                version: logged.version,
                 status,
                 bytes,
                 duration,
                 first_byte,
                 outcome,
-                id,
-                referer,
-                user_agent,
-                upstream: outcome.upstream.and_then(|index| names.get(index)).cloned(),
+                id: logged.id,
+                referer: logged.referer.as_ref(),
+                user_agent: logged.user_agent.as_ref(),
+                upstream: outcome.upstream.and_then(|index| names.get(index)).map(|name| &**name),
             });
         }
     }
@@ -297,15 +297,12 @@ impl Logged {
         }
     }
 
-    /// The absolute URI, as far as the request tells.
-    fn uri(&self) -> Uri {
-        let host = self.host.as_ref().filter(|_| self.uri.authority().is_none());
-        let Some(host) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
-            return self.uri.clone();
-        };
-        let mut parts = self.uri.clone().into_parts();
-        parts.scheme = Some(if self.secure { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority = Some(host);
-        Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone())
+    fn scheme(&self) -> &str {
+        self.uri.scheme_str().unwrap_or(if self.secure { "https" } else { "http" })
+    }
+
+    fn host(&self) -> Option<&[u8]> {
+        let authority = self.uri.authority().map(|host| host.as_str().as_bytes());
+        authority.or_else(|| self.host.as_ref().map(HeaderValue::as_bytes))
     }
 }

@@ -22,7 +22,7 @@ use crate::proxy::{self, ErrorPages, Observed, Observer, OriginService, Parts, P
 use crate::shutdown::Shutdown;
 use crate::store::{self, Memory};
 use crate::telemetry::Metrics;
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::CoreLog;
 use crate::upstream;
 
 /// What the stages of one configuration have in common.
@@ -72,7 +72,7 @@ impl Set {
         let script = Script::new(clock.clone(), Arc::clone(&self.upstreams));
         let observer = Observer {
             metrics: self.metrics.core(0),
-            log: AccessLog::default(),
+            log: CoreLog::default(),
             clock,
             name: self.config.name.clone(),
             upstreams: Arc::new([]),

@@ -3,60 +3,117 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use http::HeaderValue;
-use serde::Serialize;
+use http::{HeaderValue, Version};
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::Record;
 use crate::clock::Timestamp;
-use crate::context::Detail;
+use crate::context::{Detail, Forwarded, RequestId};
 use crate::telemetry::{CacheWord, Format};
 
 /// The date of the combined log format.
 const COMBINED: &[BorrowedFormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
-/// RFC 3339 with milliseconds.
+/// RFC 3339 but for the fraction of a second and the zone.
 const RFC_3339: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
-/// Appends the line of `record` to `out`.
-pub(super) fn write(format: Format, record: &Record, out: &mut Vec<u8>) {
-    // Invariant: writing to memory does not fail, and a record's own serialization cannot.
-    let _ = match format {
-        Format::Text => text(record, out),
-        Format::Json => json(record, out),
-    };
-    out.push(b'\n');
+/// Writes lines of one form, and formats the date of each second once.
+#[derive(Debug)]
+pub(super) struct Lines {
+    format: Format,
+    /// Seconds since the epoch.
+    second: i64,
+    date: String,
+}
+
+impl Lines {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, second: i64::MIN, date: String::new() }
+    }
+
+    /// Appends the line of `record` to `out`.
+    pub(super) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.look_at(record.time);
+        // Invariant: writing to memory does not fail, and a record's own serialization cannot.
+        let _ = match self.format {
+            Format::Text => text(record, &self.date, out),
+            Format::Json => json(record, &self.date, out),
+        };
+        out.push(b'\n');
+    }
+
+    fn look_at(&mut self, time: Timestamp) {
+        let second = time.as_secs();
+        if second == self.second {
+            return;
+        }
+        let format = match self.format {
+            Format::Text => COMBINED,
+            Format::Json => RFC_3339,
+        };
+        self.second = second;
+        self.date = OffsetDateTime::from_unix_timestamp(second)
+            .ok()
+            .and_then(|date| date.format(format).ok())
+            .unwrap_or_else(|| "-".to_owned());
+    }
 }
 
 /// The combined log format, then `name=value` pairs.
-fn text(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
-    let date = date(record.time, COMBINED);
+fn text(record: &Record<'_>, date: &str, out: &mut Vec<u8>) -> io::Result<()> {
     write!(out, "{} - - [{date}] \"", record.client)?;
     escape(record.method.as_str().as_bytes(), out);
     out.push(b' ');
     escape(target(record).as_bytes(), out);
-    write!(out, " {:?}\" {} {} ", record.version, record.status.as_u16(), record.bytes)?;
-    quoted(record.referer.as_ref().map(HeaderValue::as_bytes), out);
     out.push(b' ');
-    quoted(record.user_agent.as_ref().map(HeaderValue::as_bytes), out);
+    out.extend_from_slice(protocol(record.version).as_bytes());
+    out.extend_from_slice(b"\" ");
+    out.extend_from_slice(record.status.as_str().as_bytes());
+    out.push(b' ');
+    number(record.bytes, out);
+    out.push(b' ');
+    quoted(record.referer.map(HeaderValue::as_bytes), out);
+    out.push(b' ');
+    quoted(record.user_agent.map(HeaderValue::as_bytes), out);
     out.extend_from_slice(b" host=");
-    quoted(record.uri.authority().map(|host| host.as_str().as_bytes()), out);
-    write!(
-        out,
-        " cache={} detail={} duration={:.6} first_byte={:.6} id={} upstream=",
-        CacheWord::of(&record.outcome).word(),
-        record.outcome.detail.map_or("-", Detail::word),
-        record.duration.as_secs_f64(),
-        record.first_byte.as_secs_f64(),
-        record.id,
-    )?;
-    quoted(record.upstream.as_deref().map(str::as_bytes), out);
+    quoted(record.host, out);
+    out.extend_from_slice(b" cache=");
+    out.extend_from_slice(CacheWord::of(&record.outcome).word().as_bytes());
+    out.extend_from_slice(b" detail=");
+    out.extend_from_slice(record.outcome.detail.map_or("-", Detail::word).as_bytes());
+    out.extend_from_slice(b" duration=");
+    seconds(record.duration, out);
+    out.extend_from_slice(b" first_byte=");
+    seconds(record.first_byte, out);
+    write!(out, " id={} upstream=", record.id)?;
+    quoted(record.upstream.map(str::as_bytes), out);
     Ok(())
+}
+
+fn number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Seconds with six digits behind the point, which are what takes a formatter of floats longest.
+fn seconds(duration: Duration, out: &mut Vec<u8>) {
+    let micros = duration.saturating_add(Duration::from_nanos(500)).as_micros();
+    number(u64::try_from(micros / 1_000_000).unwrap_or(u64::MAX), out);
+    out.push(b'.');
+    let mut digits = *b"000000";
+    let mut rest = micros % 1_000_000;
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits);
 }
 
 fn quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -66,30 +123,34 @@ fn quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// Writes `text` with quotes, backslashes and all that is not printable ASCII escaped.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
+fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => out.push(byte),
-            _ => {
-                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                out.extend_from_slice(&[b'\\', b'x', high, low]);
-            }
+    let is_special = |byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    while let Some(place) = text.iter().position(is_special) {
+        let byte = text[place];
+        out.extend_from_slice(&text[..place]);
+        if matches!(byte, b'"' | b'\\') {
+            out.extend_from_slice(&[b'\\', byte]);
+        } else {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            out.extend_from_slice(&[b'\\', b'x', high, low]);
         }
+        text = &text[place + 1..];
     }
+    out.extend_from_slice(text);
 }
 
 /// A line of JSON. Durations are in seconds.
 #[derive(Serialize)]
 struct Line<'a> {
-    time: &'a str,
-    client: std::net::IpAddr,
+    #[serde(serialize_with = "time")]
+    time: (&'a str, Timestamp),
+    client: IpAddr,
     method: &'a str,
-    scheme: Option<&'a str>,
-    host: Option<&'a str>,
+    scheme: &'a str,
+    host: Option<Cow<'a, str>>,
     target: Cow<'a, str>,
-    protocol: String,
+    protocol: &'static str,
     status: u16,
     bytes: u64,
     duration: f64,
@@ -101,43 +162,53 @@ struct Line<'a> {
     ttl: Option<i64>,
     stored: bool,
     collapsed: bool,
-    id: String,
+    #[serde(serialize_with = "id")]
+    id: RequestId,
     referer: Option<Cow<'a, str>>,
     user_agent: Option<Cow<'a, str>>,
     upstream: Option<&'a str>,
 }
 
-fn json(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
+fn json(record: &Record<'_>, date: &str, out: &mut Vec<u8>) -> io::Result<()> {
     let outcome = &record.outcome;
     let line = Line {
-        time: &date(record.time, RFC_3339),
+        time: (date, record.time),
         client: record.client,
         method: record.method.as_str(),
-        scheme: record.uri.scheme_str(),
-        host: record.uri.authority().map(http::uri::Authority::as_str),
+        scheme: record.scheme,
+        host: record.host.map(lossy),
         target: harmless(target(record).into()),
-        protocol: format!("{:?}", record.version),
+        protocol: protocol(record.version),
         status: record.status.as_u16(),
         bytes: record.bytes,
         duration: record.duration.as_secs_f64(),
         first_byte: record.first_byte.as_secs_f64(),
         cache: CacheWord::of(outcome).word(),
         detail: outcome.detail.map(Detail::word),
-        forwarded: outcome.forwarded.map(crate::context::Forwarded::token),
+        forwarded: outcome.forwarded.map(Forwarded::token),
         origin_status: outcome.forward_status.map(|status| status.as_u16()),
         ttl: outcome.ttl,
         stored: outcome.stored,
         collapsed: outcome.collapsed,
-        id: record.id.to_string(),
-        referer: record.referer.as_ref().map(lossy),
-        user_agent: record.user_agent.as_ref().map(lossy),
-        upstream: record.upstream.as_deref(),
+        id: record.id,
+        referer: record.referer.map(|value| lossy(value.as_bytes())),
+        user_agent: record.user_agent.map(|value| lossy(value.as_bytes())),
+        upstream: record.upstream,
     };
     serde_json::to_writer(out, &line).map_err(io::Error::from)
 }
 
-fn lossy(value: &HeaderValue) -> Cow<'_, str> {
-    harmless(String::from_utf8_lossy(value.as_bytes()))
+fn time<S: Serializer>((date, time): &(&str, Timestamp), to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{date}.{:03}Z", time.as_millis().rem_euclid(1000)))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn id<S: Serializer>(id: &RequestId, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(id)
+}
+
+fn lossy(value: &[u8]) -> Cow<'_, str> {
+    harmless(String::from_utf8_lossy(value))
 }
 
 /// `text` without control characters: JSON escapes those of ASCII only, and a terminal may act on
@@ -149,16 +220,18 @@ fn harmless(text: Cow<'_, str>) -> Cow<'_, str> {
     text
 }
 
-fn target(record: &Record) -> &str {
-    record.uri.path_and_query().map_or("-", http::uri::PathAndQuery::as_str)
+fn target<'a>(record: &Record<'a>) -> &'a str {
+    record.target.unwrap_or("-")
 }
 
-fn date(time: Timestamp, format: &[BorrowedFormatItem<'_>]) -> String {
-    let nanos = i128::from(time.as_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .ok()
-        .and_then(|date| date.format(format).ok())
-        .unwrap_or_else(|| "-".to_owned())
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 #[cfg(test)]
@@ -167,16 +240,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(format: Format, record: &Record) -> String {
+    fn written(format: Format, record: &Record<'_>) -> String {
         let mut out = Vec::new();
-        write(format, record, &mut out);
+        Lines::new(format).write(record, &mut out);
         String::from_utf8(out).expect("text")
     }
 
     #[test]
     fn text_is_the_combined_format_with_more() {
         assert_eq!(
-            written(Format::Text, &record("http://example.com/a?b=c")),
+            written(Format::Text, &record("/a?b=c")),
             "192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] \"GET /a?b=c HTTP/1.1\" 200 512 \"-\" \
              \"curl/8\" host=\"example.com\" cache=miss detail=- duration=0.001500 \
              first_byte=0.000900 id=00000000000000ff upstream=\"origin\"\n"
@@ -185,13 +258,49 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_line() {
-        let text = written(Format::Json, &record("http://example.com/a?b=c"));
+        let text = written(Format::Json, &record("/a?b=c"));
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value["time"], "2023-11-14T22:13:20.123Z");
         assert_eq!(value["target"], "/a?b=c");
         assert_eq!(value["cache"], "miss");
         assert_eq!(value["forwarded"], "uri-miss");
         assert_eq!(value["detail"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn each_line_has_its_own_time() {
+        let mut lines = [Format::Text, Format::Json].map(Lines::new);
+        for (millis, text, json) in [
+            (0, "[01/Jan/1970:00:00:00 +0000]", "\"1970-01-01T00:00:00.000Z\""),
+            (999, "[01/Jan/1970:00:00:00 +0000]", "\"1970-01-01T00:00:00.999Z\""),
+            (1_000, "[01/Jan/1970:00:00:01 +0000]", "\"1970-01-01T00:00:01.000Z\""),
+            (-1, "[31/Dec/1969:23:59:59 +0000]", "\"1969-12-31T23:59:59.999Z\""),
+        ] {
+            let mut record = record("/");
+            record.time = Timestamp::from_millis(millis);
+            for (lines, time) in lines.iter_mut().zip([text, json]) {
+                let mut out = Vec::new();
+                lines.write(&record, &mut out);
+                let line = String::from_utf8(out).expect("text");
+                assert!(line.contains(time), "{time}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn seconds_have_six_digits_and_are_rounded() {
+        for (nanos, text) in [
+            (0, "0.000000"),
+            (499, "0.000000"),
+            (500, "0.000001"),
+            (1_500_000, "0.001500"),
+            (999_999_500, "1.000000"),
+            (61_000_000_000, "61.000000"),
+        ] {
+            let mut out = Vec::new();
+            seconds(Duration::from_nanos(nanos), &mut out);
+            assert_eq!(String::from_utf8(out).as_deref(), Ok(text), "{nanos}");
+        }
     }
 
     /// Any bytes, and text with the control characters that UTF-8 spells with two bytes.
@@ -204,15 +313,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_field_breaks_out_of_its_line(bytes in field_value()) {
-            let mut record = record("http://example.com/");
-            record.user_agent = HeaderValue::from_bytes(&bytes).ok();
-            record.referer = Some(HeaderValue::from_static("\"x\" \\"));
-            let target = [b"/", bytes.as_slice()].concat();
-            if let Ok(target) = http::uri::PathAndQuery::try_from(target.as_slice()) {
-                let mut parts = record.uri.into_parts();
-                parts.path_and_query = Some(target);
-                record.uri = http::Uri::from_parts(parts).expect("a URI");
-            }
+            let user_agent = HeaderValue::from_bytes(&bytes).ok();
+            let referer = HeaderValue::from_static("\"x\" \\");
+            let path = [b"/", bytes.as_slice()].concat();
+            let path = http::uri::PathAndQuery::try_from(path.as_slice()).ok();
+            let mut record = record(path.as_ref().map_or("/", |path| path.as_str()));
+            record.user_agent = user_agent.as_ref();
+            record.referer = Some(&referer);
+            record.host = Some(&bytes);
             for format in [Format::Text, Format::Json] {
                 let line = written(format, &record);
                 prop_assert_eq!(line.matches('\n').count(), 1);

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, Stdout, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::{CAPACITY, Record, append, line};
-use crate::telemetry::Format;
+use super::{Waiting, append};
 
-/// Lines that are gathered for one write.
-const BATCH: usize = 256;
+/// How long lines are gathered for one write.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the writer is told.
 pub(super) enum Control {
@@ -18,6 +19,8 @@ pub(super) enum Control {
     Reopen,
     /// Write what waits, tell, and end.
     Stop(Sender<()>),
+    /// Nobody can log any more: write what waits, and end.
+    End,
 }
 
 /// Where lines go.
@@ -52,49 +55,58 @@ impl Sink {
 }
 
 pub(super) struct Writer {
-    format: Format,
+    cores: Arc<[Mutex<Waiting>]>,
     sink: Sink,
     path: Option<PathBuf>,
     /// Whether the last write failed: only the first failure in a row is reported.
     failing: bool,
-    lines: Vec<u8>,
+    /// What is written next; given to a core in exchange for its lines, so that none allocates.
+    text: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(format: Format, sink: Sink, path: Option<PathBuf>) -> Self {
-        Self { format, sink, path, failing: false, lines: Vec::with_capacity(BATCH * 256) }
+    pub(super) fn new(cores: Arc<[Mutex<Waiting>]>, sink: Sink, path: Option<PathBuf>) -> Self {
+        Self { cores, sink, path, failing: false, text: Vec::new() }
     }
 
     /// Writes until told to stop, or until nobody can log any more.
-    pub(super) fn run(mut self, records: &Receiver<Record>, control: &Receiver<Control>) {
+    pub(super) fn run(mut self, woken: &Receiver<()>, control: &Receiver<Control>) {
         loop {
-            select! {
-                recv(records) -> record => {
-                    let Ok(record) = record else { return };
-                    self.write([record].into_iter().chain(records.try_iter().take(BATCH - 1)));
-                }
-                recv(control) -> command => match command {
-                    Ok(Control::Reopen) => self.reopen(),
-                    Ok(Control::Stop(done)) => {
-                        self.write(records.try_iter().take(CAPACITY));
-                        let _ = done.send(());
-                        return;
-                    }
-                    Err(_) => {
-                        // Nobody logs any more; what they did may still wait.
-                        return self.write(records.try_iter().take(CAPACITY));
-                    }
+            let command = select! {
+                recv(woken) -> line => match line {
+                    Ok(()) => control.recv_timeout(PAUSE).ok(),
+                    Err(_) => Some(Control::End),
                 },
+                recv(control) -> command => Some(command.unwrap_or(Control::End)),
+            };
+            // Before the file is opened again: these lines belong to the old one.
+            self.write_waiting();
+            match command {
+                None => {}
+                Some(Control::Reopen) => self.reopen(),
+                Some(Control::End) => return,
+                Some(Control::Stop(done)) => {
+                    let _ = done.send(());
+                    return;
+                }
             }
         }
     }
 
-    fn write(&mut self, records: impl Iterator<Item = Record>) {
-        self.lines.clear();
-        for record in records {
-            line::write(self.format, &record, &mut self.lines);
+    fn write_waiting(&mut self) {
+        for core in 0..self.cores.len() {
+            self.text.clear();
+            let mut waiting = self.cores[core].lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut waiting.text, &mut self.text);
+            drop(waiting);
+            if !self.text.is_empty() {
+                self.write();
+            }
         }
-        let written = self.sink.write(&self.lines);
+    }
+
+    fn write(&mut self) {
+        let written = self.sink.write(&self.text);
         if let Err(error) = &written
             && !self.failing
         {
