@@ -23,6 +23,9 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
+/// What a client of HTTP/2 says first (RFC 9113 §3.4).
+pub const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Where reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -183,6 +186,11 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads one request into `asked`; whether another may follow it.
     fn request(&mut self, asked: &mut Asked) -> Result<bool, Stop> {
+        // HTTP/2 begins where its connection does. Later it is no request, and whoever knows the words
+        // expects no answer of HTTP/1: the connection ends.
+        if self.rest.starts_with(HTTP2) {
+            return Err(Stop::End);
+        }
         let line = self.start_line()?;
         if !self.has_head() {
             return Err(Stop::Cut);

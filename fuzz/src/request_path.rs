@@ -5,12 +5,10 @@ use std::sync::OnceLock;
 use super::stage::{Client, Stage};
 use super::{judge, reading};
 
-const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// All that a client sends on one connection, before it ends its side.
 pub fn run(data: &[u8]) {
     static STAGE: OnceLock<Stage> = OnceLock::new();
-    if data.starts_with(HTTP2) {
+    if data.starts_with(reading::HTTP2) {
         return;
     }
     let turn = STAGE.get_or_init(Stage::new).turn();
