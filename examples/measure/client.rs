@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::interrupt;
+
 /// What everything here takes at most.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -53,6 +55,15 @@ impl Client {
         self.ask("GET", path).await
     }
 
+    /// Has something done; what is refused is not.
+    pub(crate) async fn order(&mut self, method: &str, path: &str) -> io::Result<()> {
+        let (Seen { status, .. }, _) = self.ask(method, path).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{method} {path} of {}: {status}", self.host)))
+    }
+
     /// Sends a request without a body, and reads the whole answer.
     pub(crate) async fn ask(&mut self, method: &str, path: &str) -> io::Result<(Seen, Bytes)> {
         let asked = self.exchange(method, path).await;
@@ -80,10 +91,16 @@ impl Client {
     }
 }
 
-/// Runs something of this file from a thread that does nothing else meanwhile.
+/// Runs something of this file from a thread that does nothing else meanwhile, until the end is asked
+/// for.
 pub(crate) fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { timeout(LONGEST, work).await? })
+    runtime.block_on(async {
+        tokio::select! {
+            done = timeout(LONGEST, work) => done?,
+            interrupted = interrupt::asked_for() => Err(interrupted),
+        }
+    })
 }
 
 /// Asks once.
@@ -134,10 +151,7 @@ pub(crate) async fn fill(server: SocketAddr, prefix: &str, count: u64) -> io::Re
                 if number > count {
                     return Ok(());
                 }
-                let (seen, _) = client.get(&format!("{prefix}{number}")).await?;
-                if seen.status != StatusCode::OK {
-                    return Err(io::Error::other(format!("{server} answered {}", seen.status)));
-                }
+                client.order("GET", &format!("{prefix}{number}")).await?;
             }
         });
     }

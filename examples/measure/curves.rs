@@ -9,7 +9,7 @@ use crate::lab::{Cores, Lab, Server, Start};
 use crate::peer::{command, find, seawall};
 use crate::peers::{warm, weigh_objects};
 use crate::results::Results;
-use crate::rounds::{Sample, Target, interleaved};
+use crate::rounds::{Sample, Target, Turns, interleaved};
 
 const SIZE: u64 = 1024;
 
@@ -92,32 +92,43 @@ impl Curve {
     }
 
     /// Has the server store it all; weighs it where there is enough of it.
-    fn prepare(self, server: &Server, load: &Load, count: u64) -> io::Result<Option<f64>> {
+    fn prepare(
+        self,
+        lab: &Lab,
+        server: &Server,
+        load: &Load,
+        count: u64,
+    ) -> io::Result<Option<f64>> {
         match self {
             Self::Objects => {
                 let bytes = weigh_objects(server, SIZE, count)?;
                 Ok((count >= 10_000).then_some(bytes))
             }
             Self::Variants => {
-                Load { seconds: 1, ..load.clone() }.run(server.address, server.tls)?;
+                Load { seconds: 1, ..load.clone() }.run(lab, server)?;
                 Ok(None)
             }
             _ => warm(server, &load.ask).map(|()| None),
         }
     }
 
-    fn measure(self, lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<Point>> {
+    fn measure(self, lab: &Lab, turns: Turns) -> io::Result<Vec<Point>> {
         let mut started = Vec::new();
         for &count in self.counts() {
             let server = seawall(lab, Cores::First, "off", &self.settings(count))?;
-            let load = self.load(count, seconds);
-            let bytes = self.prepare(&server, &load, count)?;
+            let load = self.load(count, turns.seconds);
+            let bytes = self.prepare(lab, &server, &load, count)?;
             started.push((count, server, load, bytes));
         }
-        let target = |load: &Load, server| Target { server, load: load.clone() };
-        let targets: Vec<_> =
-            started.iter().map(|(_, server, load, _)| target(load, server)).collect();
-        let samples = interleaved(lab, &targets, rounds);
+        let targets: Vec<_> = started
+            .iter()
+            .map(|(count, server, load, _)| Target {
+                name: format!("{count} {}", self.name()),
+                server,
+                load: load.clone(),
+            })
+            .collect();
+        let samples = interleaved(lab, &targets, turns.rounds)?;
         let points = started.iter().zip(samples);
         let point = |(count, bytes), samples| Point { count, samples, bytes };
         Ok(points.map(|((count, _, _, bytes), it)| point((*count, *bytes), it)).collect())
@@ -158,7 +169,7 @@ impl Feature {
     }
 }
 
-fn features(lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<(Feature, Vec<Sample>)>> {
+fn features(lab: &Lab, turns: Turns) -> io::Result<Vec<(Feature, Vec<Sample>)>> {
     let redis = redis(lab)?;
     let mut servers = Vec::new();
     for feature in Feature::ALL {
@@ -172,13 +183,19 @@ fn features(lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<(Feature, 
         };
         servers.push((feature, seawall(lab, Cores::First, log, &more)?));
     }
-    let load = Curve::Objects.load(1000, seconds);
+    let load = Curve::Objects.load(1000, turns.seconds);
     for (_, server) in &servers {
         warm(server, &load.ask)?;
     }
-    let target = |(_, server)| Target { server, load: load.clone() };
-    let targets: Vec<_> = servers.iter().map(|(feature, it)| target((feature, it))).collect();
-    let samples = interleaved(lab, &targets, rounds);
+    let targets: Vec<_> = servers
+        .iter()
+        .map(|(feature, server)| Target {
+            name: feature.title().into(),
+            server,
+            load: load.clone(),
+        })
+        .collect();
+    let samples = interleaved(lab, &targets, turns.rounds)?;
     Ok(servers.iter().map(|(feature, _)| *feature).zip(samples).collect())
 }
 
@@ -203,11 +220,11 @@ fn redis(lab: &Lab) -> io::Result<Option<Server>> {
 }
 
 /// Measures what is not known yet.
-pub(crate) fn measure(lab: &Lab, results: &Results, rounds: usize, seconds: u32) -> io::Result<()> {
+pub(crate) fn measure(lab: &Lab, results: &Results, turns: Turns) -> io::Result<()> {
     for curve in Curve::ALL {
-        results.get_or(&file(curve.name()), || curve.measure(lab, rounds, seconds))?;
+        results.get_or(&file(curve.name()), || curve.measure(lab, turns))?;
     }
-    results.get_or(&file("features"), || features(lab, rounds, seconds))?;
+    results.get_or(&file("features"), || features(lab, turns))?;
     Ok(())
 }
 
