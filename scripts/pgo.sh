@@ -30,7 +30,7 @@ build() { # What the compiler is told of profiles.
     RUSTFLAGS="${RUSTFLAGS:-} $1" "$CARGO" build --profile dist --locked --bin seawall --target "$machine" --target-dir "$folder"
 }
 
-counts=$folder/counts work=$(mktemp -d) server= driver=
+counts=$folder/counts work=$(mktemp -d) server='' driver=''
 finish() {
     for running in $driver $server; do
         { kill "$running" && wait "$running"; } 2>/dev/null || true
@@ -81,7 +81,7 @@ TOML
 stop() { # The counts are written as it ends.
     kill -TERM "$server"
     wait "$server" || true
-    server=
+    server=''
 }
 
 drive() { # A URL and how to ask.
@@ -89,7 +89,7 @@ drive() { # A URL and how to ask.
     "$seawall" bench "$@" --with-origin "$origin" --duration "${SECONDS_EACH}s" --insecure >"$work/bench" 2>&1 &
     driver=$!
     wait "$driver" || { tail -n 5 "$work/bench" "$work/log" >&2; exit 70; }
-    driver=
+    driver=''
 }
 
 serve '[access_log]
