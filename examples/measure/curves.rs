@@ -77,8 +77,13 @@ impl Curve {
             connections,
             transport: Transport::Plain,
             cores: Cores::Second,
-            // Ten thousand connections take a while to come.
-            seconds: if connections > 1000 { seconds + 2 } else { seconds },
+            seconds: match self {
+                // They take a while to come.
+                Self::Connections if count > 1000 => seconds + 2,
+                // What the end of a turn cuts off is in its CPU, and not in the count of answers.
+                Self::Size if count > 16 << 20 => 5 * seconds,
+                _ => seconds,
+            },
         }
     }
 
@@ -230,4 +235,27 @@ pub(crate) fn measure(lab: &Lab, results: &Results, turns: Turns) -> io::Result<
 
 pub(crate) fn file(name: &str) -> String {
     format!("curves-{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_longer_where_they_have_to_be() {
+        let seconds = |curve: Curve, count| curve.load(count, 2).seconds;
+        assert_eq!((seconds(Curve::Size, 4 << 20), seconds(Curve::Size, 64 << 20)), (2, 10));
+        assert_eq!(
+            (seconds(Curve::Connections, 1000), seconds(Curve::Connections, 10_000)),
+            (2, 4)
+        );
+        assert_eq!(seconds(Curve::Objects, 1_000_000), 2);
+    }
+
+    #[test]
+    fn rules_of_all_kinds_are_read() {
+        let settings = "[upstream.origin]\nurl = \"http://127.0.0.1\"\n".to_owned() + &rules(8);
+        let read = seawall::config::parse(&settings, &seawall::config::CliOverrides::default());
+        assert!(read.is_ok(), "{:?}", read.err().map(|faults| faults.to_string()));
+    }
 }
