@@ -4,15 +4,19 @@
 set -euo pipefail
 traces=${1:?a folder of traces}
 seawall=${SEAWALL:-${CARGO_TARGET_DIR:-target}/release/seawall}
-command -v jq >/dev/null || { echo "jq is missing: apt-get install jq"; exit 69; }
+command -v "$seawall" >/dev/null || { echo "$seawall is missing: cargo build --release" >&2; exit 69; }
+command -v jq >/dev/null || { echo "jq is missing: apt-get install jq" >&2; exit 69; }
 
 replay() {
     "$seawall" replay --trace "$1" --weigh body --json "${@:2}"
 }
 
+shopt -s nullglob
+all=("$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz)
+[ ${#all[@]} -gt 0 ] || { echo "$traces has no *.csv, *.csv.zst or *.csv.gz" >&2; exit 64; }
+
 printf '| trace | memory | policy | objects %% | bytes %% |\n|---|--:|---|--:|--:|\n'
-for trace in "$traces"/*.csv.zst "$traces"/*.csv "$traces"/*.csv.gz; do
-    [ -f "$trace" ] || continue
+for trace in "${all[@]}"; do
     name=$(basename "$trace")
     # What is no trace may lie beside them.
     if ! read=$(replay "$trace" --memory 1MiB); then

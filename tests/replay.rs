@@ -44,6 +44,11 @@ fn requests(report: &Value, outcome: &str) -> u64 {
     report["outcomes"][outcome]["requests"].as_u64().unwrap()
 }
 
+/// Hits of each setting that was tried.
+fn fresh_of_each(report: &Value) -> Vec<u64> {
+    report["what_if"].as_array().unwrap().iter().map(|it| requests(it, "fresh")).collect()
+}
+
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("seawall-replay-{}-{name}", std::process::id()))
 }
@@ -242,14 +247,8 @@ fn budgets_decide_the_exit_code() {
 fn other_settings_are_compared() {
     let sweep = "cache.default_lifetime=10s|1d";
     let report = json(&["--log", "combined.log", "-c", "site.toml", "--what-if", sweep]);
-    let hits: Vec<_> = report["what_if"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| it["outcomes"]["fresh"]["requests"].as_u64().unwrap())
-        .collect();
     // Of ten seconds the last visit of `/` within the minute is too late; of a day none is.
-    assert_eq!(hits, [3, 8]);
+    assert_eq!(fresh_of_each(&report), [3, 8]);
     let rule = json(&[
         "--log",
         "combined.log",
@@ -275,12 +274,7 @@ fn a_sweep_over_memory_goes_before_the_memory_that_all_is_compared_with() {
     for weigh in ["full", "body"] {
         let of = ["--log", trace.to_str().unwrap(), "--memory", "16MiB", "--weigh", weigh];
         let report = json(&[&of[..], &["--what-if", sweep]].concat());
-        let hits: Vec<_> = report["what_if"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it["outcomes"]["fresh"]["requests"].as_u64().unwrap())
-            .collect();
+        let hits = fresh_of_each(&report);
         assert!(hits[0] < 100, "{weigh}: {hits:?}");
         assert_eq!(hits[1], 500, "{weigh}");
     }
@@ -296,7 +290,7 @@ fn one_configuration_is_compared_with_another() {
     let shown = seawall(&["diff", "site.toml", after.to_str().unwrap(), "--log", "combined.log"]);
     std::fs::remove_file(&after).unwrap();
     assert_eq!(requests(&report, "fresh"), FRESH);
-    assert_eq!(report["what_if"][0]["outcomes"]["fresh"]["requests"], 8);
+    assert_eq!(fresh_of_each(&report), [8]);
     let shown = String::from_utf8_lossy(&shown.stdout);
     let rows: Vec<Vec<_>> =
         shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();

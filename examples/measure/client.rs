@@ -17,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// What everything here takes at most.
-const LONGEST: Duration = Duration::from_secs(300);
+use crate::interrupt;
+
+/// What a connection takes at most, and a request with its whole answer.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Whatever keeps an answer from coming.
 type Failed = Box<dyn Error + Send + Sync>;
@@ -39,7 +41,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
+        let stream = timeout(LONGEST, TcpStream::connect(server)).await??;
         stream.set_nodelay(true)?;
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -53,11 +55,23 @@ impl Client {
         self.ask("GET", path).await
     }
 
+    /// Has something done; what is refused is not.
+    pub(crate) async fn order(&mut self, method: &str, path: &str) -> io::Result<()> {
+        let (Seen { status, .. }, _) = self.ask(method, path).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{method} {path} of {}: {status}", self.host)))
+    }
+
     /// Sends a request without a body, and reads the whole answer.
     pub(crate) async fn ask(&mut self, method: &str, path: &str) -> io::Result<(Seen, Bytes)> {
-        let asked = self.exchange(method, path).await;
+        let asked = timeout(LONGEST, self.exchange(method, path)).await;
         let whom = |error| io::Error::other(format!("{method} {path} of {}: {error}", self.host));
-        asked.map_err(whom)
+        asked
+            .map_err(|_| format!("not done within {} s", LONGEST.as_secs()).into())
+            .flatten()
+            .map_err(whom)
     }
 
     async fn exchange(&mut self, method: &str, path: &str) -> Result<(Seen, Bytes), Failed> {
@@ -80,10 +94,16 @@ impl Client {
     }
 }
 
-/// Runs something of this file from a thread that does nothing else meanwhile.
+/// Runs something of this file from a thread that does nothing else meanwhile, until the end is asked
+/// for.
 pub(crate) fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { timeout(LONGEST, work).await? })
+    runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            interrupted = interrupt::asked_for() => Err(interrupted),
+        }
+    })
 }
 
 /// Asks once.
@@ -134,12 +154,26 @@ pub(crate) async fn fill(server: SocketAddr, prefix: &str, count: u64) -> io::Re
                 if number > count {
                     return Ok(());
                 }
-                let (seen, _) = client.get(&format!("{prefix}{number}")).await?;
-                if seen.status != StatusCode::OK {
-                    return Err(io::Error::other(format!("{server} answered {}", seen.status)));
-                }
+                client.order("GET", &format!("{prefix}{number}")).await?;
             }
         });
     }
     workers.join_all().await.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_silent_is_not_waited_for_without_end() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = Client::connect(silent.local_addr().unwrap()).await.unwrap();
+        tokio::time::pause();
+        let error = client.get("/slow").await.unwrap_err().to_string();
+        assert!(error.starts_with("GET /slow of 127.0.0.1:"), "{error}");
+        assert!(error.ends_with("not done within 60 s"), "{error}");
+    }
 }

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::lab::Lab;
 use crate::peer::{Peer, find, version_of};
+use crate::rounds::Turns;
 
 /// The machine and the programs of a run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,12 +19,17 @@ pub(crate) struct Conditions {
     is_virtual: bool,
     system: String,
     programs: Vec<String>,
-    rounds: usize,
-    seconds: u32,
+    #[serde(flatten)]
+    pub(crate) turns: Turns,
+}
+
+/// What they are kept as, for a group of things that are measured.
+pub(crate) fn file(group: &str) -> String {
+    format!("{group}-conditions")
 }
 
 impl Conditions {
-    pub(crate) fn of(lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Self> {
+    pub(crate) fn of(lab: &Lab, turns: Turns) -> io::Result<Self> {
         let processor = fs::read_to_string("/proc/cpuinfo")?;
         let line = |name: &str| {
             let found = processor.lines().find(|line| line.starts_with(name));
@@ -48,19 +54,19 @@ impl Conditions {
                 .chain(generators)
                 .map(|(name, version)| format!("{name} {version}"))
                 .collect(),
-            rounds,
-            seconds,
+            turns,
         })
     }
 
-    pub(crate) fn told(&self) -> String {
-        let Self { date, processor, cores, system, rounds, seconds, .. } = self;
+    /// When, on what, and `how`: how often and how long.
+    pub(crate) fn told(&self, how: &str) -> String {
+        let Self { date, processor, cores, system, .. } = self;
         let machine = if self.is_virtual { "a virtual machine" } else { "a machine" };
         let programs = self.programs.join(", ");
         format!(
             "Measured on {date} on {machine} with {cores} cores ({processor}), {system}, over loopback: \
              {programs}. Servers have a thread on the first core, generator and origin the second; \
-             {rounds} interleaved rounds of {seconds} s, medians.\n\n"
+             {how}.\n\n"
         )
     }
 }

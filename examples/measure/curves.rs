@@ -9,7 +9,7 @@ use crate::lab::{Cores, Lab, Server, Start};
 use crate::peer::{command, find, seawall};
 use crate::peers::{warm, weigh_objects};
 use crate::results::Results;
-use crate::rounds::{Sample, Target, interleaved};
+use crate::rounds::{Sample, Target, Turns, interleaved};
 
 const SIZE: u64 = 1024;
 
@@ -77,8 +77,13 @@ impl Curve {
             connections,
             transport: Transport::Plain,
             cores: Cores::Second,
-            // Ten thousand connections take a while to come.
-            seconds: if connections > 1000 { seconds + 2 } else { seconds },
+            seconds: match self {
+                // They take a while to come.
+                Self::Connections if count > 1000 => seconds + 2,
+                // What the end of a turn cuts off is in its CPU, and not in the count of answers.
+                Self::Size if count > 16 << 20 => 5 * seconds,
+                _ => seconds,
+            },
         }
     }
 
@@ -92,32 +97,43 @@ impl Curve {
     }
 
     /// Has the server store it all; weighs it where there is enough of it.
-    fn prepare(self, server: &Server, load: &Load, count: u64) -> io::Result<Option<f64>> {
+    fn prepare(
+        self,
+        lab: &Lab,
+        server: &Server,
+        load: &Load,
+        count: u64,
+    ) -> io::Result<Option<f64>> {
         match self {
             Self::Objects => {
                 let bytes = weigh_objects(server, SIZE, count)?;
                 Ok((count >= 10_000).then_some(bytes))
             }
             Self::Variants => {
-                Load { seconds: 1, ..load.clone() }.run(server.address, server.tls)?;
+                Load { seconds: 1, ..load.clone() }.run(lab, server)?;
                 Ok(None)
             }
             _ => warm(server, &load.ask).map(|()| None),
         }
     }
 
-    fn measure(self, lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<Point>> {
+    fn measure(self, lab: &Lab, turns: Turns) -> io::Result<Vec<Point>> {
         let mut started = Vec::new();
         for &count in self.counts() {
             let server = seawall(lab, Cores::First, "off", &self.settings(count))?;
-            let load = self.load(count, seconds);
-            let bytes = self.prepare(&server, &load, count)?;
+            let load = self.load(count, turns.seconds);
+            let bytes = self.prepare(lab, &server, &load, count)?;
             started.push((count, server, load, bytes));
         }
-        let target = |load: &Load, server| Target { server, load: load.clone() };
-        let targets: Vec<_> =
-            started.iter().map(|(_, server, load, _)| target(load, server)).collect();
-        let samples = interleaved(lab, &targets, rounds);
+        let targets: Vec<_> = started
+            .iter()
+            .map(|(count, server, load, _)| Target {
+                name: format!("{count} {}", self.name()),
+                server,
+                load: load.clone(),
+            })
+            .collect();
+        let samples = interleaved(lab, &targets, turns.rounds)?;
         let points = started.iter().zip(samples);
         let point = |(count, bytes), samples| Point { count, samples, bytes };
         Ok(points.map(|((count, _, _, bytes), it)| point((*count, *bytes), it)).collect())
@@ -158,7 +174,7 @@ impl Feature {
     }
 }
 
-fn features(lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<(Feature, Vec<Sample>)>> {
+fn features(lab: &Lab, turns: Turns) -> io::Result<Vec<(Feature, Vec<Sample>)>> {
     let redis = redis(lab)?;
     let mut servers = Vec::new();
     for feature in Feature::ALL {
@@ -172,13 +188,19 @@ fn features(lab: &Lab, rounds: usize, seconds: u32) -> io::Result<Vec<(Feature, 
         };
         servers.push((feature, seawall(lab, Cores::First, log, &more)?));
     }
-    let load = Curve::Objects.load(1000, seconds);
+    let load = Curve::Objects.load(1000, turns.seconds);
     for (_, server) in &servers {
         warm(server, &load.ask)?;
     }
-    let target = |(_, server)| Target { server, load: load.clone() };
-    let targets: Vec<_> = servers.iter().map(|(feature, it)| target((feature, it))).collect();
-    let samples = interleaved(lab, &targets, rounds);
+    let targets: Vec<_> = servers
+        .iter()
+        .map(|(feature, server)| Target {
+            name: feature.title().into(),
+            server,
+            load: load.clone(),
+        })
+        .collect();
+    let samples = interleaved(lab, &targets, turns.rounds)?;
     Ok(servers.iter().map(|(feature, _)| *feature).zip(samples).collect())
 }
 
@@ -203,14 +225,37 @@ fn redis(lab: &Lab) -> io::Result<Option<Server>> {
 }
 
 /// Measures what is not known yet.
-pub(crate) fn measure(lab: &Lab, results: &Results, rounds: usize, seconds: u32) -> io::Result<()> {
+pub(crate) fn measure(lab: &Lab, results: &Results, turns: Turns) -> io::Result<()> {
     for curve in Curve::ALL {
-        results.get_or(&file(curve.name()), || curve.measure(lab, rounds, seconds))?;
+        results.get_or(&file(curve.name()), || curve.measure(lab, turns))?;
     }
-    results.get_or(&file("features"), || features(lab, rounds, seconds))?;
+    results.get_or(&file("features"), || features(lab, turns))?;
     Ok(())
 }
 
 pub(crate) fn file(name: &str) -> String {
     format!("curves-{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_longer_where_they_have_to_be() {
+        let seconds = |curve: Curve, count| curve.load(count, 2).seconds;
+        assert_eq!((seconds(Curve::Size, 4 << 20), seconds(Curve::Size, 64 << 20)), (2, 10));
+        assert_eq!(
+            (seconds(Curve::Connections, 1000), seconds(Curve::Connections, 10_000)),
+            (2, 4)
+        );
+        assert_eq!(seconds(Curve::Objects, 1_000_000), 2);
+    }
+
+    #[test]
+    fn rules_of_all_kinds_are_read() {
+        let settings = "[upstream.origin]\nurl = \"http://127.0.0.1\"\n".to_owned() + &rules(8);
+        let read = seawall::config::parse(&settings, &seawall::config::CliOverrides::default());
+        assert!(read.is_ok(), "{:?}", read.err().map(|faults| faults.to_string()));
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use crate::conditions::{self, Conditions};
 use crate::curves::{Curve, Feature, Point, file};
-use crate::page::{Page, Table, figure, grouped};
+use crate::page::{Page, Table, figure, grouped, with_failures};
 use crate::plot::{Chart, Line};
 use crate::results::Results;
-use crate::rounds::{Sample, median};
+use crate::rounds::{Sample, failed, median};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -19,7 +20,12 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
     if known.is_empty() {
         return Ok(());
     }
-    let mut text = "CPU-s/1M of memory hits of 1 KiB; \"×\" is over the row above.\n\n".to_owned();
+    let mut text = String::new();
+    if let Some(conditions) = results.get::<Conditions>(&conditions::file("curves")) {
+        text += &conditions.told(&conditions.turns.told());
+    }
+    text += "CPU-s/1M of memory hits of 1 KiB; \"×\" is over the row above. *Noise* is what others used of a \
+             core meanwhile, in percent.\n\n";
     let (sizes, counts): (Vec<_>, Vec<_>) =
         known.into_iter().partition(|(curve, _)| *curve == Curve::Size);
     if !counts.is_empty() {
@@ -36,6 +42,10 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
         text += &switched_on(&features);
     }
     page.set("curves", &text)
+}
+
+fn cpu_cell(samples: &[Sample]) -> String {
+    with_failures(figure(cpu(samples)), failed(samples))
 }
 
 fn cpu(samples: &[Sample]) -> Option<f64> {
@@ -62,7 +72,7 @@ fn table(curve: Curve, points: &[Point]) -> String {
         let growth = now.and_then(|now| Some(now / last?));
         let p99 = median(samples.iter().filter_map(|sample| sample.told.p99));
         let name = if is_size { size(*count as f64) } else { grouped(*count as f64) };
-        let mut cells = vec![name, figure(now), figure(growth), figure(p99), noise(samples)];
+        let mut cells = vec![name, cpu_cell(samples), figure(growth), figure(p99), noise(samples)];
         match curve {
             Curve::Objects => cells.push(figure(*bytes)),
             Curve::Size => cells.push(figure(now.map(|now| now * MEBIBYTE / *count as f64))),
@@ -81,7 +91,7 @@ fn switched_on(features: &[(Feature, Vec<Sample>)]) -> String {
     for (feature, samples) in features {
         let now = cpu(samples);
         let ratio = now.and_then(|now| Some(now / without?));
-        table.row(&[feature.title().to_owned(), figure(now), figure(ratio), noise(samples)]);
+        table.row(&[feature.title().to_owned(), cpu_cell(samples), figure(ratio), noise(samples)]);
     }
     table.finish()
 }

@@ -1,14 +1,13 @@
 //! The load generators: wrk, and h2load for HTTP/2.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lab::Cores;
-use crate::peer::find;
+use crate::lab::{Cores, Lab, Server};
+use crate::peer::needed;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -57,21 +56,25 @@ pub(crate) struct Told {
 }
 
 impl Load {
-    /// Asks a server that listens on these addresses; the second speaks TLS.
-    pub(crate) fn run(&self, plain: SocketAddr, tls: SocketAddr) -> io::Result<Told> {
+    /// Whether nothing that is asked for can be stored already.
+    pub(crate) const fn is_missed(&self) -> bool {
+        matches!(self.ask, Ask::New(_))
+    }
+
+    pub(crate) fn run(&self, lab: &Lab, server: &Server) -> io::Result<Told> {
         let base = match self.transport {
-            Transport::Plain => format!("http://{plain}"),
-            Transport::Tls | Transport::Http2(_) => format!("https://{tls}"),
+            Transport::Plain => format!("http://{}", server.address),
+            Transport::Tls | Transport::Http2(_) => format!("https://{}", server.tls),
         };
         let threads = if self.cores == Cores::Both { 2 } else { 1 };
         let (connections, seconds) = (self.connections, self.seconds);
         let common = [format!("-t{threads}"), format!("-c{connections}")];
         let mut command;
         if let Transport::Http2(streams) = self.transport {
-            command = self.program("h2load")?;
+            command = lab.command(self.cores, &needed("h2load")?);
             command.args(common).args([format!("-m{streams}"), format!("-D{seconds}")]);
         } else {
-            command = self.program("wrk")?;
+            command = lab.command(self.cores, &needed("wrk")?);
             command.args(common).args([format!("-d{seconds}s"), "--latency".to_owned()]);
             command.args(["--timeout", "20s"]);
             self.script(&mut command);
@@ -89,11 +92,6 @@ impl Load {
         let complaint = || String::from_utf8_lossy(&output.stderr).into_owned();
         told.filter(|told| told.requests > 0)
             .ok_or_else(|| io::Error::other(format!("{base}: no answers: {said}{}", complaint())))
-    }
-
-    fn program(&self, name: &str) -> io::Result<Command> {
-        let missing = || io::Error::other(format!("{name} is missing"));
-        Ok(self.cores.command(find(name).ok_or_else(missing)?))
     }
 
     fn script(&self, command: &mut Command) {
@@ -124,21 +122,24 @@ fn now() -> u128 {
 fn of_wrk(said: &str) -> Option<Told> {
     let failed = number_behind(said, "Non-2xx or 3xx responses:").unwrap_or(0)
         + behind(said, "Socket errors:").map_or(0, |rest| numbers(rest.lines().next()));
+    // Above it there are shares in percent too.
+    let latencies = behind(said, "Latency Distribution").unwrap_or_default();
     Some(Told {
         requests: before(said, " requests in")?.parse().ok()?,
         failed,
         rate: behind(said, "Requests/sec:")?.split_whitespace().next()?.parse().ok()?,
-        p50: behind(said, "50%").and_then(millis),
-        p99: behind(said, "99%").and_then(millis),
+        p50: behind(latencies, "50%").and_then(millis),
+        p99: behind(latencies, "99%").and_then(millis),
     })
 }
 
 fn of_h2load(said: &str) -> Option<Told> {
-    let failed = before(said, " failed,").and_then(|it| it.parse().ok()).unwrap_or(0u64)
-        + before(said, " errored,").and_then(|it| it.parse().ok()).unwrap_or(0u64);
+    // Who does not speak it is asked in HTTP/1.1.
+    behind(said, "Application protocol: h2")?;
     Some(Told {
         requests: before(said, " 2xx")?.parse().ok()?,
-        failed,
+        // What is "errored" is among them.
+        failed: before(said, " failed,")?.parse().ok()?,
         rate: before(said, " req/s")?.parse().ok()?,
         p50: None,
         p99: None,
@@ -177,12 +178,14 @@ mod tests {
     use super::*;
 
     const WRK: &str = "Running 2s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
+        Thread Stats   Avg      Stdev     Max   +/- Stdev\n    \
+        Latency   655.98us  410.57us   9.31ms   89.50%\n    Req/Sec    97.1k     4.5k  110.1k    68.99%\n  \
         Latency Distribution\n     50%  637.00us\n     75%    1.10ms\n     99%    3.33ms\n  \
         193500 requests in 2.00s, 250.11MB read\n  \
         Socket errors: connect 0, read 3, write 0, timeout 2\n  Non-2xx or 3xx responses: 7\n\
         Requests/sec:  96750.12\nTransfer/sec:    125.05MB\n";
 
-    const H2LOAD: &str = "finished in 2.00s, 106800.50 req/s, 125.44MB/s\n\
+    const H2LOAD: &str = "Application protocol: h2\nfinished in 2.00s, 106800.50 req/s, 125.44MB/s\n\
         requests: 213601 total, 214113 started, 213601 done, 213601 succeeded, 4 failed, \
         1 errored, 0 timeout\nstatus codes: 213601 2xx, 0 3xx, 0 4xx, 0 5xx\n";
 
@@ -197,8 +200,10 @@ mod tests {
     #[test]
     fn h2load_is_understood() {
         let told = of_h2load(H2LOAD).unwrap();
-        assert_eq!((told.requests, told.failed, told.rate), (213_601, 5, 106_800.5));
+        assert_eq!((told.requests, told.failed, told.rate), (213_601, 4, 106_800.5));
         assert_eq!(of_h2load("connection refused"), None);
+        let older = H2LOAD.replace("protocol: h2", "protocol: http/1.1");
+        assert_eq!(of_h2load(&older), None, "it is not what was asked for");
     }
 
     #[test]

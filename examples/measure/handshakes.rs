@@ -5,9 +5,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::{Cores, Lab, Server};
-use crate::peer::{Peer, find};
+use crate::peer::{Peer, needed};
 use crate::results::Results;
-use crate::rounds::Meter;
+use crate::rounds::{Meter, quieter, wait_for_quiet};
 
 /// Whether a client comes back with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ const PEERS: [Peer; 3] = [Peer::Nginx, Peer::Haproxy, Peer::Seawall];
 
 /// Measures what is not known yet; without `openssl`, nothing.
 pub(crate) fn measure(lab: &Lab, results: &Results, seconds: u32) -> io::Result<()> {
-    if find("openssl").is_none() {
-        eprintln!("handshakes are left out: apt install openssl");
+    if let Err(error) = needed("openssl") {
+        eprintln!("handshakes are left out: {error}");
         return Ok(());
     }
     results.get_or(FILE, || {
@@ -56,7 +56,8 @@ pub(crate) fn measure(lab: &Lab, results: &Results, seconds: u32) -> io::Result<
         for peer in Peer::installed(&PEERS) {
             let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) else { continue };
             for kind in Kind::ALL {
-                all.push(time(lab, peer, &server, kind, seconds)?);
+                let time = || time(lab, peer, &server, kind, seconds);
+                all.push(quieter(time, |it| it.noise)?);
             }
         }
         Ok(all)
@@ -71,15 +72,16 @@ fn time(
     kind: Kind,
     seconds: u32,
 ) -> io::Result<Handshakes> {
-    let openssl = find("openssl").ok_or(io::ErrorKind::NotFound)?;
-    let mut command = Cores::Second.command(openssl);
+    let mut command = lab.command(Cores::Second, &needed("openssl")?);
     command.args(["s_time", kind.flag(), "-tls1_3", "-connect", &server.tls.to_string()]);
     // A ticket comes behind the handshake, so somebody has to read.
     command.args(["-www", PATH, "-time", &seconds.to_string()]);
+    wait_for_quiet()?;
     let reached = lab.reached_origin()?;
     let before = Meter::read(lab, server)?;
     let output = command.output()?;
     let used = Meter::read(lab, server)?.since(&before);
+    server.check()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let count = connections(&said).ok_or_else(|| {
         io::Error::other(format!("openssl: {said}{}", String::from_utf8_lossy(&output.stderr)))

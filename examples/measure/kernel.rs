@@ -5,12 +5,23 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Where `times` stand in a line of `stat`, counted behind the name: the process's own (user, system)
-/// and those of its children that have ended.
+/// Where the state and the times stand in a line of `stat`, counted behind the name: the process's own
+/// times (user, system), then those of its children that have ended and were waited for.
+const STATE: usize = 0;
 const OWN_TIMES: usize = 11;
 const CHILDREN_TIMES: usize = 13;
+
+/// The first two cores that this process may use: one for servers, one for what asks and answers them.
+pub(crate) fn two_cores() -> io::Result<[usize; 2]> {
+    let ours = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| ours.is_set(*core));
+    match (cores.next(), cores.next()) {
+        (Some(first), Some(second)) => Ok([first, second]),
+        _ => Err(io::Error::other("two cores are needed, and this process may use one only")),
+    }
+}
 
 /// Leaves this process, and what it starts, one core.
 pub(crate) fn stay_on_core(core: usize) -> io::Result<()> {
@@ -19,20 +30,23 @@ pub(crate) fn stay_on_core(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Seconds of CPU, user and system, of a process and all below it.
+/// Seconds of CPU, user and system, of a process and all below it; workers that have ended count.
 pub(crate) fn cpu_of_tree(root: u32) -> f64 {
-    let times = |id: u32| times(&format!("/proc/{id}/stat"), OWN_TIMES).unwrap_or(0.0);
-    tree(root).into_iter().map(times).sum()
+    tree(root)
+        .into_iter()
+        .map(|id| cpu_with_ended(&format!("/proc/{id}/stat")).unwrap_or(0.0))
+        .sum()
 }
 
-/// Seconds of CPU of this process's children that have ended, and of what those waited for.
-pub(crate) fn cpu_of_ended_children() -> io::Result<f64> {
-    times("/proc/self/stat", CHILDREN_TIMES)
-}
-
-/// Seconds of CPU of this process itself.
+/// Seconds of CPU of this process, and of its children that have ended.
 pub(crate) fn own_cpu() -> io::Result<f64> {
-    times("/proc/self/stat", OWN_TIMES)
+    cpu_with_ended("/proc/self/stat")
+}
+
+/// Whether a process has not ended, waited for or not.
+pub(crate) fn is_running(id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    behind_name(&stat).nth(STATE).is_some_and(|state| !matches!(state, "Z" | "X"))
 }
 
 /// Seconds in which any core did anything, since the machine began; of a virtual machine also those
@@ -68,19 +82,24 @@ pub(crate) fn disk_of(folder: &Path) -> u64 {
     entries.flatten().map(size).sum()
 }
 
-fn times(file: &str, place: usize) -> io::Result<f64> {
+fn cpu_with_ended(file: &str) -> io::Result<f64> {
     let text = fs::read_to_string(file)?;
-    // The name before it may have blanks and parentheses.
-    let (_, behind_name) = text.rsplit_once(')').unwrap_or_default();
-    let ticks = behind_name.split_whitespace().skip(place).take(2);
-    Ok(seconds(ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()))
+    let ticks = |place| behind_name(&text).skip(place).take(2);
+    let all = ticks(OWN_TIMES).chain(ticks(CHILDREN_TIMES));
+    Ok(seconds(all.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()))
+}
+
+/// What stands in a line of `stat` behind the name, which may have blanks and parentheses.
+fn behind_name(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace()
 }
 
 fn seconds(ticks: u64) -> f64 {
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
-fn tree(root: u32) -> Vec<u32> {
+/// A process, and all below it.
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&id) = found.get(next) {
@@ -91,4 +110,40 @@ fn tree(root: u32) -> Vec<u32> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    use super::*;
+
+    /// A shell that has a child, which counts, and one that it waits for.
+    #[test]
+    fn cpu_of_workers_that_have_ended_is_not_lost() {
+        const WORK: &str =
+            "(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); echo; exec sleep 60";
+        let mut shell =
+            Command::new("sh").args(["-c", WORK]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0];
+        io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let used = cpu_of_tree(shell.id());
+        assert!(is_running(shell.id()));
+        shell.kill().unwrap();
+        let id = WaitId::Pid(Pid::from_child(&shell));
+        waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        assert!(!is_running(shell.id()), "although nobody has waited for it yet");
+        shell.wait().unwrap();
+        assert!(!is_running(shell.id()));
+        assert!(used > 0.0, "{used}");
+    }
+
+    #[test]
+    fn a_name_may_look_like_what_is_behind_it() {
+        let mut fields = behind_name("7 (a) R 1 2) S 1 7");
+        assert_eq!(fields.next(), Some("S"));
+        assert_eq!(behind_name("").next(), None);
+    }
 }

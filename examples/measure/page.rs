@@ -14,9 +14,10 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn open(docs: &Path) -> io::Result<Self> {
         let file = docs.join("benchmarks.md");
+        let text = fs::read_to_string(&file)
+            .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
         let plots = docs.join("plots");
         fs::create_dir_all(&plots)?;
-        let text = fs::read_to_string(&file)?;
         Ok(Self { file, plots, text })
     }
 
@@ -76,6 +77,11 @@ pub(crate) fn figure(number: impl Into<Option<f64>>) -> String {
     }
 }
 
+/// What a cell says, and how many answers behind it were bad.
+pub(crate) fn with_failures(cell: String, failed: u64) -> String {
+    if failed == 0 { cell } else { format!("{cell} ({} failed)", grouped(failed as f64)) }
+}
+
 /// A whole number with commas.
 pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -109,5 +115,7 @@ mod tests {
         let all = [0.5, 12.34, 123.4, 1234.5].map(figure);
         assert_eq!(all, ["0.50", "12.3", "123", "1,234"]);
         assert_eq!(figure(None), "–");
+        assert_eq!(with_failures(figure(1.5), 0), "1.50");
+        assert_eq!(with_failures(figure(1.5), 1234), "1.50 (1,234 failed)");
     }
 }

@@ -247,6 +247,20 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     paths.find(|path| path.is_file())
 }
 
+/// Where a program is that nothing can be measured without.
+///
+/// # Errors
+/// If it is not installed, with the Debian package that has it.
+pub(crate) fn needed(program: &str) -> io::Result<PathBuf> {
+    let package = match program {
+        "h2load" => "nghttp2-client",
+        "taskset" | "setpriv" => "util-linux",
+        same => same,
+    };
+    let missing = || io::Error::other(format!("{program} is missing: apt install {package}"));
+    find(program).ok_or_else(missing)
+}
+
 /// The first number with a dot in what a program says.
 pub(crate) fn version_of(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;

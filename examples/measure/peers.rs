@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::client;
 use crate::generator::{Ask, Load, Transport};
+use crate::interrupt;
 use crate::lab::{Cores, Lab, Server};
 use crate::peer::Peer;
 use crate::results::Results;
-use crate::rounds::{Sample, Target, interleaved};
+use crate::rounds::{Sample, Target, Turns, interleaved};
 
 /// What all servers are asked, as one row of a table.
 pub(crate) struct Workload {
@@ -82,48 +83,29 @@ impl Workload {
         if self.is_unpinned { (Cores::Both, Cores::Both) } else { (Cores::First, Cores::Second) }
     }
 
-    fn is_missed(&self) -> bool {
-        matches!(self.ask, Ask::New(_))
-    }
-
-    fn measure(&self, lab: &Lab, rounds: usize, seconds: u32) -> Vec<Row> {
+    fn measure(&self, lab: &Lab, peers: &[Peer], turns: Turns) -> io::Result<Vec<Row>> {
         let (theirs, ours) = self.cores();
         let is_plain = self.transport == Transport::Plain;
         let mut servers = Vec::new();
-        for peer in Peer::installed(&Peer::ALL) {
-            if is_plain || peer.speaks_tls() {
-                let server = peer.try_start(lab, theirs, |server| warm(server, &self.ask));
-                servers.extend(server.map(|server| (peer, server)));
-            }
+        for peer in peers.iter().filter(|peer| is_plain || peer.speaks_tls()) {
+            interrupt::check()?;
+            let server = peer.try_start(lab, theirs, |server| warm(server, &self.ask));
+            servers.extend(server.map(|server| (*peer, server)));
         }
         let load = Load {
             ask: self.ask.clone(),
             connections: self.connections,
             transport: self.transport,
             cores: ours,
-            seconds,
+            seconds: turns.seconds,
         };
-        let target = |(_, server)| Target { server, load: load.clone() };
-        let targets: Vec<_> = servers.iter().map(|(peer, server)| target((peer, server))).collect();
-        let samples = interleaved(lab, &targets, rounds);
-        let rows = servers
+        let targets: Vec<_> = servers
             .iter()
-            .zip(samples)
-            .map(|((peer, _), samples)| Row { peer: *peer, samples: self.sound(*peer, samples) });
-        rows.collect()
-    }
-
-    /// The samples that show what they are for: hits that are hits, and misses that are not.
-    fn sound(&self, peer: Peer, mut samples: Vec<Sample>) -> Vec<Sample> {
-        let is_missed = self.is_missed();
-        samples.retain(|Sample { fetched, .. }| {
-            let is_sound = if is_missed { *fetched > 0.95 } else { *fetched < 0.01 };
-            if !is_sound {
-                eprintln!("  {}: {fetched:.2} of requests reached the origin", peer.name());
-            }
-            is_sound
-        });
-        samples
+            .map(|(peer, server)| Target { name: peer.name().into(), server, load: load.clone() })
+            .collect();
+        let samples = interleaved(lab, &targets, turns.rounds)?;
+        let rows = servers.iter().zip(samples);
+        Ok(rows.map(|((peer, _), samples)| Row { peer: *peer, samples }).collect())
     }
 }
 
@@ -142,29 +124,27 @@ pub(crate) fn warm(server: &Server, ask: &Ask) -> io::Result<()> {
 }
 
 /// Measures what is not known yet.
-pub(crate) fn measure(
-    lab: &Lab,
-    results: &Results,
-    rounds: usize,
-    seconds: u32,
-    objects: u64,
-) -> io::Result<()> {
+pub(crate) fn measure(lab: &Lab, results: &Results, turns: Turns, objects: u64) -> io::Result<()> {
+    let peers = Peer::installed(&Peer::ALL);
     for workload in Workload::all() {
-        results.get_or(&file(workload.name), || Ok(workload.measure(lab, rounds, seconds)))?;
+        results.get_or(&file(workload.name), || workload.measure(lab, &peers, turns))?;
     }
-    results.get_or(&file("memory"), || {
-        let mut weights = Vec::new();
-        for peer in Peer::installed(&Peer::ALL) {
-            if peer.takes_memory_as_it_goes() && peer != Peer::NginxCopying {
-                match weigh(lab, peer, objects) {
-                    Ok(weight) => weights.push(weight),
-                    Err(error) => eprintln!("  {} is left out: {error}", peer.name()),
-                }
+    results.get_or(&file("memory"), || weigh_all(lab, &peers, objects))?;
+    Ok(())
+}
+
+fn weigh_all(lab: &Lab, peers: &[Peer], objects: u64) -> io::Result<Vec<Weight>> {
+    let mut weights = Vec::new();
+    for peer in peers {
+        interrupt::check()?;
+        if peer.takes_memory_as_it_goes() && *peer != Peer::NginxCopying {
+            match weigh(lab, *peer, objects) {
+                Ok(weight) => weights.push(weight),
+                Err(error) => eprintln!("  {} is left out: {error}", peer.name()),
             }
         }
-        Ok(weights)
-    })?;
-    Ok(())
+    }
+    Ok(weights)
 }
 
 pub(crate) fn file(name: &str) -> String {

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use crate::conditions::Conditions;
-use crate::page::{Page, Table, figure, grouped};
+use crate::conditions::{self, Conditions};
+use crate::page::{Page, Table, figure, grouped, with_failures};
 use crate::peer::Peer;
 use crate::peers::{Row, WEIGHED_SIZE, Weight, Workload, file};
 use crate::plot;
 use crate::results::Results;
-use crate::rounds::{Sample, median};
+use crate::rounds::{Sample, failed, median};
 use crate::stampede::{self, Case, Outcome};
 
 /// Writes the section, if anything is known.
@@ -22,8 +22,8 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
         return Ok(());
     }
     let mut text = String::new();
-    if let Some(conditions) = results.get::<Conditions>(&file("conditions")) {
-        text += &conditions.told();
+    if let Some(conditions) = results.get::<Conditions>(&conditions::file("peers")) {
+        text += &conditions.told(&conditions.turns.told());
     }
     text += "Seconds of CPU for a million requests. \"× nginx\" is nginx's figure over Seawall's: above 1, \
              Seawall does more with the same CPU. *Noise* is the most, of all servers' medians, that \
@@ -36,6 +36,9 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
     text += &rates(&known);
     if let Some(weights) = results.get::<Vec<Weight>>(&file("memory")) {
         text += &memory(&weights);
+        if present(&known).contains(&Peer::Haproxy) {
+            text += "HAProxy takes the whole of its cache when it starts.\n\n";
+        }
     }
     let outcomes = stampede::known(results);
     if !outcomes.is_empty() {
@@ -76,23 +79,16 @@ fn cpu(known: &[(Workload, Vec<Row>)]) -> String {
     let mut table = columns("workload", &peers, &["× nginx", "× HAProxy", "noise"]);
     for (workload, rows) in known {
         let mut cells = vec![workload.title.to_owned()];
-        cells.extend(
-            peers.iter().map(|peer| with_failures(figure(cpu_of(rows, *peer)), rows, *peer)),
-        );
+        cells.extend(peers.iter().map(|peer| {
+            let samples = rows.iter().filter(|row| row.peer == *peer).flat_map(|row| &row.samples);
+            with_failures(figure(cpu_of(rows, *peer)), failed(samples))
+        }));
         cells.extend([Peer::Nginx, Peer::Haproxy].map(|peer| figure(ratio(rows, peer))));
         let noise = rows.iter().filter_map(|row| of(rows, row.peer, |sample| Some(sample.noise)));
         cells.push(format!("{:.0}", noise.fold(0.0, f64::max)));
         table.row(&cells);
     }
     table.finish()
-}
-
-fn with_failures(cell: String, rows: &[Row], peer: Peer) -> String {
-    let samples = rows.iter().filter(|row| row.peer == peer).flat_map(|row| &row.samples);
-    match samples.map(|sample| sample.told.failed).sum::<u64>() {
-        0 => cell,
-        failed => format!("{cell} ({failed} failed)"),
-    }
 }
 
 fn rates(known: &[(Workload, Vec<Row>)]) -> String {
@@ -128,8 +124,8 @@ fn bars(known: &[(Workload, Vec<Row>)]) -> io::Result<String> {
 }
 
 fn memory(weights: &[Weight]) -> String {
-    let mut text = format!(
-        "### Memory\n\nGrowth (PSS, and the cache's folder in memory, if it has one) over {} objects of {} B with four \
+    let text = format!(
+        "### Memory\n\nGrowth (PSS, and the cache's folder in memory, if it has one) over {} objects of {} B with six \
          fields, for each.\n\n",
         grouped(weights.first().map_or(0.0, |weight| weight.objects as f64)),
         grouped(WEIGHED_SIZE as f64)
@@ -140,8 +136,7 @@ fn memory(weights: &[Weight]) -> String {
         let cells = [weight.bytes, beside, weight.kept as f64].map(grouped);
         table.row(&[&[weight.peer.name().to_owned()][..], &cells[..]].concat());
     }
-    text += &table.finish();
-    text + "HAProxy takes the whole of its cache when it starts.\n\n"
+    text + &table.finish()
 }
 
 fn stampedes(outcomes: &[Outcome]) -> String {
@@ -166,6 +161,6 @@ fn stampedes(outcomes: &[Outcome]) -> String {
 
 fn crowd(outcome: &Outcome) -> String {
     let Outcome { fetched, p50, last, failed, .. } = outcome;
-    let failures = if *failed == 0 { String::new() } else { format!(" ({failed} failed)") };
-    format!("{fetched}: {} / {}{failures}", grouped(*p50), grouped(*last))
+    let times = format!("{fetched}: {} / {}", grouped(*p50), grouped(*last));
+    with_failures(times, *failed as u64)
 }

@@ -7,11 +7,13 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
+use crate::peer::Peer;
+
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 360;
 
-/// Height of the names above a plot, of a bar, and of the gap between groups of them.
-const LEGEND: u32 = 34;
+/// Height of title and names above a plot, of a bar, and of the gap between groups of them.
+const LEGEND: u32 = 56;
 const BAR: u32 = 13;
 const GAP: u32 = 12;
 
@@ -26,13 +28,15 @@ const FAINT: RGBColor = RGBColor(213, 218, 225);
 /// What those three are in the dark; the others are seen on both.
 const DARK: [(RGBColor, &str); 3] = [(PAPER, "#12161C"), (INK, "#E4E9EF"), (FAINT, "#333C47")];
 
-const COLORS: [RGBColor; 6] = [
+/// One for each server that is compared.
+const COLORS: [RGBColor; Peer::ALL.len()] = [
     RGBColor(47, 129, 214),
     RGBColor(31, 157, 116),
     RGBColor(210, 112, 40),
     RGBColor(138, 116, 214),
     RGBColor(207, 81, 81),
     RGBColor(132, 144, 160),
+    RGBColor(176, 148, 32),
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -62,6 +66,9 @@ impl Chart<'_> {
             let names: Vec<_> = self.lines.iter().map(|line| line.name.as_str()).collect();
             legend(area, self.title, &names)?;
             let (_, below) = area.split_vertically(LEGEND);
+            if self.lines.iter().all(|line| line.points.is_empty()) {
+                return Ok(());
+            }
             let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
             let ends = |values: &dyn Fn((f64, f64)) -> f64| {
                 let values = points().map(values);
@@ -146,12 +153,13 @@ pub(crate) fn bars(
     })
 }
 
-/// A title on the left, and names in their colours on the right.
+/// A title, and below it names in their colours, on the right.
 fn legend(area: &Area<'_>, title: &str, names: &[&str]) -> Result<(), Failed> {
-    const TOP: i32 = 12;
+    const TITLE_TOP: i32 = 10;
+    const TOP: i32 = 34;
     /// About what a letter takes.
     const LETTER: i32 = 7;
-    area.draw(&Text::new(title, (8, TOP), text(18)))?;
+    area.draw(&Text::new(title, (8, TITLE_TOP), text(18)))?;
     let mut right = WIDTH as i32 - 8;
     for (name, color) in names.iter().zip(COLORS).rev() {
         right -= LETTER * name.chars().count() as i32;
@@ -195,6 +203,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_has_no_points_or_one_is_drawn_too() {
+        let words = |value: &f64| format!("{value}");
+        for points in [vec![], vec![(1.0, 1.0)]] {
+            for is_log in [false, true] {
+                let lines = vec![Line { name: "one".to_owned(), points: points.clone() }];
+                let (x_words, y_words) = (&words, &words);
+                let chart = Chart { title: "t", lines, x_words, x_labels: 3, y_words, is_log };
+                assert!(chart.draw().unwrap().contains("one"));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_drawn_has_a_look_for_the_dark() {
         let line = Line { name: "one".to_owned(), points: vec![(0.0, 1.0), (2.0, 30.0)] };
         let words = |value: &f64| format!("<{value}>");
@@ -212,6 +233,10 @@ mod tests {
             );
             assert!(svg.contains("&lt;"), "words are text: {svg}");
         }
+        let all = [Some(1.5), None, Some(1.0), Some(1.0), Some(1.0), Some(1.0), Some(0.75)];
+        let rows = [("row".to_owned(), all.to_vec())];
+        let svg = bars("t", &Peer::ALL.map(Peer::name), &rows).unwrap();
+        assert!(svg.contains("Seawall") && svg.contains("0.75"), "the last one too: {svg}");
         let rows = [("row".to_owned(), vec![Some(1.5), None])];
         let svg = bars("t", &["a", "b"], &rows).unwrap();
         assert!(svg.contains("1.50") && svg.contains("row"));

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{self, Seen};
+use crate::interrupt;
 use crate::lab::{Cores, Lab, Server};
 use crate::peer::Peer;
 use crate::results::Results;
@@ -121,10 +122,12 @@ impl Case {
 /// Measures what is not known yet.
 pub(crate) fn measure(lab: &Lab, results: &Results, crowds: usize) -> io::Result<()> {
     for peer in Peer::installed(&Peer::IN_STAMPEDES) {
+        interrupt::check()?;
         results.get_or(&file(peer), || {
             let mut outcomes = Vec::new();
             if let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) {
                 for case in Case::ALL {
+                    interrupt::check()?;
                     match case.measure(lab, peer, &server, crowds) {
                         Ok(outcome) => outcomes.push(outcome),
                         Err(error) => eprintln!("  {}, {}: {error}", peer.name(), case.title()),

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use crate::conditions::{self, Conditions};
 use crate::handshakes::{self, Handshakes, Kind};
-use crate::page::{Page, Table, figure, grouped};
+use crate::page::{Page, Table, figure, grouped, with_failures};
 use crate::plot::{Chart, Line};
 use crate::results::Results;
 use crate::tails::{self, Meanwhile, SHARES, Tail};
@@ -12,8 +13,8 @@ use crate::tails::{self, Meanwhile, SHARES, Tail};
 pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
     let mut text = String::new();
     if let Some(tails) = results.get::<Vec<Tail>>(tails::FILE) {
-        text += "Latencies in milliseconds; the server's share of its core, and what others used of one, \
-                 in percent.\n\n";
+        text += "Latencies in milliseconds; how often a second the other thing was done; the server's share \
+                 of its core, and what others used of one, in percent.\n\n";
         text += &page.plot(
             "tails",
             "Latency by share of answers at 80 % of capacity",
@@ -24,20 +25,26 @@ pub(crate) fn write(page: &mut Page, results: &Results) -> io::Result<()> {
     if let Some(all) = results.get::<Vec<Handshakes>>(handshakes::FILE) {
         text += &handshake_table(&all);
     }
-    if text.is_empty() { Ok(()) } else { page.set("tails", &text) }
+    if text.is_empty() {
+        return Ok(());
+    }
+    if let Some(conditions) = results.get::<Conditions>(&conditions::file("tails")) {
+        let how = format!("one run of {} s each", 2 * conditions.turns.seconds);
+        text.insert_str(0, &conditions.told(&how));
+    }
+    page.set("tails", &text)
 }
 
 fn table(tails: &[Tail]) -> String {
     let shares = SHARES.map(|(share, _)| share);
     let first = ["meanwhile", "% of capacity", "requests/s"];
-    let columns = [&first[..], &shares, &["server %", "noise"]].concat();
+    let columns = [&first[..], &shares, &["done/s", "server %", "noise"]].concat();
     let mut table = Table::new(&columns);
     for tail in tails {
-        let failures =
-            if tail.failed == 0 { String::new() } else { format!(" ({} failed)", tail.failed) };
-        let rate = grouped(tail.rate) + &failures;
+        let rate = with_failures(grouped(tail.rate), tail.failed);
         let mut cells = vec![tail.meanwhile.title().to_owned(), tail.load.to_string(), rate];
         cells.extend(tail.latencies.iter().map(|millis| figure(*millis)));
+        cells.push(figure(tail.done));
         cells.extend([tail.server_share, tail.noise].map(|share| format!("{share:.0}")));
         table.row(&cells);
     }

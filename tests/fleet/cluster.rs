@@ -7,22 +7,18 @@ use seawall::redis::{Fault, Health};
 use seawall::store::remote::fleet::Read;
 use seawall::store::remote::{Leased, Wrote};
 
-use super::Site;
+use super::{Site, patient};
 use crate::support::*;
 
 const STREAM: &str = "seawall:purges";
 
 impl Site {
     async fn sharded_node(&self, sharded: &Sharded) -> Proxy {
-        let proxy = Proxy::with(&self.origin, |settings| {
+        let configure = |settings: &mut _| {
             sharded.configure(settings);
-            super::tagged(settings);
-            settings.tier.lease_wait = Some(secs(15));
-            settings.tier.lease = secs(15);
-        });
-        let proxy = proxy.await;
-        proxy.joined().await;
-        proxy
+            patient(settings);
+        };
+        self.joined_by(configure).await
     }
 }
 

@@ -5,20 +5,16 @@ use seawall::redis::{Fault, Health};
 use seawall::store::remote::fleet::{Doubted, Read};
 use seawall::store::remote::{Leased, Wrote};
 
-use super::{Site, order};
+use super::{Site, order, patient};
 use crate::support::*;
 
 impl Site {
     async fn watched_node(&self, watched: &Watched) -> Proxy {
-        let proxy = Proxy::with(&self.origin, |settings| {
+        let configure = |settings: &mut _| {
             watched.configure(settings);
-            super::tagged(settings);
-            settings.tier.lease_wait = Some(secs(15));
-            settings.tier.lease = secs(15);
-        });
-        let proxy = proxy.await;
-        proxy.joined().await;
-        proxy
+            patient(settings);
+        };
+        self.joined_by(configure).await
     }
 }
 

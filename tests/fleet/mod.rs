@@ -54,15 +54,29 @@ impl Site {
     }
 
     async fn node_with(&self, redis: &Redis, tune: impl FnOnce(&mut Settings)) -> Proxy {
-        let proxy = Proxy::with(&self.origin, |settings| {
+        let configure = |settings: &mut Settings| {
             redis.configure(settings);
-            tagged(settings);
             tune(settings);
+        };
+        self.joined_by(configure).await
+    }
+
+    /// A node that has found Redis, whatever that is, by these settings.
+    async fn joined_by(&self, configure: impl FnOnce(&mut Settings)) -> Proxy {
+        let proxy = Proxy::with(&self.origin, |settings| {
+            tagged(settings);
+            configure(settings);
         });
         let proxy = proxy.await;
         proxy.joined().await;
         proxy
     }
+}
+
+/// Waits for other nodes longer than a busy machine takes for anything.
+fn patient(settings: &mut Settings) {
+    settings.tier.lease_wait = Some(secs(15));
+    settings.tier.lease = secs(15);
 }
 
 fn tagged(settings: &mut Settings) {

@@ -6,6 +6,7 @@ mod outages;
 use ::redis::cmd;
 use seawall::config::Settings;
 use seawall::store::remote::{Leased, Looked, Waited, Wrote};
+use tokio::task::JoinHandle;
 
 use super::from_tier;
 use crate::support::*;
@@ -17,20 +18,43 @@ fn patient(settings: &mut Settings) {
     settings.cache().wait = secs(600);
 }
 
-/// Nodes that have found Redis.
+/// A node that has found Redis.
+async fn node(redis: &Redis, origin: &Origin, tune: impl FnOnce(&mut Settings)) -> Proxy {
+    let node = Proxy::with(origin, |settings| {
+        redis.configure(settings);
+        tune(settings);
+    });
+    let node = node.await;
+    node.joined().await;
+    node
+}
+
 async fn nodes(redis: &Redis, origin: &Origin, count: usize) -> Vec<Proxy> {
     let mut nodes = Vec::new();
     for _ in 0..count {
-        let node = Proxy::with(origin, |settings| {
-            redis.configure(settings);
-            patient(settings);
-        });
-        nodes.push(node.await);
-    }
-    for node in &nodes {
-        node.joined().await;
+        nodes.push(node(redis, origin, patient).await);
     }
     nodes
+}
+
+/// As many requests to each node, all of them sent on return.
+async fn start_at_each(nodes: &[Proxy], count: usize) -> Vec<JoinHandle<Response>> {
+    let mut tasks = Vec::new();
+    for node in nodes {
+        tasks.extend(node.start_all(count, &get("/")).await);
+    }
+    tasks
+}
+
+/// An origin whose first answer waits until the gate is opened; the ones after it do not.
+async fn first_held(first: &'static str, later: &'static str) -> (Origin, Gate) {
+    let gate = Gate::new();
+    let closed = gate.clone();
+    let origin = Origin::start(move |request| match request.number {
+        0 => ok(first).fresh(600).gate(&closed),
+        _ => ok(later).fresh(600),
+    });
+    (origin.await, gate)
 }
 
 /// Waits until so many waits of nodes for others are under way.
@@ -59,10 +83,7 @@ async fn eight_nodes_with_200_misses_each_are_one_fetch() {
     let closed = gate.clone();
     let origin = Origin::start(move |_| ok("one").fresh(600).gate(&closed)).await;
     let fleet = nodes(&redis, &origin, 8).await;
-    let mut tasks = Vec::new();
-    for node in &fleet {
-        tasks.extend(node.start_all(200, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet, 200).await;
     waiting(&fleet, 7).await;
     gate.open();
     let responses = all(tasks).await;
@@ -92,10 +113,7 @@ async fn what_is_stale_everywhere_is_validated_once() {
     fleet[0].wrote(Wrote::Stored, 1).await;
     // One has it stale in memory, the others have it stale from Redis.
     fleet[0].advance(secs(61));
-    let mut tasks = Vec::new();
-    for node in &fleet {
-        tasks.extend(node.start_all(2, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet, 2).await;
     waiting(&fleet, 2).await;
     gate.open();
     let responses = all(tasks).await;
@@ -144,10 +162,7 @@ async fn an_answer_that_is_not_for_others_releases_all_at_once() {
     })
     .await;
     let fleet = nodes(&redis, &origin, 4).await;
-    let mut tasks = Vec::new();
-    for node in &fleet {
-        tasks.extend(node.start_all(5, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet, 5).await;
     waiting(&fleet, 3).await;
     origin.arrived(1).await;
     gate.open();
@@ -176,10 +191,7 @@ async fn a_failed_fetch_makes_another_node_fetch() {
     let fleet = nodes(&redis, &origin, 4).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let mut tasks = Vec::new();
-    for node in &fleet[1..] {
-        tasks.extend(node.start_all(3, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet[1..], 3).await;
     waiting(&fleet, 3).await;
     gate.open();
     assert_eq!(all(first).await[0].status, 503);
@@ -219,22 +231,11 @@ async fn what_will_not_be_in_redis_is_not_waited_for() {
 #[tokio::test]
 async fn a_wait_has_a_bound() {
     let redis = Redis::start().await;
-    let gate = Gate::new();
-    let closed = gate.clone();
-    let origin = Origin::start(move |request| match request.number {
-        0 => ok("slow").fresh(600).gate(&closed),
-        _ => ok("quick").fresh(600),
-    })
-    .await;
+    let (origin, gate) = first_held("slow", "quick").await;
     let first = nodes(&redis, &origin, 1).await.remove(0);
     let slow = first.start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let other = Proxy::with(&origin, |settings| {
-        redis.configure(settings);
-        settings.tier.lease_wait = Some(millis(50));
-    });
-    let other = other.await;
-    other.joined().await;
+    let other = node(&redis, &origin, |settings| settings.tier.lease_wait = Some(millis(50))).await;
     let response = other.get("/").await;
     assert_eq!(response.text(), "quick");
     assert!(response.cache_status().contains("lease-bound"), "{response:?}");
@@ -254,12 +255,8 @@ async fn nobody_waits_where_that_is_configured() {
     let mut tasks = Vec::new();
     let mut fleet = Vec::new();
     for _ in 0..3 {
-        let node = Proxy::with(&origin, |settings| {
-            redis.configure(settings);
-            settings.tier.lease_wait = Some(millis(0));
-        });
-        let node = node.await;
-        node.joined().await;
+        let node =
+            node(&redis, &origin, |settings| settings.tier.lease_wait = Some(millis(0))).await;
         tasks.extend(node.start_all(1, &get("/")).await);
         fleet.push(node);
     }
@@ -303,13 +300,7 @@ async fn a_late_write_of_an_old_leader_is_refused_by_its_token() {
 #[tokio::test]
 async fn a_late_write_is_refused_by_what_has_been_written_since() {
     let redis = Redis::start().await;
-    let gate = Gate::new();
-    let closed = gate.clone();
-    let origin = Origin::start(move |request| match request.number {
-        0 => ok("old").fresh(600).gate(&closed),
-        _ => ok("new").fresh(600),
-    })
-    .await;
+    let (origin, gate) = first_held("old", "new").await;
     let fleet = nodes(&redis, &origin, 3).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;

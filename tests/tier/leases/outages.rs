@@ -8,7 +8,7 @@ use std::time::Duration;
 use seawall::redis::Secret;
 use seawall::store::remote::{Waited, Wrote};
 
-use super::{held, nodes, patient, waiting, waits};
+use super::{first_held, held, node, nodes, patient, start_at_each, waiting, waits};
 use crate::support::*;
 use crate::tier::stalls::{Between, Way};
 
@@ -101,20 +101,11 @@ async fn a_leader_that_is_killed_is_replaced_by_one() {
 #[tokio::test]
 async fn redis_killed_midway_keeps_nobody_waiting() {
     let mut redis = Redis::start().await;
-    let gate = Gate::new();
-    let closed = gate.clone();
-    let origin = Origin::start(move |request| match request.number {
-        0 => ok("x").fresh(600).gate(&closed),
-        _ => ok("x").fresh(600),
-    })
-    .await;
+    let (origin, gate) = first_held("x", "x").await;
     let fleet = nodes(&redis, &origin, 4).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let mut tasks = Vec::new();
-    for node in &fleet[1..] {
-        tasks.extend(node.start_all(20, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet[1..], 20).await;
     waiting(&fleet, 3).await;
     redis.kill();
     assert!(all(tasks).await.iter().all(|it| it.text() == "x" && it.complete));
@@ -146,21 +137,12 @@ async fn behind(between: &Between, origin: &Origin, budget: Duration) -> Proxy {
 async fn a_leader_whose_heartbeat_is_lost_is_replaced_and_its_late_write_refused() {
     let redis = Redis::start().await;
     let between = Between::to(&redis).await;
-    let gate = Gate::new();
-    let closed = gate.clone();
-    let origin = Origin::start(move |request| match request.number {
-        0 => ok("old").fresh(600).gate(&closed),
-        _ => ok("new").fresh(600),
-    })
-    .await;
+    let (origin, gate) = first_held("old", "new").await;
     let first = behind(&between, &origin, secs(5)).await;
     let fleet = nodes(&redis, &origin, 3).await;
     let old = first.start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let mut tasks = Vec::new();
-    for node in &fleet[1..] {
-        tasks.extend(node.start_all(5, &get("/")).await);
-    }
+    let tasks = start_at_each(&fleet[1..], 5).await;
     waiting(&fleet, 2).await;
     between.set(Way::Stalled);
     assert!(all(tasks).await.iter().all(|it| it.text() == "new"));
@@ -176,13 +158,7 @@ async fn a_leader_whose_heartbeat_is_lost_is_replaced_and_its_late_write_refused
 async fn a_node_that_waits_and_is_cut_off_goes_to_the_origin() {
     let redis = Redis::start().await;
     let between = Between::to(&redis).await;
-    let gate = Gate::new();
-    let closed = gate.clone();
-    let origin = Origin::start(move |request| match request.number {
-        0 => ok("x").fresh(600).gate(&closed),
-        _ => ok("x").fresh(600),
-    })
-    .await;
+    let (origin, gate) = first_held("x", "x").await;
     let fleet = nodes(&redis, &origin, 1).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;
@@ -207,8 +183,7 @@ async fn without_messages_nodes_look_by_themselves() {
     let mut fleet = nodes(&redis, &origin, 1).await;
     let first = fleet[0].start_all(1, &get("/")).await;
     origin.arrived(1).await;
-    let other = Proxy::with(&origin, |settings| {
-        redis.configure(settings);
+    let other = node(&redis, &origin, |settings| {
         patient(settings);
         settings.tier.lease = millis(900);
         let redis = settings.redis.as_mut().expect("configured");
@@ -216,7 +191,6 @@ async fn without_messages_nodes_look_by_themselves() {
         redis.login.password = Some(Secret("secret".to_owned()));
     });
     fleet.push(other.await);
-    fleet[1].joined().await;
     let tasks = fleet[1].start_all(5, &get("/")).await;
     waiting(&fleet, 1).await;
     gate.open();
