@@ -1,9 +1,10 @@
 //! What travels with a request: where it came from, and what was found out on its way.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Body;
@@ -33,6 +34,24 @@ pub struct Connection {
     pub protocol: Protocol,
     /// Where interim responses (1xx) can be written, if this connection can carry them.
     pub interim: Option<Arc<dyn InterimSink>>,
+    /// What origins are told of the client, since the first request that was sent to one.
+    pub introduction: OnceLock<Introduction>,
+}
+
+/// What an origin is told of whom a request is forwarded for. All requests of a connection have it
+/// alike but those for another authority, of which there are few.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// The authority that was asked for.
+    pub authority: Authority,
+    /// The scheme that was asked with.
+    pub scheme: &'static str,
+    /// An element of `Forwarded` (RFC 7239 §4).
+    pub element: HeaderValue,
+    /// The peer's address.
+    pub peer: HeaderValue,
+    /// `authority` again.
+    pub host: HeaderValue,
 }
 
 /// Takes interim responses (RFC 9110 §15.2) for the requests of one connection.

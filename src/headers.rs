@@ -4,9 +4,8 @@ use http::header::{
     ACCEPT_RANGES, AGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT, EXPIRES, FORWARDED,
     HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, LOCATION, MAX_FORWARDS, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
-    RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA, WARNING,
-    WWW_AUTHENTICATE,
+    LAST_MODIFIED, LOCATION, MAX_FORWARDS, PRAGMA, RANGE, RETRY_AFTER, SET_COOKIE, TRAILER,
+    TRANSFER_ENCODING, VARY, VIA, WARNING, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -170,11 +169,7 @@ pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
 /// The hop-by-hop set (RFC 9110 §7.6.1, §11.7), and what is said to this node alone.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    const STANDARD: [HeaderName; 6] =
-        [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
-    STANDARD.contains(name)
-        || [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO, &SEAWALL_DEBUG]
-            .contains(&name)
+    Present::bit(name) == Present::HOP_BY_HOP
 }
 
 /// Whether what stands under this name (a field's, a cookie's, a parameter's, a setting's) is
@@ -339,6 +334,8 @@ fn is_kept(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE};
 
     use super::*;
 

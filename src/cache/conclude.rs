@@ -1,7 +1,10 @@
 //! What comes of an origin's answer: a freshened response, a fill, a pass-through, or stale.
 
+use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use http::header::{AUTHORIZATION, DATE, ETAG, SET_COOKIE};
 use http::response::Parts as ResponseHead;
 use http::{HeaderValue, Method, StatusCode};
@@ -46,49 +49,81 @@ impl Started {
     }
 }
 
-/// Decides what to do with the answer to `plan`, asking again where it can't be used.
-pub(super) async fn conclude<S: Origin>(
+/// What was asked, and what came of it.
+pub(super) struct Asked {
+    pub(super) plan: Plan,
+    pub(super) answer: Answer,
+    pub(super) started: Started,
+    pub(super) leader: Option<FlightLeader>,
+}
+
+/// Decides what to do with an answer, asking again where it can't be used. Boxed only for that: the
+/// futures that wait for this one are the smaller for it.
+pub(super) fn conclude<'a, S: Origin>(
+    cache: &'a mut Cache<S>,
+    job: &'a mut Job,
+    asked: Asked,
+) -> Either<Ready<Concluded>, Pin<Box<dyn Future<Output = Concluded> + Send + 'a>>> {
+    match judge(&cache.shared, job, asked) {
+        Ok(concluded) => Either::Left(ready(concluded)),
+        Err(again) => Either::Right(Box::pin(ask_again(cache, job, again))),
+    }
+}
+
+async fn ask_again<S: Origin>(
     cache: &mut Cache<S>,
     job: &mut Job,
-    mut plan: Plan,
-    mut answer: Answer,
-    mut started: Started,
-    mut leader: Option<FlightLeader>,
+    mut again: Box<Again>,
 ) -> Concluded {
-    let shared = Arc::clone(&cache.shared);
     loop {
-        settle(job, &plan, &answer);
-        let now = shared.clock.now();
-        let conclusion =
-            Conclusion { shared: &shared, job, plan, started, now, leader, for_itself: false };
-        match conclusion.judge(answer) {
-            Verdict::Done(mut concluded) => {
-                concluded.response = concluded.response.map(|response| job.edited(response, now));
-                return concluded;
-            }
-            Verdict::Stale(mut concluded, stored) => {
-                let config = job.config_for(&stored.head);
-                let edited = |response| job.edited_by(&config, response, now);
-                concluded.response = concluded.response.map(edited);
-                return concluded;
-            }
-            Verdict::Again(again) => {
-                (plan, leader) = *again;
-                started = Started::now(&shared);
-                answer = cache.origin.call(job.refetch()).await;
-            }
-            Verdict::Part(part) => {
-                let pump;
-                (plan, pump) = *part;
-                if let Some(pump) = pump {
-                    shared.background.spawn(pump.run());
-                }
-                leader = None;
-                started = Started::now(&shared);
-                answer = cache.origin.call(job.fetch(&plan)).await;
-            }
+        let Again { plan, leader, whole } = *again;
+        let started = Started::now(&cache.shared);
+        let fetch = if whole { job.refetch() } else { job.fetch(&plan) };
+        let answer = cache.origin.call(fetch).await;
+        match judge(&cache.shared, job, Asked { plan, answer, started, leader }) {
+            Ok(concluded) => return concluded,
+            Err(next) => again = next,
         }
     }
+}
+
+/// What an answer comes to, or what has to be asked in its place.
+fn judge(shared: &Arc<Shared>, job: &mut Job, asked: Asked) -> Result<Concluded, Box<Again>> {
+    let Asked { plan, answer, started, leader } = asked;
+    settle(job, &plan, &answer);
+    let now = shared.clock.now();
+    let conclusion = Conclusion { shared, job, plan, started, now, leader, for_itself: false };
+    match conclusion.judge(answer) {
+        Verdict::Done(mut concluded) => {
+            concluded.response = concluded.response.map(|response| job.edited(response, now));
+            Ok(concluded)
+        }
+        Verdict::Stale(mut concluded, stored) => {
+            let config = job.config_for(&stored.head);
+            let edited = |response| job.edited_by(&config, response, now);
+            concluded.response = concluded.response.map(edited);
+            Ok(concluded)
+        }
+        Verdict::Again(again) => {
+            let (plan, leader) = *again;
+            Err(Box::new(Again { plan, leader, whole: true }))
+        }
+        Verdict::Part(part) => {
+            let (plan, pump) = *part;
+            if let Some(pump) = pump {
+                shared.background.spawn(pump.run());
+            }
+            Err(Box::new(Again { plan, leader: None, whole: false }))
+        }
+    }
+}
+
+/// What is asked in the place of what was.
+struct Again {
+    plan: Plan,
+    leader: Option<FlightLeader>,
+    /// For everything, and for nobody in particular.
+    whole: bool,
 }
 
 /// An error and a 304 are followed by what is stored, if anything is.
@@ -321,7 +356,7 @@ impl Conclusion<'_> {
                         self.shared.forget_trouble(&key, self.plan.variant);
                         self.announce(FlightOutcome::Settled);
                     }
-                    Some(reason) => self.release(&key, reason),
+                    Some(reason) => self.release(key.as_str(), reason),
                 }
                 true
             }
@@ -334,7 +369,7 @@ impl Conclusion<'_> {
                 if of_the_resource(reason) {
                     self.shared.remove(&key, stored);
                 }
-                self.release(&key, reason);
+                self.release(key.as_str(), reason);
                 false
             }
         };
@@ -403,7 +438,7 @@ impl Conclusion<'_> {
             // The origin is in trouble, whoever asks; other errors may be this request's own doing.
             self.announce(FlightOutcome::Failed(Failed::Status(head.status)));
         } else {
-            self.release(&self.key(), reason);
+            self.release_own(reason);
         }
         let outcome = self.outcome(head.status, reason);
         if self.plan.ask != Ask::AsIs && respond::is_conditional(self.job) {
@@ -468,7 +503,7 @@ impl Conclusion<'_> {
 
     /// Followers go their own ways; and if it is the resource's nature not to be shared, nobody
     /// waits for this key for a while.
-    pub(super) fn release(&mut self, key: &CacheKey, reason: Reason) {
+    pub(super) fn release(&mut self, key: &str, reason: Reason) {
         let own = self.job.headers().contains_key(AUTHORIZATION);
         if self.plan.cacheable
             && !own
@@ -483,6 +518,16 @@ impl Conclusion<'_> {
             }
         }
         self.announce(FlightOutcome::NotShareable);
+    }
+
+    /// The same for the key that the response itself has.
+    fn release_own(&mut self, reason: Reason) {
+        if self.leader.is_some() || self.for_itself {
+            return self.release(self.key().as_str(), reason);
+        }
+        // Most that are passed on have no leader: their key is not needed as one of its own.
+        let job = self.job;
+        job.target.with_key_str(|key| self.release(key, reason));
     }
 
     /// Other nodes need not wait for what they will not find.

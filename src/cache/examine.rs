@@ -150,7 +150,7 @@ impl Shared {
             chosen,
             standing: stored.map(|stored| self.memory.standing(key.as_str(), &stored.stamp)),
             purges: self.memory.sequence(),
-            mark: self.marks.told(&key, now),
+            mark: self.marks.told(key.as_str(), now),
             trouble,
             flight: None,
             refresh: Refresh::None,

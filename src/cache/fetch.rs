@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::conclude::{Concluded, Started, conclude};
+use super::conclude::{Asked, Concluded, Started, conclude};
 use super::errand::NotNow;
 use super::led::{Client, Led};
 use super::lookup::{self, Ask, Plan};
@@ -45,7 +45,8 @@ impl<S: Origin> Cache<S> {
         let started = self.shared.start(&job, &mut plan);
         let fetch = Fetch { interims, ..job.fetch(&plan) };
         let answer = self.origin.call(fetch).await;
-        let concluded = conclude(&mut self, &mut job, plan, answer, started, None).await;
+        let asked = Asked { plan, answer, started, leader: None };
+        let concluded = conclude(&mut self, &mut job, asked).await;
         let Concluded { response, mut pump } = concluded;
         if pump.is_some() {
             poll_fn(|cx| {
@@ -159,7 +160,8 @@ impl<S: Origin> Cache<S> {
                 () = unwanted(&leader, client, grace, graces) => return None,
             },
         };
-        Some(conclude(&mut self, &mut job, plan, answer, started, Some(leader)).await)
+        let asked = Asked { plan, answer, started, leader: Some(leader) };
+        Some(conclude(&mut self, &mut job, asked).await)
     }
 }
 
@@ -207,7 +209,10 @@ impl Job {
     pub(super) fn fetch(&mut self, plan: &Plan) -> Fetch {
         let body = std::mem::take(&mut self.request.body);
         let extensions = std::mem::take(&mut self.request.head.extensions);
-        let mut fetch = self.bare_fetch();
+        // The map as it came has room for what is added on the way; judging needs no more than a copy.
+        let kept = self.request.head.headers.clone();
+        let headers = std::mem::replace(&mut self.request.head.headers, kept);
+        let mut fetch = self.bare_fetch(headers);
         if plan.cacheable {
             self.ask_for_all(&mut fetch.request.head.headers);
         }
@@ -224,7 +229,7 @@ impl Job {
 
     /// The request for another try: for everything, and for nobody in particular.
     pub(super) fn refetch(&self) -> Fetch {
-        let mut fetch = self.bare_fetch();
+        let mut fetch = self.bare_fetch(self.request.head.headers.clone());
         policy::strip_conditionals(&mut fetch.request.head.headers);
         self.ask_for_all(&mut fetch.request.head.headers);
         fetch
@@ -237,12 +242,12 @@ impl Job {
         }
     }
 
-    fn bare_fetch(&self) -> Fetch {
+    fn bare_fetch(&self, headers: HeaderMap) -> Fetch {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = self.request.head.method.clone();
         head.version = self.request.head.version;
         head.uri = self.target.uri();
-        head.headers = self.request.head.headers.clone();
+        head.headers = headers;
         let request = self.request.with_head(head);
         let (upstream, trusted) = (self.upstream, self.trusted);
         let (target, edits) = (self.own().clone(), self.edits.clone());

@@ -18,6 +18,7 @@ use crate::coalesce::{self, FlightOutcome, Role};
 use crate::context::{Interims, Outcome, Response};
 use crate::error::{ErrorKind, ProxyError};
 use crate::headers::Present;
+use crate::key::CacheKey;
 use crate::limit::Place;
 use crate::policy::{Reason, StaleGrant};
 use crate::store::{Standing, StoredResponse};
@@ -141,6 +142,12 @@ impl<S: Origin> Cache<S> {
             Role::Follower(follower) => return Step::Follow(follower),
             Role::Leader(leader) => leader,
         };
+        if plan.missed_at == Some(self.shared.memory.insertions())
+            && self.shared.is_flight(&key, job, plan, now)
+        {
+            let leader = FlightLeader::new(leader, key.key);
+            return Step::Lead(plan.clone(), leader);
+        }
         // What the last leader stored may have come in between.
         match lookup::decide_under(&self.shared, job, key.key.as_str(), came) {
             Decision::Use(stored, grant) => {
@@ -203,7 +210,7 @@ impl<S: Origin> Cache<S> {
             // What came may be for the leader's own URL only; unless it is known by now that nobody
             // shares an answer to any of these URLs.
             FlightOutcome::NotShareable
-                if !self.shared.marks.holds(&job.target.key(), self.shared.clock.now())
+                if !job.target.with_key_str(|key| self.shared.is_marked(key))
                     && job.keep_to_itself() =>
             {
                 match lookup::decide(&self.shared, job, came) {
@@ -328,13 +335,18 @@ impl Shared {
         if !self.may_join(job, plan, now) {
             return None;
         }
-        let key = job.target.key();
-        if self.marks.holds(&key, now) {
+        let unmarked = |key: &str| (!self.marks.holds(key, now)).then(|| CacheKey::from_text(key));
+        let Some(key) = job.target.with_key_str(unmarked) else {
             plan.hit_for_miss();
             return None;
-        }
+        };
         let range = flight_range(job, plan);
         Some(FlightKey { key, variant: plan.variant, range, after: plan.after })
+    }
+
+    /// Whether nobody waits for an answer by this key.
+    fn is_marked(&self, key: &str) -> bool {
+        self.marks.holds(key, self.clock.now())
     }
 
     /// Whether `flight`, which a request with this key has just begun, is for what `plan` asks.
@@ -343,7 +355,7 @@ impl Shared {
             return false;
         }
         // By the last leader, perhaps, before its flight ended.
-        if self.marks.holds(&flight.key, now) {
+        if self.marks.holds(flight.key.as_str(), now) {
             plan.hit_for_miss();
             return false;
         }

@@ -20,10 +20,14 @@ use crate::context::Outcome;
 use crate::error::ErrorKind;
 use crate::key::CacheKey;
 use crate::policy::{
-    self, ContentRange, NO_VARY_SEARCH, Reason, SearchVariation, Storability, StoredHead,
+    self, CacheControl, ContentRange, NO_VARY_SEARCH, Reason, SearchVariation, Storability,
+    StoredHead,
 };
 use crate::rules::{Label, Labels, TooManyTags};
 use crate::store::{Mode, Scope, Stamp, Standing, StoredResponse};
+
+/// Whether a response may be stored; if so, what it says to caches, where that was read of it.
+type Permit = Result<Option<CacheControl>, Reason>;
 
 impl Conclusion<'_> {
     /// A full response: stored on its way to the client, or passed on.
@@ -31,40 +35,37 @@ impl Conclusion<'_> {
         self.invalidate(&head);
         let lines = head.headers.get_all(&NO_VARY_SEARCH);
         self.keep_to_itself(head.status, lines.iter());
-        let verdict = self.storability(&head);
+        let permit = self.storability(&head);
         if !self.plan.fills || head.status != StatusCode::OK {
-            return done(self.store(head, body, verdict));
+            return done(self.store(head, body, permit));
         }
-        let source = self.source(&head, verdict.is_ok());
+        let source = self.source(&head, permit.is_ok());
         self.mark_parts(&head, source);
-        match (source, verdict) {
-            (Source::Whole, verdict) => done(self.store(head, body, verdict)),
-            (Source::OriginToo, verdict) => {
+        match (source, permit) {
+            (Source::Whole, permit) => done(self.store(head, body, permit)),
+            (Source::OriginToo, permit) => {
                 let plan = self.plan.clone().pass_part();
-                Verdict::Part(Box::new((plan, self.store(head, body, verdict).pump)))
+                Verdict::Part(Box::new((plan, self.store(head, body, permit).pump)))
             }
-            (Source::Origin, verdict) => {
+            (Source::Origin, permit) => {
                 let plan = self.plan.clone().pass_part();
-                self.release(&self.key(), verdict.err().unwrap_or(Reason::RangePass));
+                self.release(self.key().as_str(), permit.err().unwrap_or(Reason::RangePass));
                 Verdict::Part(Box::new((plan, None)))
             }
         }
     }
 
     /// Stores what may be stored, if there is room for it; passes on the rest.
-    fn store(
-        mut self,
-        mut head: ResponseHead,
-        body: Body,
-        verdict: Result<(), Reason>,
-    ) -> Concluded {
-        let kept = verdict.and_then(|()| self.reserve(&head)).and_then(|charge| {
+    fn store(mut self, mut head: ResponseHead, body: Body, permit: Permit) -> Concluded {
+        let kept = permit.and_then(|control| {
+            let length = content_length(&head.headers);
+            let charge = self.reserve(length)?;
             let tagged = self.job.config.tags.are_in(&head.headers);
-            let (stored_head, partial) = self.stored_head(&head, tagged)?;
+            let (stored_head, partial) = self.stored_head(&head, control, tagged)?;
             let labels = self.labels(&stored_head, tagged)?;
-            Ok((charge, stored_head, labels, partial))
+            Ok((length, charge, tagged, stored_head, labels, partial))
         });
-        let (charge, stored_head, labels, partial) = match kept {
+        let (length, charge, tagged, stored_head, labels, partial) = match kept {
             Ok(kept) => kept,
             Err(reason) => return self.pass(head, body, reason),
         };
@@ -77,14 +78,15 @@ impl Conclusion<'_> {
         let sequence = self.started.sequence;
         let stamp = || Stamp::new(sequence, labels.clone());
         let filling = Filling { head: stored_head.clone(), stamp: stamp() };
-        let length = content_length(&head.headers);
         let (fill, writer) = Fill::new(filling, length, limits);
         let outcome = Outcome {
             stored: true,
             ttl: Some(stored_head.ttl(&job.config.policy, self.now)),
             ..self.outcome(head.status, self.plan.reason_kept())
         };
-        job.config.tags.hide(&mut head.headers);
+        if tagged {
+            job.config.tags.hide(&mut head.headers);
+        }
         // Before it is announced: this request's reader keeps the fill wanted.
         let response = respond::filling(&fill, head, job, &self.plan, outcome);
         if self.for_itself {
@@ -100,7 +102,7 @@ impl Conclusion<'_> {
         let replaces_since = replaces.then_some(self.started.at);
         let mut fresh_for = None;
         if let Some(reason) = self.unshareable(&stored_head) {
-            self.release(&own, reason);
+            self.release(own.as_str(), reason);
             self.leader = None;
         } else {
             self.shared.forget_trouble(&own, self.plan.variant);
@@ -163,6 +165,7 @@ impl Conclusion<'_> {
     fn stored_head(
         &self,
         head: &ResponseHead,
+        control: Option<CacheControl>,
         tagged: bool,
     ) -> Result<(StoredHead, Option<PartialDeposit>), Reason> {
         let (job, times) = (self.job, self.times());
@@ -173,7 +176,9 @@ impl Conclusion<'_> {
             return Ok((stored_head.hiding(tags()), Some(deposit)));
         }
         let policy = &job.config.policy;
-        let new = StoredHead::new(&job.facts(), head.status, &head.headers, times, policy);
+        let control = control.unwrap_or_else(|| CacheControl::parse(&head.headers, policy));
+        let said = (head.status, &head.headers);
+        let new = StoredHead::saying(control, &job.facts(), said, times, policy);
         Ok((if tagged { new.hiding(tags()) } else { new }, None))
     }
 
@@ -184,6 +189,9 @@ impl Conclusion<'_> {
         head: &StoredHead,
         tagged: bool,
     ) -> Result<Option<Arc<Labels>>, Reason> {
+        if !tagged && self.job.config.tags.add.is_empty() {
+            return Ok(None);
+        }
         let lines = |name| tagged.then(|| head.get_all(name)).into_iter().flatten();
         let labels = self.job.config.tags.labels(self.job.own(), lines);
         let labels = labels.map_err(|TooManyTags| Reason::TooManyTags)?;
@@ -231,10 +239,10 @@ impl Conclusion<'_> {
         let complete =
             stored.head.combined(&head.headers, whole, self.times(), policy, &job.facts());
         let complete = complete.hiding(job.config.tags.fields());
-        let verdict = allowed(complete.storable(&job.facts(), policy));
+        let permit = allowed(complete.storable(&job.facts(), policy)).map(|()| None);
         let now = self.now;
         let cookies: Vec<_> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
-        let mut concluded = self.store(head, body, verdict);
+        let mut concluded = self.store(head, body, permit);
         if let Ok(response) = &mut concluded.response
             // A 304 to the client's own precondition stays one.
             && response.http.status() == StatusCode::PARTIAL_CONTENT
@@ -250,7 +258,7 @@ impl Conclusion<'_> {
         concluded
     }
 
-    fn storability(&self, head: &ResponseHead) -> Result<(), Reason> {
+    fn storability(&self, head: &ResponseHead) -> Permit {
         let job = self.job;
         let policy = &job.config.policy;
         let candidate = match *job.method() {
@@ -269,12 +277,12 @@ impl Conclusion<'_> {
         if job.varies_by_client(&head.headers) {
             return Err(Reason::VaryClient);
         }
-        allowed(policy::storability(&job.facts(), head.status, &head.headers, policy))
+        policy::permit(&job.facts(), head.status, &head.headers, policy).map(Some)
     }
 
-    /// Memory for the body, as far as its length is known.
-    fn reserve(&self, head: &ResponseHead) -> Result<Charge, Reason> {
-        let length = content_length(&head.headers).unwrap_or(0);
+    /// Memory for the body, as far as its `length` is known.
+    fn reserve(&self, length: Option<u64>) -> Result<Charge, Reason> {
+        let length = length.unwrap_or(0);
         if length > self.job.config.max_object_size {
             return Err(Reason::TooLarge);
         }

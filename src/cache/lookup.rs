@@ -53,6 +53,8 @@ pub(super) struct Plan {
     pub(super) variant: u64,
     /// The purge sequence that a flight to be joined has to have begun after.
     pub(super) after: u64,
+    /// Nothing at all was found while memory had stored no more often than this.
+    pub(super) missed_at: Option<u64>,
 }
 
 impl Plan {
@@ -66,6 +68,7 @@ impl Plan {
             stored: None,
             variant: 0,
             after: 0,
+            missed_at: None,
         }
     }
 
@@ -149,7 +152,8 @@ pub(super) fn decide_anew_by(
         // where its answers are known not to be shared, nobody is to wait for them.
         Decision::Forward(sharing)
             if sharing.stored.is_none()
-                && (plan.stored.is_some() || shared.marks.holds(&job.own().key(), now)) =>
+                && (plan.stored.is_some()
+                    || job.own().with_key_str(|key| shared.marks.holds(key, now))) =>
         {
             job.keep_to_itself();
             Decision::Forward(plan)
@@ -204,9 +208,13 @@ fn find_under(
     now: Timestamp,
     get: impl FnOnce(&Memory, &str) -> Option<Variants>,
 ) -> Decision {
+    let insertions = shared.memory.insertions();
     let found = match get(&shared.memory, key) {
         Some(variants) => among(shared, job, key, &variants, now),
-        None => Decision::Forward(Plan::new(Forwarded::UriMiss, Reason::Miss)),
+        None => Decision::Forward(Plan {
+            missed_at: Some(insertions),
+            ..Plan::new(Forwarded::UriMiss, Reason::Miss)
+        }),
     };
     match found {
         Decision::Forward(plan) => Decision::Forward(plan.for_nobody_else(job)),

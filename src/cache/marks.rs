@@ -7,7 +7,6 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use crate::clock::Timestamp;
-use crate::key::CacheKey;
 use crate::policy::Reason;
 
 /// Places for marks: one MiB, whatever is asked for.
@@ -33,7 +32,7 @@ impl Marks {
     }
 
     /// Whether `key`'s answers are known not to be shared.
-    pub(super) fn holds(&self, key: &CacheKey, now: Timestamp) -> bool {
+    pub(super) fn holds(&self, key: &str, now: Timestamp) -> bool {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
         mark >> 40 == tag && seconds(now) < mark & u64::from(u32::MAX)
@@ -42,7 +41,7 @@ impl Marks {
     /// Why the last answer that is known of was not shared, and for how long nobody waits for the
     /// next one. It stays known after that, until another answer is shared or another key takes
     /// the place.
-    pub(super) fn told(&self, key: &CacheKey, now: Timestamp) -> Option<(Reason, Duration)> {
+    pub(super) fn told(&self, key: &str, now: Timestamp) -> Option<(Reason, Duration)> {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
         if mark == 0 || mark >> 40 != tag {
@@ -53,7 +52,7 @@ impl Marks {
         Some((*reason, Duration::from_secs(left)))
     }
 
-    pub(super) fn set(&self, key: &CacheKey, reason: Reason, now: Timestamp, lifetime: Duration) {
+    pub(super) fn set(&self, key: &str, reason: Reason, now: Timestamp, lifetime: Duration) {
         if !lifetime.is_zero() {
             // A part of a second counts as one.
             let whole = Duration::from_secs(lifetime.as_secs());
@@ -64,7 +63,7 @@ impl Marks {
         }
     }
 
-    pub(super) fn clear(&self, key: &CacheKey) {
+    pub(super) fn clear(&self, key: &str) {
         let (place, tag) = self.place(key);
         let mark = place.load(Relaxed);
         if mark >> 40 == tag {
@@ -73,7 +72,7 @@ impl Marks {
         }
     }
 
-    fn place(&self, key: &CacheKey) -> (&AtomicU64, u64) {
+    fn place(&self, key: &str) -> (&AtomicU64, u64) {
         let hash = self.hasher.hash_one(key);
         (&self.places[hash as usize % PLACES], hash >> 40)
     }
@@ -86,10 +85,9 @@ fn seconds(time: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Target;
 
-    fn key(number: usize) -> CacheKey {
-        Target::parse(&format!("http://a.test/{number}")).expect("a URL").key()
+    fn key(number: usize) -> String {
+        format!("http://a.test/{number}")
     }
 
     #[test]

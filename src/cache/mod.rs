@@ -316,7 +316,7 @@ impl Shared {
 
     /// A fetch of a variant succeeded, and its answer may be shared.
     fn forget_trouble(&self, key: &CacheKey, variant: u64) {
-        self.marks.clear(key);
+        self.marks.clear(key.as_str());
         self.setbacks.clear(key, variant);
     }
 

@@ -50,7 +50,7 @@ impl Shared {
         let own = || [AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE].iter();
         plan.fills = asks
             && !own().any(|name| headers.contains_key(name))
-            && !self.marks.holds(&job.own().key().of_parts(), now);
+            && !self.marks.holds(job.own().key().of_parts().as_str(), now);
     }
 }
 
@@ -100,7 +100,7 @@ impl Conclusion<'_> {
         }
         let (key, now) = (self.job.own().key().of_parts(), self.shared.clock.now());
         let lifetime = self.job.config.hit_for_miss;
-        self.shared.marks.set(&key, Reason::RangePass, now, lifetime);
+        self.shared.marks.set(key.as_str(), Reason::RangePass, now, lifetime);
     }
 }
 

@@ -2,6 +2,7 @@
 //! waits for it who may be served stale.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
@@ -21,32 +22,37 @@ const MOST: u64 = 10_000;
 /// others from being refreshed.
 #[derive(Debug)]
 pub(super) struct Setbacks {
-    setbacks: Map<u64, Setback, RandomState>,
+    last: Map<u64, Setback, RandomState>,
+    /// Whether there has ever been one: where all is well, nothing is looked up for each fill.
+    any: AtomicBool,
     hasher: RandomState,
 }
 
 impl Setbacks {
     pub(super) fn new() -> Self {
-        let setbacks = Map::builder()
+        let last = Map::builder()
             .max_capacity(MOST)
             .eviction_policy(EvictionPolicy::lru())
             .build_with_hasher(RandomState::default());
-        Self { setbacks, hasher: RandomState::default() }
+        Self { last, any: AtomicBool::new(false), hasher: RandomState::default() }
     }
 
     /// What went wrong with a variant of `key` lately.
     pub(super) fn get(&self, key: &str, variant: u64, now: Timestamp) -> Option<Setback> {
-        self.setbacks.get(&self.hash(key, variant)).filter(|setback| now < setback.until())
+        self.last.get(&self.hash(key, variant)).filter(|setback| now < setback.until())
     }
 
     pub(super) fn set(&self, key: &CacheKey, variant: u64, setback: Setback, now: Timestamp) {
         if now < setback.until() {
-            self.setbacks.insert(self.hash(key.as_str(), variant), setback);
+            self.any.store(true, Ordering::Release);
+            self.last.insert(self.hash(key.as_str(), variant), setback);
         }
     }
 
     pub(super) fn clear(&self, key: &CacheKey, variant: u64) {
-        self.setbacks.invalidate(&self.hash(key.as_str(), variant));
+        if self.any.load(Ordering::Acquire) {
+            self.last.invalidate(&self.hash(key.as_str(), variant));
+        }
     }
 
     fn hash(&self, key: &str, variant: u64) -> u64 {

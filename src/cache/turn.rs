@@ -101,7 +101,8 @@ impl Shared {
         left: Duration,
     ) {
         let left = left.min(job.config.hit_for_miss);
-        self.marks.set(&job.target.key(), why, self.clock.now(), left);
+        let now = self.clock.now();
+        job.target.with_key_str(|key| self.marks.set(key, why, now, left));
         leader.announce(FlightOutcome::NotShareable);
         plan.hit_for_miss();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, EXPIRES, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::age::{age_value, delta_seconds};
@@ -39,16 +39,16 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// Of a response that came at these `times`, and says so itself by its `date`, if it does.
     pub(super) fn new(
         request: &RequestFacts<'_>,
-        status: StatusCode,
-        headers: &HeaderMap,
+        (status, headers): (StatusCode, &HeaderMap),
         directives: ResponseDirectives,
-        times: ResponseTimes,
+        (times, date): (ResponseTimes, Option<Timestamp>),
         overrides: &Overrides,
     ) -> Self {
         let now = times.response_at;
-        let date = date_of(headers, &DATE, now).unwrap_or(now);
+        let date = date.unwrap_or(now);
         let apparent_age = now.since(date);
         let response_delay = now.since(times.request_at);
         let age = Duration::from_secs(u64::from(age_value(headers))).saturating_add(response_delay);

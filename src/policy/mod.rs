@@ -64,7 +64,7 @@ pub use request::{MaxStale, RequestDirectives, RequestFacts};
 pub use reuse::{Failure, Reuse, StaleGrant, Validity, on_failure, reuse};
 pub use search::{NO_VARY_SEARCH, SearchVariation};
 pub use status::is_provoked;
-pub use storability::{Storability, eligibility, post_is_reusable, storability};
+pub use storability::{Storability, eligibility, permit, post_is_reusable, storability};
 pub use stored_head::{ResponseTimes, StoredHead};
 pub use validation::{
     HeadVerdict, conditional_headers, judge_head, strip_conditionals, validated_by,

@@ -28,14 +28,14 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Of what has come to be stored.
-    pub(super) fn new(
-        stored: &StoredHead,
+    /// Of what has come to be stored, which has fields with these `names`.
+    pub(super) fn new<'a>(
+        names: impl Iterator<Item = &'a [u8]>,
         request: &RequestFacts<'_>,
         overrides: &Overrides,
     ) -> Self {
         // In one pass: most responses have none of them.
-        let concerned = stored.names().fold(0, |found, name| found | setting_for(name))
+        let concerned = names.fold(0, |found, name| found | setting_for(name))
             | if request.headers.contains_key(AUTHORIZATION) { AUTHORIZED } else { 0 }
             | if request.told_unkeyed { UNKEYED } else { 0 };
         // What was not told is shared by nobody's leave: a record has to show the one by the other.
@@ -45,7 +45,7 @@ impl Reading {
 
     /// Of what was stored elsewhere, under `settings` as [`Reading::settings`] tells them.
     pub(super) fn recorded(stored: &StoredHead, request: &RequestFacts<'_>, settings: u8) -> Self {
-        let new = Self::new(stored, request, &Overrides::default());
+        let new = Self::new(stored.names(), request, &Overrides::default());
         Self { concerned: new.concerned | (settings & UNKEYED), settings }
     }
 

@@ -56,19 +56,34 @@ pub fn storability(
     headers: &HeaderMap,
     overrides: &Overrides,
 ) -> Storability {
-    match check(request, status, headers, overrides) {
-        Ok(()) => Storability::Store,
+    match permit(request, status, headers, overrides) {
+        Ok(_) => Storability::Store,
         Err(reason) => Storability::DoNotStore(reason),
     }
 }
 
+/// The same, with what the response says to caches: what is stored need not read it again.
+///
+/// # Errors
+/// Why it may not be stored.
+pub fn permit(
+    request: &RequestFacts<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    overrides: &Overrides,
+) -> Result<CacheControl, Reason> {
+    let control = CacheControl::parse(headers, overrides);
+    check(&control, request, status, headers, overrides)?;
+    Ok(control)
+}
+
 fn check(
+    control: &CacheControl,
     request: &RequestFacts<'_>,
     status: StatusCode,
     headers: &HeaderMap,
     overrides: &Overrides,
 ) -> Result<(), Reason> {
-    let control = CacheControl::parse(headers, overrides);
     let directives = &control.directives;
     check_request(request)?;
     if !is_storable(status) {

@@ -65,15 +65,30 @@ impl StoredHead {
         overrides: &Overrides,
     ) -> Self {
         let control = CacheControl::parse(headers, overrides);
+        Self::saying(control, request, (status, headers), times, overrides)
+    }
+
+    /// The same of a response whose `control` was parsed before, by the same `overrides`.
+    #[must_use]
+    pub fn saying(
+        control: CacheControl,
+        request: &RequestFacts<'_>,
+        (status, headers): (StatusCode, &HeaderMap),
+        times: ResponseTimes,
+        overrides: &Overrides,
+    ) -> Self {
+        let is_stored = |name: &HeaderName| name != AGE && !control.withholds(name);
         let mut writer = Writer::new();
-        for (name, value) in headers {
-            if name != AGE && !control.withholds(name) {
-                writer.push(name, value.as_bytes());
-            }
+        for (name, value) in headers.iter().filter(|(name, _)| is_stored(name)) {
+            writer.push(name, value.as_bytes());
         }
         if !headers.contains_key(DATE) {
             writer.push(&DATE, format_date(times.response_at).as_bytes());
         }
+        let names = headers.keys().filter(|name| is_stored(name));
+        let names = names.map(|name| name.as_str().as_bytes());
+        let reading = Reading::new(names, request, overrides);
+        let date = date_of(headers, &DATE, times.response_at);
         let vary = match VaryKey::parse(headers, request.headers, overrides) {
             VaryOutcome::None => None,
             VaryOutcome::Key(key) => Some(Box::new(key)),
@@ -82,14 +97,19 @@ impl StoredHead {
         let mut head = Self {
             lines: writer.finish(),
             vary,
-            facts: Facts::new(request, status, headers, control.directives, times, overrides),
-            reading: Reading::default(),
+            facts: Facts::new(
+                request,
+                (status, headers),
+                control.directives,
+                (times, date),
+                overrides,
+            ),
+            reading,
             transformable: super::compression::is_transformable(request, status, headers),
             tagged: false,
             last_modified_strong: false,
         };
-        head.reading = Reading::new(&head, request, overrides);
-        head.find_validators(headers);
+        head.find_validators(headers, date);
         head
     }
 
@@ -139,7 +159,7 @@ impl StoredHead {
             tagged: false,
             last_modified_strong: false,
         };
-        head.find_validators(fields);
+        head.find_validators(fields, date_of(fields, &DATE, self.facts.response_at));
         let hidden = self.lines.iter().filter(|line| line.hidden);
         let names: SmallVec<[HeaderName; 4]> = hidden.filter_map(Line::name).collect();
         head.hiding(names.iter())
@@ -264,9 +284,17 @@ impl StoredHead {
             .revalidate_window(overrides)
             .max(facts.error_window(overrides))
             .max(facts.disconnected_window(overrides));
-        let keep = if self.validators().is_empty() { Duration::ZERO } else { overrides.keep };
+        let keep = if self.has_validators() { overrides.keep } else { Duration::ZERO };
         let useful = self.freshness(overrides).duration.saturating_add(stale).saturating_add(keep);
         facts.response_at.plus(useful.saturating_sub(facts.initial_age()))
+    }
+
+    /// Whether there is anything to validate by.
+    #[must_use]
+    pub fn has_validators(&self) -> bool {
+        // The tag is looked for last: its line has to be found.
+        let is_success = self.status().is_success();
+        is_success && (self.facts.last_modified.is_some() || !self.validators().is_empty())
     }
 
     /// The validators (RFC 9110 §8.8).
@@ -347,9 +375,8 @@ impl StoredHead {
         self.facts.bars_stale(overrides)
     }
 
-    /// Notes what there is to validate by.
-    fn find_validators(&mut self, headers: &HeaderMap) {
-        let date = date_of(headers, &DATE, self.facts.response_at);
+    /// Notes what there is to validate by; `date` is what the fields say.
+    fn find_validators(&mut self, headers: &HeaderMap, date: Option<Timestamp>) {
         let dates = self.facts.last_modified.zip(date);
         let second = Duration::from_secs(1);
         self.tagged = single(headers, &ETAG).is_some();

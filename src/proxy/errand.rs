@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -67,7 +67,14 @@ fn request(sought: &Sought) -> Option<Request> {
     head.uri = uri.path_and_query().cloned().map(Uri::from)?;
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let protocol = Protocol::Http1;
-    let connection = Connection { peer: here, local: here, secure, protocol, interim: None };
+    let connection = Connection {
+        peer: here,
+        local: here,
+        secure,
+        protocol,
+        interim: None,
+        introduction: OnceLock::new(),
+    };
     let id = RequestId(NUMBER.fetch_add(1, Ordering::Relaxed));
     let (connection, now) = (Arc::new(connection), Instant::now());
     Some(RequestParts::boxed(head, RequestBody::Empty, &connection, now, id))

@@ -4,6 +4,7 @@
 //! it is replaced. Fields that origins are known to reflect go altogether: no client must be able
 //! to write into a response that others get.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::controlled;
-use crate::context::{Connection, Protocol, Request};
+use crate::context::{Connection, Introduction, Protocol, Request};
 use crate::key::Target;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -85,18 +86,20 @@ pub(super) fn apply(
 ) {
     controlled::strip(headers, trusted);
     headers.reserve(ADDED);
-    let peer = connection.peer.ip().to_canonical();
-    let element = Element::new(peer, target.authority.as_str(), target.scheme());
-    if trusted {
-        extend(headers, &X_FORWARDED_FOR, &element.peer);
-        extend(headers, &FORWARDED, &element.text);
-    } else {
-        // There is nothing left of what others say.
-        set(headers, &X_FORWARDED_FOR, HeaderValue::from_maybe_shared(element.peer));
-        set(headers, &FORWARDED, HeaderValue::from_maybe_shared(element.text));
-    }
-    if !(trusted && headers.contains_key(&X_FORWARDED_HOST)) {
-        set(headers, &X_FORWARDED_HOST, HeaderValue::from_maybe_shared(element.host));
+    if let Some(Introduction { element, peer, host, .. }) =
+        introduction(connection, target).as_deref()
+    {
+        if trusted {
+            extend(headers, &X_FORWARDED_FOR, peer.as_bytes());
+            extend(headers, &FORWARDED, element.as_bytes());
+        } else {
+            // There is nothing left of what others say.
+            headers.insert(&X_FORWARDED_FOR, peer.clone());
+            headers.insert(&FORWARDED, element.clone());
+        }
+        if !(trusted && headers.contains_key(&X_FORWARDED_HOST)) {
+            headers.insert(&X_FORWARDED_HOST, host.clone());
+        }
     }
     // Normalization has read a trusted peer's word into the target already.
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme()));
@@ -156,28 +159,42 @@ fn address_text(address: IpAddr) -> AddressText {
     text
 }
 
-/// One element of `Forwarded` (RFC 7239 §4), and what it says: slices of it, for other fields say the
-/// same.
-struct Element {
-    text: Bytes,
-    peer: Bytes,
-    host: Bytes,
+/// What is said of a connection's client to who answers for `target`; `None` for a host that no
+/// field can name.
+fn introduction<'a>(connection: &'a Connection, target: &Target) -> Option<Cow<'a, Introduction>> {
+    let is_for = |known: &Introduction| {
+        known.authority.as_str() == target.authority.as_str() && known.scheme == target.scheme()
+    };
+    let known = connection.introduction.get();
+    if let Some(known) = known.filter(|known| is_for(known)) {
+        return Some(Cow::Borrowed(known));
+    }
+    let new = introduce(connection.peer.ip().to_canonical(), target)?;
+    if known.is_none() {
+        // Two requests at once say the same, or the first one is kept.
+        let _ = connection.introduction.set(new.clone());
+    }
+    Some(Cow::Owned(new))
 }
 
-impl Element {
-    fn new(peer: IpAddr, host: &str, scheme: &str) -> Self {
-        let (open, close): (&[u8], &[u8]) =
-            if peer.is_ipv4() { (b"for=", b";host=\"") } else { (b"for=\"[", b"]\";host=\"") };
-        let peer = address_text(peer);
-        let parts = [open, &peer, close, host.as_bytes(), b"\";proto=", scheme.as_bytes()];
-        let text = Bytes::from(parts.concat());
-        let host_at = open.len() + peer.len() + close.len();
-        Self {
-            peer: text.slice(open.len()..open.len() + peer.len()),
-            host: text.slice(host_at..host_at + host.len()),
-            text,
-        }
-    }
+/// One element of `Forwarded` (RFC 7239 §4), and what it says: slices of it, for other fields say the
+/// same.
+fn introduce(peer: IpAddr, target: &Target) -> Option<Introduction> {
+    let (authority, scheme) = (target.authority.clone(), target.scheme());
+    let (open, close): (&[u8], &[u8]) =
+        if peer.is_ipv4() { (b"for=", b";host=\"") } else { (b"for=\"[", b"]\";host=\"") };
+    let (peer, host) = (address_text(peer), authority.as_str().as_bytes());
+    let parts = [open, &peer, close, host, b"\";proto=", scheme.as_bytes()];
+    let text = Bytes::from(parts.concat());
+    let (peer_at, host_at) = (open.len(), open.len() + peer.len() + close.len());
+    let value = |part: Bytes| HeaderValue::from_maybe_shared(part).ok();
+    Some(Introduction {
+        peer: value(text.slice(peer_at..peer_at + peer.len()))?,
+        host: value(text.slice(host_at..host_at + host.len()))?,
+        element: value(text)?,
+        authority,
+        scheme,
+    })
 }
 
 /// The value of a parameter of a `Forwarded` element, without its quotes.
@@ -219,6 +236,8 @@ fn set<E>(headers: &mut HeaderMap, name: &HeaderName, value: Result<HeaderValue,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
 
     fn connection(peer: &str) -> Connection {
@@ -228,6 +247,7 @@ mod tests {
             secure: false,
             protocol: Protocol::Http1,
             interim: None,
+            introduction: OnceLock::new(),
         }
     }
 
@@ -261,6 +281,21 @@ mod tests {
         assert!(!headers.contains_key("x-original-url"));
         assert!(!headers.contains_key("x-forwarded-scheme"));
         assert_eq!(headers["via"], "1.1 seawall");
+    }
+
+    #[test]
+    fn each_request_of_a_connection_is_introduced_by_its_own_authority_and_scheme() {
+        let connection = connection("192.0.2.7");
+        for url in ["http://a.test/x", "http://a.test/y", "http://b.test:81/", "https://a.test/"] {
+            let target = Target::parse(url).expect("a URL");
+            let mut headers = HeaderMap::new();
+            apply(&mut headers, &connection, &target, false, &Via::new("seawall"));
+            let (host, scheme) = (target.authority.as_str(), target.scheme());
+            assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+            assert_eq!(headers["x-forwarded-host"], host);
+            let element = format!("for=192.0.2.7;host=\"{host}\";proto={scheme}");
+            assert_eq!(headers["forwarded"], element);
+        }
     }
 
     #[test]

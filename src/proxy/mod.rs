@@ -38,7 +38,7 @@ pub use error_page::ErrorPages;
 pub use live::{Generation, InForce, Live};
 pub use look::{InCache, Look, Looked};
 pub use observe::{Observed, Observer};
-pub use origin::{OriginService, Wire};
+pub use origin::{Carried, OriginService, Wire};
 pub use purge::PurgeAccess;
 pub use route::Routes;
 pub use rules::{Compose, Rule, Rules, Ruling, SetBy, Setting, Terms};

@@ -5,9 +5,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_util::TryFutureExt;
 use http::header::VIA;
 use http::request::Parts;
 use http::{StatusCode, Uri};
@@ -31,22 +30,16 @@ pub trait Wire: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Origins::send`].
-    fn carry(
-        &self,
-        upstream: usize,
-        request: OriginRequest,
-    ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<Self>;
+    fn carry(&self, upstream: usize, request: OriginRequest) -> Carried;
 }
 
+/// An answer on its way. In a box from the start: it is large, and would be moved into every future
+/// around it.
+pub type Carried = Pin<Box<dyn Future<Output = Result<http::Response<Body>, ProxyError>> + Send>>;
+
 impl Wire for Origins {
-    fn carry(
-        &self,
-        upstream: usize,
-        request: OriginRequest,
-    ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<>
-    {
-        self.send(upstream, request)
-            .map_ok(|response| response.map(|body| Body::Stream(Box::into_pin(body))))
+    fn carry(&self, upstream: usize, request: OriginRequest) -> Carried {
+        Box::pin(self.send_for(upstream, request, |body| Body::Stream(Box::into_pin(body))))
     }
 }
 
@@ -95,7 +88,7 @@ pub(super) fn origin_request(
 impl<W: Wire> Service<Fetch> for OriginService<W> {
     type Response = http::Response<Body>;
     type Error = ProxyError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ProxyError>> + Send>>;
+    type Future = Arriving;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         Poll::Ready(Ok(()))
@@ -104,21 +97,35 @@ impl<W: Wire> Service<Fetch> for OriginService<W> {
     fn call(&mut self, fetch: Fetch) -> Self::Future {
         let (upstream, request) = match origin_request(&self.config, &self.via, fetch) {
             Ok(request) => request,
-            Err(error) => return Box::pin(std::future::ready(Err(error))),
+            Err(error) => return Arriving(Err(Some(error))),
         };
-        let sent = self.wire.carry(upstream, request);
-        let via = Arc::clone(&self.via);
-        // Mapped, and not awaited in a block, which would hold this large future twice.
-        Box::pin(sent.map_ok(move |mut response| {
-            // What a 101 says of the connection is for both ends of the tunnel.
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                headers::strip_hop_by_hop(response.headers_mut());
+        Arriving(Ok((self.wire.carry(upstream, request), Arc::clone(&self.via))))
+    }
+}
+
+/// The answer to a request, as the cache gets it; or why that could not be sent.
+pub struct Arriving(Result<(Carried, Arc<Via>), Option<ProxyError>>);
+
+impl Future for Arriving {
+    type Output = Result<http::Response<Body>, ProxyError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (carried, via) = match &mut self.0 {
+            Ok(sent) => sent,
+            Err(refused) => {
+                let error = refused.take().unwrap_or_else(|| ErrorKind::Internal.into());
+                return Poll::Ready(Err(error));
             }
-            // The version received, and by whom.
-            let via = via.of(response.version());
-            response.headers_mut().append(VIA, via);
-            response
-        }))
+        };
+        let mut response = ready!(carried.as_mut().poll(cx))?;
+        // What a 101 says of the connection is for both ends of the tunnel.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            headers::strip_hop_by_hop(response.headers_mut());
+        }
+        // The version received, and by whom.
+        let via = via.of(response.version());
+        response.headers_mut().append(VIA, via);
+        Poll::Ready(Ok(response))
     }
 }
 

@@ -285,6 +285,7 @@ impl Opened {
             secure: self.secure,
             protocol: self.protocol,
             interim: interim.clone().map(|interim| interim as Arc<dyn InterimSink>),
+            introduction: OnceLock::new(),
         });
         let peer = connection.peer;
         let io =

@@ -65,6 +65,8 @@ pub struct Memory {
     stamps: Arc<Stamps>,
     searches: Arc<Searches>,
     refreshes: Arc<Refreshes>,
+    /// See [`Memory::insertions`].
+    insertions: Arc<AtomicU64>,
     evictions: Arc<AtomicU64>,
     turned_away: Arc<AtomicU64>,
     purges: Arc<[AtomicU64; Kind::ALL.len()]>,
@@ -120,6 +122,7 @@ impl Memory {
             stamps: Arc::new(Stamps::new()),
             searches: Arc::new(Searches::new()),
             refreshes: Arc::default(),
+            insertions: Arc::default(),
             evictions: Arc::default(),
             turned_away: Arc::default(),
             purges: Arc::default(),
@@ -143,6 +146,13 @@ impl Memory {
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<Variants> {
         self.map.get(key).map(|held| held.variants)
+    }
+
+    /// How often something was stored. Whoever has read this and then looked up a key in vain need
+    /// not look again for what others have stored since, as long as it is the same.
+    #[must_use]
+    pub fn insertions(&self) -> u64 {
+        self.insertions.load(Ordering::Acquire)
     }
 
     /// Where a response stored under `key` stands with regard to purges.
@@ -226,6 +236,8 @@ impl Memory {
             insertion = Insertion::Stored;
             Op::Put(Held { variants, ticket })
         });
+        // Behind it: who sees this number finds what it counts.
+        self.insertions.fetch_add(1, Ordering::Release);
         self.evict(victims);
         if insertion == Insertion::TurnedAway {
             self.turned_away.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! An origin that answers what it is told, in the place of connections.
 
-use std::future::{Future, ready};
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{CONTENT_LENGTH, DATE};
@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
 use crate::error::ProxyError;
 use crate::policy;
-use crate::proxy::Wire;
+use crate::proxy::{Carried, Wire};
 use crate::upstream::{self, OriginRequest, head_as_sent};
 
 /// A request, as the origin gets it.
@@ -79,13 +79,8 @@ impl Script {
 }
 
 impl Wire for Script {
-    fn carry(
-        &self,
-        upstream: usize,
-        request: OriginRequest,
-    ) -> impl Future<Output = Result<http::Response<Body>, ProxyError>> + Send + 'static + use<>
-    {
-        ready(self.exchange(upstream, request))
+    fn carry(&self, upstream: usize, request: OriginRequest) -> Carried {
+        Box::pin(ready(self.exchange(upstream, request)))
     }
 }
 

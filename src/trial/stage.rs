@@ -1,7 +1,7 @@
 //! The stack in process: everything but sockets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -149,6 +149,7 @@ pub(super) fn request(ask: &Ask) -> Request {
         secure: ask.secure,
         protocol: Protocol::Http1,
         interim: None,
+        introduction: OnceLock::new(),
     };
     let (connection, now) = (Arc::new(connection), Instant::now());
     let mut request = RequestParts::boxed(head, RequestBody::Empty, &connection, now, RequestId(0));

@@ -171,7 +171,16 @@ impl HttpBody for OriginBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.fail(failure::of_body(error)),
+            Poll::Ready(Some(Err(error))) => {
+                let error = failure::of_body(error);
+                if let Hold::Http1 { upstream, .. } = &this.hold
+                    && error.kind == ErrorKind::BadResponse
+                {
+                    // Perhaps for the number of its trailer fields, which next time have room.
+                    upstream.expect_many_fields();
+                }
+                this.fail(error)
+            }
             Poll::Ready(None) => this.end(),
             Poll::Pending => match this.poll_timeout(cx) {
                 Poll::Ready(kind) => this.fail(kind.into()),

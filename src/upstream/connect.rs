@@ -1,6 +1,5 @@
 //! Making a connection: addresses in turn, TCP, TLS, and what they ended in.
 
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -12,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::task::AtomicWaker;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -204,8 +202,6 @@ pub(super) struct Meter {
     uploads: AtomicBool,
     written: AtomicU64,
     interim: AtomicU32,
-    /// The exchange, to be told of too many interim responses.
-    waiting: AtomicWaker,
 }
 
 impl Meter {
@@ -217,7 +213,6 @@ impl Meter {
             uploads: AtomicBool::new(false),
             written: AtomicU64::new(0),
             interim: AtomicU32::new(0),
-            waiting: AtomicWaker::new(),
         }
     }
 
@@ -232,25 +227,12 @@ impl Meter {
 
     /// Counts an interim response; which one it is, from 1.
     pub(super) fn count_interim(&self) -> u32 {
-        let count = self.interim.fetch_add(1, Ordering::AcqRel) + 1;
-        if count > MOST_INTERIM {
-            self.waiting.wake();
-        }
-        count
+        self.interim.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Resolves when more interim responses have come than anybody has a use for.
-    pub(super) async fn too_many_interim(&self) {
-        poll_fn(|cx| {
-            // Registered before the count is read: a change between the two wakes.
-            self.waiting.register(cx.waker());
-            if self.interim.load(Ordering::Acquire) > MOST_INTERIM {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+    /// Whether more interim responses have come than anybody has a use for: no more is read then.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.interim.load(Ordering::Acquire) > MOST_INTERIM
     }
 
     /// Whether a byte came since [`Meter::begin`].
@@ -302,6 +284,9 @@ impl AsyncRead for Metered {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.meter.is_flooded() {
+            return Poll::Ready(Err(io::Error::other("interim responses without end")));
+        }
         let before = buf.filled().len();
         let polled = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),

@@ -1,6 +1,6 @@
 //! One attempt: a request goes out on a connection, and the final response's head comes back.
 
-use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::pin;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::{Hold, OriginBody};
 use super::connect::Meter;
 use super::failure;
-use super::pool::{Http1, Http2, StreamGuard, Upstream};
+use super::pool::{Breadth, Http1, Http2, StreamGuard, Upstream};
 use super::request::Plan;
 use super::response;
 use super::upload::{Upload, UploadBody};
@@ -37,6 +36,11 @@ impl Connection {
             Self::Http1(connection) => connection.reused,
             Self::Http2(_, guard) => guard.reused,
         }
+    }
+
+    /// Whether an answer may have more fields than it takes, though not too many.
+    pub(super) fn is_usual(&self) -> bool {
+        matches!(self, Self::Http1(connection) if connection.breadth() == Breadth::Usual)
     }
 }
 
@@ -97,62 +101,86 @@ impl From<Request<UploadBody>> for Message {
     }
 }
 
-/// Sends `message` on `connection`, `now`.
+/// Sends `message` on `connection`, `now`. All of it is one future, and what need not wait is done
+/// by plain functions: each future within another is moved into that, and these are large.
 pub(super) async fn exchange(
     job: &Job,
     connection: Connection,
     message: Message,
     now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
+    let upload = message.body.upload().cloned();
     match connection {
-        Connection::Http1(connection) => on_http1(job, connection, message, now).await,
-        Connection::Http2(connection, guard) => {
-            on_http2(job, connection, guard, message, now).await
+        Connection::Http1(mut connection) => {
+            let sending = pin!(begin_http1(job, &mut connection, message, upload.as_ref()));
+            let meter = &connection.meter;
+            let wait = Wait { job, upload: upload.as_deref(), meter: Some(meter) };
+            let received = wait.head(sending, now).await?.map_err(|error| {
+                if meter.is_flooded() {
+                    return Failure::verdict(ErrorKind::BadResponse);
+                }
+                Failure::of(error, upload.as_deref(), meter.received())
+            })?;
+            finish_http1(job, connection, received, upload).map_err(Failure::verdict)
+        }
+        Connection::Http2(mut connection, guard) => {
+            let sending = begin_http2(job, &mut connection, message, upload.as_deref());
+            let sending = pin!(sending.map_err(Failure::verdict)?);
+            let wait = Wait { job, upload: upload.as_deref(), meter: None };
+            let received = wait.head(sending, now).await?;
+            // Whether bytes of this stream's answer came can't be seen; its head did not.
+            let received =
+                received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
+            finish_http2(job, guard, received, upload).map_err(Failure::verdict)
         }
     }
 }
 
-async fn on_http1(
-    job: &Job,
-    mut connection: Http1,
-    message: Message,
-    now: Instant,
-) -> Result<Response<Box<OriginBody>>, Failure> {
-    let Message { mut head, body } = message;
-    let upload = body.upload().cloned();
-    job.plan.http1(&mut head);
-    let mut request = Request::from_parts(head, body);
-    let meter = Arc::clone(&connection.meter);
-    listen_to_interim(&mut request, Arc::clone(&meter), job.interim.clone(), upload.clone());
-    meter.begin(upload.is_some());
-    let sending = connection.sender.try_send_request(request);
-    let wait = Wait { job, upload: upload.as_deref(), meter: Some(&meter) };
-    let received = wait.head(sending, now).await?;
-    let received =
-        received.map_err(|error| Failure::of(error, upload.as_deref(), meter.received()))?;
-    finish_http1(job, connection, received, upload).map_err(Failure::verdict)
+/// What becomes of a request that was handed to the HTTP library.
+trait Sending: Future<Output = Result<Response<Incoming>, TrySendError<Request<UploadBody>>>> {}
+
+impl<F> Sending for F where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<UploadBody>>>>
+{
 }
 
-async fn on_http2(
+fn begin_http1(
     job: &Job,
-    mut connection: Http2,
-    guard: StreamGuard,
+    connection: &mut Http1,
     message: Message,
-    now: Instant,
-) -> Result<Response<Box<OriginBody>>, Failure> {
+    upload: Option<&Arc<Upload>>,
+) -> impl Sending + use<> {
     let Message { mut head, body } = message;
-    let upload = body.upload().cloned();
-    if let Some(upload) = &upload {
+    job.plan.http1(&mut head);
+    let mut request = Request::from_parts(head, body);
+    let (meter, interim) = (Arc::clone(&connection.meter), job.interim.clone());
+    listen_to_interim(&mut request, meter, interim, upload.cloned());
+    connection.meter.begin(upload.is_some());
+    connection.sender.try_send_request(request)
+}
+
+fn begin_http2(
+    job: &Job,
+    connection: &mut Http2,
+    message: Message,
+    upload: Option<&Upload>,
+) -> Result<impl Sending + use<>, ProxyError> {
+    let Message { mut head, body } = message;
+    if let Some(upload) = upload {
         // hyper does not tell of `100 Continue` on HTTP/2: nothing to wait for.
         upload.proceed();
     }
-    job.plan.http2(&mut head).map_err(Failure::verdict)?;
-    let sending = connection.sender.try_send_request(Request::from_parts(head, body));
-    let wait = Wait { job, upload: upload.as_deref(), meter: None };
-    let received = wait.head(sending, now).await?;
-    // Whether bytes of this stream's answer came can't be seen; its head did not.
-    let received = received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
-    let (head, incoming) = check(job, received).map_err(Failure::verdict)?;
+    job.plan.http2(&mut head)?;
+    Ok(connection.sender.try_send_request(Request::from_parts(head, body)))
+}
+
+fn finish_http2(
+    job: &Job,
+    guard: StreamGuard,
+    received: Response<Incoming>,
+    upload: Option<Arc<Upload>>,
+) -> Result<Response<Box<OriginBody>>, ErrorKind> {
+    let (head, incoming) = check(job, received)?;
     let hold = Hold::Http2 { _stream: guard };
     let body = OriginBody::new(job, incoming, head.status, hold, upload);
     Ok(Response::from_parts(head, body))
@@ -220,27 +248,21 @@ struct Wait<'a> {
 impl Wait<'_> {
     /// The outcome of `sending`, if it comes in time from `now` on. What the origin sends before its
     /// final head is complete does not extend the wait; a request body that moves does.
-    async fn head<T>(&self, sending: impl Future<Output = T>, now: Instant) -> Result<T, Failure> {
+    async fn head<F: Future>(
+        &self,
+        mut sending: Pin<&mut F>,
+        now: Instant,
+    ) -> Result<F::Output, Failure> {
         let limit = self.job.upstream.config.first_byte_timeout;
-        pin!(sending);
         let mut first_byte = now + limit;
         let until = |first_byte: Instant| {
             self.job.deadline.map_or(first_byte, |deadline| deadline.min(first_byte))
         };
-        let timer = sleep_until(until(first_byte));
-        pin!(timer);
-        let flooded = async {
-            match self.meter {
-                Some(meter) => meter.too_many_interim().await,
-                None => pending().await,
-            }
-        };
-        pin!(flooded);
+        let mut timer = pin!(sleep_until(until(first_byte)));
         loop {
             tokio::select! {
                 biased;
                 received = &mut sending => return Ok(received),
-                () = &mut flooded => return Err(Failure::verdict(ErrorKind::BadResponse)),
                 () = &mut timer => {}
             }
             let now = Instant::now();

@@ -148,6 +148,20 @@ impl Origins {
         request: OriginRequest,
     ) -> impl Future<Output = Result<http::Response<Box<OriginBody>>, ProxyError>> + Send + 'static + use<>
     {
+        self.send_for(index, request, |body| body)
+    }
+
+    /// The same; the answer has what `make` makes of its body. The future is large: whoever wants
+    /// something else of the answer has it made here rather than by another future around this one.
+    ///
+    /// # Errors
+    /// As [`Origins::send`].
+    pub fn send_for<B: 'static>(
+        &self,
+        index: usize,
+        request: OriginRequest,
+        make: fn(Box<OriginBody>) -> B,
+    ) -> impl Future<Output = Result<http::Response<B>, ProxyError>> + Send + 'static + use<B> {
         let upstream = self.upstreams.get(index).cloned();
         async move {
             let Some(upstream) = upstream else { return Err(ErrorKind::Internal.into()) };
@@ -160,7 +174,7 @@ impl Origins {
             match send::send(&upstream, request, began).await {
                 Ok(response) => {
                     target.health.answered();
-                    Ok(response.map(|body| body.holding(place)))
+                    Ok(response.map(|body| make(body.holding(place))))
                 }
                 Err(error) => {
                     target.health.failed(error.kind, began.elapsed());

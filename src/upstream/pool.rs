@@ -1,7 +1,7 @@
 //! Connections of one core to one upstream: which are open, which may be used again.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ pub(super) struct Upstream {
     pub(super) counters: Counters,
     /// One connect at a time where HTTP/2 is likely, so that a burst shares one connection.
     pub(super) turn: Semaphore,
+    /// It has sent more fields than a [`Breadth::Usual`] connection takes.
+    sends_many_fields: AtomicBool,
+    /// Open [`Breadth::Wide`] connections.
+    pub(super) wide: Arc<AtomicUsize>,
     pool: Mutex<Pool>,
 }
 
@@ -60,6 +64,32 @@ struct Idle {
     expires: Instant,
 }
 
+/// How many fields an HTTP/1 connection takes of one response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Breadth {
+    /// As many as the HTTP library parses without allocating for it: nearly all responses.
+    Usual,
+    /// As many as are taken at all: each response costs 16 KiB of writing before it is read.
+    Wide,
+}
+
+/// Counts a wide connection for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Wide(Arc<AtomicUsize>);
+
+impl Wide {
+    pub(super) fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An HTTP/1 connection, for one exchange at a time. Dropping it closes it at once, whatever its
 /// task is blocked on.
 #[derive(Debug)]
@@ -68,6 +98,7 @@ pub(super) struct Http1 {
     pub(super) meter: Arc<Meter>,
     /// Whether it has served a request.
     pub(super) reused: bool,
+    wide: Option<Wide>,
     /// The name that TLS verified; `None` without TLS.
     name: Option<Arc<str>>,
     task: Option<AbortHandle>,
@@ -77,10 +108,15 @@ impl Http1 {
     pub(super) fn new(
         sender: http1::SendRequest<UploadBody>,
         meter: Arc<Meter>,
+        wide: Option<Wide>,
         name: Option<Arc<str>>,
         task: AbortHandle,
     ) -> Self {
-        Self { sender, meter, reused: false, name, task: Some(task) }
+        Self { sender, meter, reused: false, wide, name, task: Some(task) }
+    }
+
+    pub(super) fn breadth(&self) -> Breadth {
+        if self.wide.is_some() { Breadth::Wide } else { Breadth::Usual }
     }
 
     /// Lets the connection end by itself: with the tunnel that it has become, or, when it is at
@@ -162,16 +198,29 @@ impl Upstream {
             target,
             counters: Counters::default(),
             turn: Semaphore::new(1),
+            sends_many_fields: AtomicBool::new(false),
+            wide: Arc::default(),
             pool: Mutex::default(),
         }
     }
 
-    /// The newest idle HTTP/1 connection that is fit for use `now`.
-    pub(super) fn take_idle(&self, name: Option<&str>, now: Instant) -> Option<Http1> {
+    /// The newest idle HTTP/1 connection that is fit for use `now`, of that `breadth` at least and no
+    /// wider than it must be.
+    pub(super) fn take_idle(
+        &self,
+        name: Option<&str>,
+        breadth: Breadth,
+        now: Instant,
+    ) -> Option<Http1> {
         let mut pool = self.pool();
         loop {
-            let index =
-                pool.idle.iter().rposition(|idle| idle.connection.name.as_deref() == name)?;
+            let of = |breadth: Breadth| {
+                pool.idle.iter().rposition(|Idle { connection, .. }| {
+                    connection.name.as_deref() == name && connection.breadth() == breadth
+                })
+            };
+            let usual = if breadth == Breadth::Usual { of(Breadth::Usual) } else { None };
+            let index = usual.or_else(|| of(Breadth::Wide))?;
             let idle = pool.idle.remove(index)?;
             if idle.expires > now && idle.connection.sender.is_ready() {
                 return Some(idle.connection);
@@ -235,6 +284,22 @@ impl Upstream {
         }
         pool.idle.push_back(Idle { connection, expires: Instant::now() + keep });
         self.ensure_reaped(&mut pool);
+    }
+
+    /// The breadth that connections need by now, for what may be sent twice if that is too little.
+    pub(super) fn breadth(&self) -> Breadth {
+        if self.sends_many_fields.load(Ordering::Relaxed) { Breadth::Wide } else { Breadth::Usual }
+    }
+
+    /// The breadth of a new connection that is wanted to have `least`: where there is no wide one yet,
+    /// it becomes that, so that what must not be sent twice finds one to use again.
+    pub(super) fn breadth_of_new(&self, least: Breadth) -> Breadth {
+        if self.wide.load(Ordering::Relaxed) == 0 { Breadth::Wide } else { least }
+    }
+
+    /// Remembers that a response may have had too many fields for its connection.
+    pub(super) fn expect_many_fields(&self) {
+        self.sends_many_fields.store(true, Ordering::Relaxed);
     }
 
     /// Whether the last TLS handshake chose HTTP/1.

@@ -50,6 +50,12 @@ pub(super) fn next(failed: Failed, repeatable: bool) -> Next {
     }
 }
 
+/// What follows an answer that may have had too many fields for its connection, though not too many
+/// for a wider one: the same on such a one, where the request may be repeated.
+pub(super) fn wider(repeatable: bool) -> Next {
+    if repeatable { Next::Fresh } else { Next::GiveUp }
+}
+
 /// Whether a request may be sent twice under `policy`.
 pub(super) fn repeatable(policy: RetryReused, method: &Method, has_body: bool) -> bool {
     policy == RetryReused::Idempotent && method.is_idempotent() && !has_body

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::EXPECT;
-use http::{Request, Response};
+use http::header::{EXPECT, HeaderName, HeaderValue};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +17,7 @@ use super::body::OriginBody;
 use super::config::Version;
 use super::connect::{self, Metered};
 use super::exchange::{self, Connection, Job, Message};
-use super::pool::{Http1, Http2, StreamGuard, Streams, Upstream};
+use super::pool::{Breadth, Http1, Http2, StreamGuard, Streams, Upstream, Wide};
 use super::request::{Content, Plan};
 use super::retry::{self, Failed, Next};
 use super::upload::UploadBody;
@@ -26,8 +26,8 @@ use crate::error::{ErrorKind, ProxyError};
 
 /// Read buffer of an HTTP/1 connection, and the bound on what of a request body waits in it.
 const MIN_BUFFER: usize = 128 * 1024;
-/// Fields of a response's head: more than any sound origin sends, and a bound on what parsing costs
-/// besides the bound on bytes.
+/// Fields of a response's head that a [`Breadth::Wide`] connection takes: more than any sound origin
+/// sends, and a bound on what parsing costs besides the bound on bytes.
 const MAX_FIELDS: usize = 256;
 /// Flow-control windows of HTTP/2: what an origin may send ahead of a slow reader.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -49,24 +49,34 @@ pub(super) async fn send(
         &message.head.method,
         job.plan.has_content(),
     );
+    // What must not be sent twice needs room for every answer at once.
+    let mut breadth = if repeatable { job.upstream.breadth() } else { Breadth::Wide };
     let mut fresh = false;
     for attempts in 1.. {
         let connection;
-        (connection, now) = acquire(&job, fresh, now).await?;
-        let reused = connection.is_reused();
+        (connection, now) = acquire(&job, Wanted { fresh, breadth }, now).await?;
+        let (reused, is_usual) = (connection.is_reused(), connection.is_usual());
         if reused {
             counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        let copy = may_be_repeated(&job, &connection, repeatable).then(|| copy_of(&message));
+        let copy = may_be_repeated(&job, &connection, repeatable).then(|| Copied::of(&message));
         let failure = match exchange::exchange(&job, connection, message, now).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
-        let again = failure.unsent.map(|unsent| *unsent).or(copy);
+        let again = failure.unsent.map(|unsent| *unsent).or(copy.map(Message::from));
         let facts =
             Failed { unsent: failure.handed_back, reused, answered: failure.answered, attempts };
-        let next =
-            if failure.is_connections { retry::next(facts, repeatable) } else { Next::GiveUp };
+        let next = if is_usual && failure.error.kind == ErrorKind::ResponseHeadTooLarge {
+            // By its fields or by its bytes: asked once more, it is seen which, and not again.
+            job.upstream.expect_many_fields();
+            breadth = Breadth::Wide;
+            retry::wider(repeatable)
+        } else if failure.is_connections {
+            retry::next(facts, repeatable)
+        } else {
+            Next::GiveUp
+        };
         message = match (next, again) {
             (Next::GiveUp, _) | (_, None) => return Err(failure.error),
             (next, Some(again)) => {
@@ -81,19 +91,39 @@ pub(super) async fn send(
     Err(ErrorKind::Internal.into())
 }
 
-/// Whether a copy of the request is kept: on a reused connection, if it is repeatable; on HTTP/2,
-/// where a refused request may be repeated whatever its method (RFC 9113 §8.7), always.
+/// Whether a copy of the request is kept: on a connection that is reused, or may be too narrow, if it
+/// is repeatable; on HTTP/2, where a refused request may be repeated whatever its method
+/// (RFC 9113 §8.7), always.
 fn may_be_repeated(job: &Job, connection: &Connection, repeatable: bool) -> bool {
     let is_http2 = matches!(connection, Connection::Http2(..));
-    !job.plan.has_content() && connection.is_reused() && (repeatable || is_http2)
+    let may_fail = connection.is_reused() || connection.is_usual();
+    !job.plan.has_content() && may_fail && (repeatable || is_http2)
 }
 
-/// The same request once more; only made where there is no content.
-fn copy_of(message: &Message) -> Message {
-    let (mut head, body) = Request::new(UploadBody::default()).into_parts();
-    head.method.clone_from(&message.head.method);
-    head.headers.clone_from(&message.head.headers);
-    Message { head, body }
+/// A request that may have to be sent once more: what it takes to make it again, for mostly it is not
+/// needed. Only kept where there is no content.
+struct Copied {
+    method: Method,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Copied {
+    fn of(Message { head, .. }: &Message) -> Self {
+        let mut fields = Vec::with_capacity(head.headers.len());
+        fields.extend(head.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Self { method: head.method.clone(), fields }
+    }
+}
+
+impl From<Copied> for Message {
+    fn from(Copied { method, fields }: Copied) -> Self {
+        let (mut head, body) = Request::new(UploadBody::default()).into_parts();
+        head.method = method;
+        for (name, value) in fields {
+            head.headers.append(name, value);
+        }
+        Self { head, body }
+    }
 }
 
 fn plan(
@@ -121,22 +151,33 @@ fn plan(
     Ok((job, Message { head, body }))
 }
 
-/// A connection for `job`: one that is open, unless it has to be `fresh`, or a new one; and what time
+/// What a connection has to be for an exchange.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Not one that has served before.
+    fresh: bool,
+    /// At least; on HTTP/2 there is but one.
+    breadth: Breadth,
+}
+
+/// A connection for `job`: one that is open, unless it has to be fresh, or a new one; and what time
 /// it is by then.
 async fn acquire(
     job: &Job,
-    fresh: bool,
+    wanted: Wanted,
     now: Instant,
 ) -> Result<(Connection, Instant), ProxyError> {
     let config = &job.upstream.config;
     let name = config.tls.then(|| tls::server_name(config, job.plan.authority.host()));
-    if !fresh && let Some(connection) = open(job, name, now) {
+    if !wanted.fresh
+        && let Some(connection) = open(job, name, wanted.breadth, now)
+    {
         return Ok((connection, now));
     }
     let left = job.deadline.map(|deadline| deadline.saturating_duration_since(now));
     let limit = left.map_or(config.connect_timeout, |left| left.min(config.connect_timeout));
     // Boxed: connecting is rare, and its large future would be moved with every request's.
-    let connected = connect::within(limit, Box::pin(connect_in_turn(job, name, fresh))).await;
+    let connected = connect::within(limit, Box::pin(connect_in_turn(job, name, wanted))).await;
     let now = Instant::now();
     connected.map(|connection| (connection, now)).map_err(|error| match job.deadline {
         Some(deadline) if deadline <= now => ErrorKind::TotalTimeout.into(),
@@ -145,7 +186,7 @@ async fn acquire(
 }
 
 /// A connection that is open and fit for `job`.
-fn open(job: &Job, name: Option<&str>, now: Instant) -> Option<Connection> {
+fn open(job: &Job, name: Option<&str>, breadth: Breadth, now: Instant) -> Option<Connection> {
     let upstream = &job.upstream;
     let version = upstream.config.version;
     let shared = if version == Version::Http1 || job.plan.upgrade().is_some() {
@@ -155,7 +196,7 @@ fn open(job: &Job, name: Option<&str>, now: Instant) -> Option<Connection> {
     };
     shared.or_else(|| match version {
         Version::Http2 => None,
-        _ => upstream.take_idle(name, now).map(Connection::Http1),
+        _ => upstream.take_idle(name, breadth, now).map(Connection::Http1),
     })
 }
 
@@ -164,8 +205,9 @@ fn open(job: &Job, name: Option<&str>, now: Instant) -> Option<Connection> {
 async fn connect_in_turn(
     job: &Job,
     name: Option<&str>,
-    fresh: bool,
+    wanted: Wanted,
 ) -> Result<Connection, ProxyError> {
+    let Wanted { fresh, breadth } = wanted;
     let upstream = &job.upstream;
     let may_share = match upstream.config.version {
         Version::Http1 => false,
@@ -175,16 +217,20 @@ async fn connect_in_turn(
         }
     };
     if !may_share {
-        return connect(job, name).await;
+        return connect(job, name, breadth).await;
     }
     let _turn = upstream.turn.acquire().await;
-    if !fresh && let Some(connection) = open(job, name, Instant::now()) {
+    if !fresh && let Some(connection) = open(job, name, breadth, Instant::now()) {
         return Ok(connection);
     }
-    connect(job, name).await
+    connect(job, name, breadth).await
 }
 
-async fn connect(job: &Job, name: Option<&str>) -> Result<Connection, ProxyError> {
+async fn connect(
+    job: &Job,
+    name: Option<&str>,
+    breadth: Breadth,
+) -> Result<Connection, ProxyError> {
     let upstream = &job.upstream;
     let http1_only = job.plan.upgrade().is_some();
     let dialled =
@@ -198,24 +244,29 @@ async fn connect(job: &Job, name: Option<&str>) -> Result<Connection, ProxyError
     if dialled.http2 {
         start_http2(upstream, stream, name).await
     } else {
-        start_http1(upstream, stream, name).await
+        start_http1(upstream, stream, breadth, name).await
     }
 }
 
 async fn start_http1(
     upstream: &Arc<Upstream>,
     stream: Metered,
+    breadth: Breadth,
     name: Option<Arc<str>>,
 ) -> Result<Connection, ProxyError> {
     let meter = Arc::clone(stream.meter());
     let limit = upstream.config.max_response_head;
+    let breadth = upstream.breadth_of_new(breadth);
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(limit)
         .max_buf_size(limit.max(MIN_BUFFER))
-        .max_headers(MAX_FIELDS)
         // RFC 9112 §5.1: a proxy removes them from a response, where a request is refused.
         .allow_spaces_after_header_name_in_responses(true);
+    let wide = (breadth == Breadth::Wide).then(|| Wide::new(&upstream.wide));
+    if wide.is_some() {
+        builder.max_headers(MAX_FIELDS);
+    }
     let started = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) =
         started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;
@@ -223,7 +274,7 @@ async fn start_http1(
     let task = tokio::spawn(async move {
         let _ = connection.with_upgrades().await;
     });
-    Ok(Connection::Http1(Http1::new(sender, meter, name, task.abort_handle())))
+    Ok(Connection::Http1(Http1::new(sender, meter, wide, name, task.abort_handle())))
 }
 
 async fn start_http2(

@@ -180,6 +180,107 @@ async fn surplus_bytes_and_a_closing_answer_end_their_connection() {
     }
 }
 
+/// An answer with so many fields beside its length.
+fn with_fields(number: usize) -> String {
+    let fields = "x: y\r\n".repeat(number);
+    format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok")
+}
+
+#[tokio::test]
+async fn an_answer_with_many_fields_is_asked_for_on_a_wider_connection_and_the_next_one_at_once() {
+    let origin = Origin::start().await;
+    let origins = origins(&origin.config());
+    let (first, mut narrow) = two_connections(&origin, &origins).await;
+    let script = async {
+        narrow.head().await;
+        narrow.send(&with_fields(200)).await;
+        narrow.is_closed().await;
+        let mut wide = origin.accept().await;
+        for _ in 0..2 {
+            wide.head().await;
+            wide.send(&with_fields(200)).await;
+        }
+    };
+    let client = async {
+        for _ in 0..2 {
+            assert_eq!(fetch(&origins, get()).await.as_deref(), Ok("ok"));
+        }
+    };
+    tokio::join!(script, client);
+    assert!(origin.is_left_alone().await);
+    assert_eq!((origins.stats()[0].retried, origins.stats()[0].reused), (1, 2));
+    drop(first);
+}
+
+/// Two connections at rest, of which the first one is wide, and the second is used first.
+async fn two_connections(origin: &Origin, origins: &Origins) -> (Peer, Peer) {
+    let (begun, waiting) = tokio::sync::oneshot::channel();
+    let script = async {
+        let mut first = origin.accept().await;
+        first.head().await;
+        begun.send(()).expect("the second request waits for that");
+        let second = origin.serve_one().await;
+        first.send(OK).await;
+        (first, second)
+    };
+    let second = async {
+        waiting.await.expect("the first request has begun");
+        fetch(origins, get()).await
+    };
+    let (.., peers) = tokio::join!(fetch(origins, get()), second, script);
+    assert_eq!(origins.stats()[0].idle, 2);
+    peers
+}
+
+#[tokio::test]
+async fn what_may_not_be_repeated_has_room_for_many_fields_from_the_start() {
+    for (method, content) in [("POST", None), ("PUT", Some("abc"))] {
+        let origin = Origin::start().await;
+        let origins = origins(&origin.config());
+        let (mut wide, usual) = two_connections(&origin, &origins).await;
+        let script = async {
+            wide.head().await;
+            wide.body(content.map_or(0, str::len)).await;
+            wide.send(&with_fields(200)).await;
+        };
+        let client = async {
+            let answer = fetch(&origins, request(method, content)).await;
+            assert_eq!(answer.as_deref(), Ok("ok"), "{method}");
+        };
+        tokio::join!(script, client);
+        assert!(origin.is_left_alone().await);
+        assert_eq!((origins.stats()[0].retried, origins.stats()[0].reused), (0, 1));
+        drop(usual);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_no_connection_would_take_is_asked_for_once_more_and_not_again() {
+    let origin = Origin::start().await;
+    let origins = origins(&origin.config());
+    let (mut first, mut usual) = two_connections(&origin, &origins).await;
+    let script = async {
+        usual.head().await;
+        usual.send(&with_fields(300)).await;
+        usual.is_closed().await;
+        let mut fresh = origin.accept().await;
+        for wide in [&mut fresh, &mut first] {
+            wide.head().await;
+            wide.send(&with_fields(300)).await;
+            wide.is_closed().await;
+        }
+    };
+    let client = async {
+        for _ in 0..2 {
+            let outcome = fetch(&origins, get()).await;
+            assert_eq!(outcome, Err(ErrorKind::ResponseHeadTooLarge));
+        }
+    };
+    tokio::join!(script, client);
+    assert!(origin.is_left_alone().await);
+    assert_eq!(origins.stats()[0].retried, 1);
+}
+
 #[tokio::test]
 async fn a_body_that_is_dropped_early_closes_its_connection() {
     let origin = Origin::start().await;
