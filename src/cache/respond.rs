@@ -12,7 +12,7 @@ use super::lookup::{Ask, Plan};
 use super::{Filling, Job, multipart, ready};
 use crate::body::{Blocks, BlocksBody, Body};
 use crate::clock::Timestamp;
-use crate::context::{Detail, Outcome, Response};
+use crate::context::{Detail, Outcome, Response, ResponseParts};
 use crate::headers::{Present, number};
 use crate::policy::{
     ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
@@ -181,7 +181,7 @@ pub(super) fn filling(
     };
     head.status = status;
     let http = http::Response::from_parts(head, Body::stream(reader));
-    Some(Response { http, outcome })
+    Some(ResponseParts::boxed(http, outcome))
 }
 
 /// A stored head's fields for a client, with `Age` (RFC 9111 §5.1). Whether tags are among them,
@@ -237,7 +237,7 @@ fn bodiless(status: StatusCode, headers: HeaderMap, outcome: Outcome) -> Respons
     let mut http = http::Response::new(Body::Empty);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
-    Response { http, outcome }
+    ResponseParts::boxed(http, outcome)
 }
 
 fn respond(
@@ -262,7 +262,7 @@ fn respond(
     let mut http = http::Response::new(body);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
-    Response { http, outcome }
+    ResponseParts::boxed(http, outcome)
 }
 
 fn whole(

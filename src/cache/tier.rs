@@ -131,10 +131,10 @@ impl<S: Origin> Cache<S> {
 }
 
 /// An answer that is known to come from the tier, where nothing else is to be said of it.
-fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
-    let detail = response.outcome.detail.or(Some(Detail::Reason(how)));
-    let outcome = Outcome { detail, ..response.outcome };
-    Box::new(Concluded { response: Ok(Response { outcome, ..response }), pump: None })
+fn from_tier(mut response: Response, how: Reason) -> Box<Concluded> {
+    let detail = &mut response.outcome.detail;
+    *detail = detail.or(Some(Detail::Reason(how)));
+    Box::new(Concluded { response: Ok(response), pump: None })
 }
 
 impl Shared {
