@@ -86,8 +86,7 @@ fn as_it_is(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    let mut headers = ready::fields(head, job.config.tags.expose);
-    headers.insert(AGE, number(head.age_seconds(now)));
+    let mut headers = ready::fields(head, job.config.tags.expose, head.age_seconds(now));
     compress::vary(head, job, &mut headers);
     let (status, body) = match evaluate(job, head) {
         Precondition::NotModified => return not_modified(headers, outcome),

@@ -99,7 +99,7 @@ impl<S: Origin> Cache<S> {
             return Tiered::Ask(Box::new(plan), leader);
         }
         let variants = Variants::One(Arc::clone(&sealed));
-        match lookup::among(shared, job, key.as_str(), &variants, now) {
+        match lookup::among(shared, job, key.as_str(), variants, now) {
             Decision::Use(stored, grant) if insertion == Insertion::Stored => {
                 // Before the answer: a stale one begins a flight of its own.
                 leader.announce(FlightOutcome::Settled);
