@@ -29,7 +29,7 @@ use crate::store::{Content, Insertion, Stamp, Standing, StoredResponse, Variants
 /// What came of asking the tier.
 pub(super) enum Tiered {
     /// It had an answer.
-    Answered(Box<Concluded>),
+    Answered(Concluded),
     /// The origin has to be asked, as planned, or to validate what was found.
     Ask(Box<Plan>, FlightLeader),
 }
@@ -70,7 +70,7 @@ impl<S: Origin> Cache<S> {
                 let Ok(body) = reading.begin().await else { return ask(plan, leader) };
                 job.settle(&head);
                 let answered = self.shared.stream(job, head, stamp, (body, length), leader, how);
-                Tiered::Answered(Box::new(answered))
+                Tiered::Answered(answered)
             }
             (_, body) => {
                 let gathered = self.shared.gather(body, config.max_object_size).await;
@@ -131,10 +131,10 @@ impl<S: Origin> Cache<S> {
 }
 
 /// An answer that is known to come from the tier, where nothing else is to be said of it.
-fn from_tier(mut response: Response, how: Reason) -> Box<Concluded> {
+fn from_tier(mut response: Response, how: Reason) -> Concluded {
     let detail = &mut response.outcome.detail;
     *detail = detail.or(Some(Detail::Reason(how)));
-    Box::new(Concluded { response: Ok(response), pump: None })
+    Concluded { response: Ok(response), pump: None }
 }
 
 impl Shared {

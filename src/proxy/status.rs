@@ -140,11 +140,12 @@ mod tests {
     #[test]
     fn what_was_said_before_is_taken_for_nothing_else() {
         let hit = Outcome { hit: true, ttl: Some(1), ..Outcome::default() };
-        let far = Outcome { ttl: Some(1 + PLACES as i64), ..hit };
+        let later = 1 + i64::try_from(PLACES).expect("few");
+        let far = Outcome { ttl: Some(later), ..hit };
         let detail = Some(Detail::Reason(Reason::Compressed));
         for _ in 0..3 {
             assert_eq!(added(&hit), "seawall; hit; ttl=1");
-            assert_eq!(added(&far), format!("seawall; hit; ttl={}", 1 + PLACES));
+            assert_eq!(added(&far), format!("seawall; hit; ttl={later}"));
             assert_eq!(added(&Outcome { detail, ..hit }), "seawall; hit; ttl=1; detail=compressed");
             assert_eq!(added(&Outcome { upstream: Some(1), ..hit }), "seawall; hit; ttl=1");
             assert_eq!(added(&Outcome { hit: false, ..hit }), "seawall; ttl=1");
