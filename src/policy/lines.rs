@@ -2,8 +2,8 @@
 //!
 //! Heads are read from their first line to their last, so nothing but the lines is needed: no table
 //! of places, whose room every stored response would take. A line is a tag of two bytes, the length
-//! of the value in two more (four if the tag says so), the name where the tag does not stand for
-//! one, after two bytes with its length, and the value.
+//! of the value in one more (two or four if the tag says so), the name where the tag does not stand
+//! for one, after two bytes with its length, and the value.
 
 use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
@@ -15,11 +15,12 @@ use super::names::NameId;
 const HIDDEN: u16 = 1 << 15;
 /// The value's length has four bytes.
 const LONG: u16 = 1 << 14;
-/// The number of lines stands before all of them.
-const COUNT: usize = size_of::<u16>();
-/// Heads up to this size are put together without growing, and their block is made at once and
-/// exactly as large as it has to be.
+/// It has two.
+const WIDE: u16 = 1 << 13;
+/// Heads up to this size are put together without growing.
 const USUAL: usize = 1024;
+/// What counts the owners of a block that stands in one allocation with its count.
+const OWNERS: usize = size_of::<usize>();
 
 /// All lines of a head.
 #[derive(Clone, Debug)]
@@ -44,14 +45,9 @@ enum Name<'a> {
 }
 
 impl Lines {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.get(..COUNT).map_or(0, |mut count| usize::from(count.get_u16()))
-    }
-
     /// All of them, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut at = COUNT;
+        let mut at = 0;
         std::iter::from_fn(move || {
             let line = Line::read(&self.0, at)?;
             at = line.end;
@@ -76,18 +72,22 @@ impl Lines {
         if places.is_empty() {
             return self;
         }
-        let mut block = Vec::from(self.0);
+        let mut block = self.0.to_vec();
         for place in places {
             if let Some(byte) = block.get_mut(place) {
                 *byte |= HIDDEN.to_be_bytes()[0];
             }
         }
-        Self(block.into())
+        Self(compact(&block))
     }
 
-    /// Bytes on the heap: the block, and what `Bytes` allocates to count references.
+    /// Bytes on the heap: the block, and what counts its owners.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.0.len() + 3 * size_of::<usize>()
+        match room_for(self.0.len()) {
+            Some(room) => room + OWNERS,
+            // `Bytes` has an allocation for that.
+            None => self.0.len() + 3 * size_of::<usize>(),
+        }
     }
 
     /// The block itself.
@@ -100,12 +100,12 @@ impl<'a> Line<'a> {
     fn read(block: &'a [u8], at: usize) -> Option<Self> {
         let mut rest = block.get(at..)?;
         let tag = rest.try_get_u16().ok()?;
-        let len = if tag & LONG == 0 {
-            usize::from(rest.try_get_u16().ok()?)
-        } else {
-            rest.try_get_u32().ok()? as usize
+        let len = match tag & (LONG | WIDE) {
+            0 => usize::from(rest.try_get_u8().ok()?),
+            WIDE => usize::from(rest.try_get_u16().ok()?),
+            _ => rest.try_get_u32().ok()? as usize,
         };
-        let name = if let Some(known) = NameId::from_bits(tag & !(HIDDEN | LONG)).name() {
+        let name = if let Some(known) = NameId::from_bits(tag & !(HIDDEN | LONG | WIDE)).name() {
             Name::Known(known)
         } else {
             let len = rest.try_get_u16().ok()?;
@@ -156,9 +156,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        let mut block = Vec::with_capacity(USUAL);
-        block.extend_from_slice(&[0; COUNT]);
-        Self { block, count: 0 }
+        Self { block: Vec::with_capacity(USUAL), count: 0 }
     }
 
     /// One more line. One that no message could carry is left out.
@@ -169,8 +167,11 @@ impl Writer {
         let (id, name) = (NameId::of(name), name.as_str().as_bytes());
         let Ok(name_len) = u16::try_from(name.len()) else { return };
         self.count = count;
-        if let Ok(len) = u16::try_from(len) {
+        if let Ok(len) = u8::try_from(len) {
             self.block.extend_from_slice(&id.bits().to_be_bytes());
+            self.block.push(len);
+        } else if let Ok(len) = u16::try_from(len) {
+            self.block.extend_from_slice(&(id.bits() | WIDE).to_be_bytes());
             self.block.extend_from_slice(&len.to_be_bytes());
         } else {
             self.block.extend_from_slice(&(id.bits() | LONG).to_be_bytes());
@@ -183,8 +184,95 @@ impl Writer {
         self.block.extend_from_slice(value);
     }
 
-    pub(super) fn finish(mut self) -> Lines {
-        self.block[..COUNT].copy_from_slice(&self.count.to_be_bytes());
-        Lines(Bytes::copy_from_slice(&self.block))
+    /// All lines, and how many they are.
+    pub(super) fn finish(self) -> (Lines, u16) {
+        (Lines(compact(&self.block)), self.count)
+    }
+}
+
+/// `lines` in one allocation with the count of their owners, as large as an allocator's steps are
+/// anyway. By itself `Bytes` would have one more for the count as soon as there are two owners,
+/// which is with the first answer. Few heads are longer.
+fn compact(lines: &[u8]) -> Bytes {
+    match room_for(lines.len()) {
+        Some(24) => owned::<24>(lines),
+        Some(40) => owned::<40>(lines),
+        Some(56) => owned::<56>(lines),
+        Some(72) => owned::<72>(lines),
+        Some(88) => owned::<88>(lines),
+        Some(104) => owned::<104>(lines),
+        Some(120) => owned::<120>(lines),
+        Some(152) => owned::<152>(lines),
+        Some(184) => owned::<184>(lines),
+        Some(216) => owned::<216>(lines),
+        Some(248) => owned::<248>(lines),
+        Some(312) => owned::<312>(lines),
+        Some(376) => owned::<376>(lines),
+        Some(440) => owned::<440>(lines),
+        Some(504) => owned::<504>(lines),
+        _ => Bytes::copy_from_slice(lines),
+    }
+}
+
+/// The room in which `len` bytes stand with their count, if they do: with it, the steps of an
+/// allocator, of which there are four to each doubling.
+fn room_for(len: usize) -> Option<usize> {
+    let room = match len {
+        0..=24 => 24,
+        25..=120 => (len + OWNERS).next_multiple_of(16) - OWNERS,
+        121..=248 => (len + OWNERS).next_multiple_of(32) - OWNERS,
+        249..=504 => (len + OWNERS).next_multiple_of(64) - OWNERS,
+        _ => return None,
+    };
+    Some(room)
+}
+
+fn owned<const ROOM: usize>(lines: &[u8]) -> Bytes {
+    let mut block = [0; ROOM];
+    block[..lines.len()].copy_from_slice(lines);
+    let mut block = Bytes::from_owner(block);
+    block.truncate(lines.len());
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As RFC 9110 has it, a field's value may be of any length.
+    #[test]
+    fn values_of_all_lengths_are_read_as_they_were_written() {
+        let name = HeaderName::from_static("x-of-all-lengths");
+        let lengths: Vec<usize> = (0..600).chain([65_534, 65_535, 65_536, 70_000]).collect();
+        for length in lengths {
+            let values = [vec![b'a'; length], Vec::new(), b"b".to_vec()];
+            let mut writer = Writer::new();
+            for value in &values {
+                writer.push(&name, value);
+            }
+            let (lines, count) = writer.finish();
+            assert_eq!((count, lines.iter().count()), (3, 3));
+            let lines = lines.hiding(|line| line.end - line.start == 1);
+            let read: Vec<_> = lines.iter().map(|line| lines.bytes(line).to_vec()).collect();
+            assert_eq!(read, values);
+            assert_eq!(
+                lines.iter().filter(|line| line.hidden).count(),
+                1 + usize::from(length == 1)
+            );
+            assert!(lines.iter().all(|line| line.is_of(&name)));
+        }
+    }
+
+    #[test]
+    fn every_block_has_room_and_none_has_much_too_much() {
+        for length in 0..2000 {
+            let text = vec![b'x'; length];
+            assert_eq!(compact(&text), text);
+            let heap = Lines(compact(&text)).heap_bytes();
+            assert!(heap >= length + OWNERS && heap <= 40 + length * 5 / 4, "{length}: {heap}");
+            // By one of the sizes that `compact` knows.
+            let room = room_for(length).filter(|_| length > 24);
+            assert_eq!(room.is_some(), (25..=504).contains(&length));
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct ResponseTimes {
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     lines: Lines,
+    /// How many lines there are.
+    count: u16,
     vary: Option<Box<VaryKey>>,
     pub(super) facts: Facts,
     reading: Reading,
@@ -94,8 +96,10 @@ impl StoredHead {
             VaryOutcome::Key(key) => Some(Box::new(key)),
             VaryOutcome::Star => Some(Box::new(VaryKey::never())),
         };
+        let (lines, count) = writer.finish();
         let mut head = Self {
-            lines: writer.finish(),
+            lines,
+            count,
             vary,
             facts: Facts::new(
                 request,
@@ -149,8 +153,10 @@ impl StoredHead {
         for (name, value) in fields {
             writer.push(name, value.as_bytes());
         }
+        let (lines, count) = writer.finish();
         let mut head = Self {
-            lines: writer.finish(),
+            lines,
+            count,
             // Which requests it answers, the response itself says.
             vary: None,
             facts: self.facts.clone(),
@@ -193,7 +199,7 @@ impl StoredHead {
     }
 
     fn fields_where(&self, wanted: impl Fn(&Line<'_>) -> bool) -> HeaderMap {
-        let room = self.lines.len() + ADDED_FIELDS;
+        let room = usize::from(self.count) + ADDED_FIELDS;
         let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
         for line in self.lines.iter().filter(wanted) {
             let Some(value) = self.lines.value(line) else { continue };
