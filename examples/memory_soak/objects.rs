@@ -54,7 +54,7 @@ pub(crate) fn put(store: &Memory, object: Object) -> Option<Insertion> {
     drop((body.clone(), head.answer_fields()));
     let content = Content::Whole(Arc::new(Blocks::new([body], Some(body_charge))));
     let useless_at = NOW.plus(Duration::from_secs(3600));
-    let response = StoredResponse::new(head, content, stamp, useless_at, charge);
+    let response = StoredResponse::new(&key, head, content, stamp, useless_at, charge);
     Some(store.insert(&key, &Arc::new(response), NOW))
 }
 

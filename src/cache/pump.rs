@@ -276,7 +276,7 @@ impl Shared {
     ) -> Option<Arc<StoredResponse>> {
         let cost = StoredResponse::cost(&head, &stamp, key.as_str().len()) + copies.cost();
         let charge = self.memory.charge(cost)?;
-        let sealed = StoredResponse::new(head, content, stamp, useless_at, charge);
+        let sealed = StoredResponse::new(key, head, content, stamp, useless_at, charge);
         Some(Arc::new(sealed.with_copies(copies)))
     }
 }

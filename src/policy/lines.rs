@@ -4,6 +4,9 @@
 //! of places, whose room every stored response would take. A line is a tag of two bytes, the length
 //! of the value in one more (two or four if the tag says so), the name where the tag does not stand
 //! for one, after two bytes with its length, and the value.
+//!
+//! Before the first line is room for a text that whoever keeps the head may want with it, after four
+//! bytes with its length: in the store, the key. So it needs no block of its own.
 
 use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
@@ -21,6 +24,9 @@ const WIDE: u16 = 1 << 13;
 const USUAL: usize = 1024;
 /// What counts the owners of a block that stands in one allocation with its count.
 const OWNERS: usize = size_of::<usize>();
+
+/// What tells the length of the text before the lines.
+const PREFIX: usize = size_of::<u32>();
 
 /// All lines of a head.
 #[derive(Clone, Debug)]
@@ -45,9 +51,30 @@ enum Name<'a> {
 }
 
 impl Lines {
+    /// The text that stands with them; none is empty.
+    pub(super) fn text(&self) -> &[u8] {
+        let length = self.0.as_ref().try_get_u32().unwrap_or(0);
+        self.0.get(PREFIX..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default()
+    }
+
+    /// The same lines with `text`. What is too long to be a key's text becomes none.
+    pub(super) fn with_text(self, text: &[u8]) -> Self {
+        if self.text() == text {
+            return self;
+        }
+        let lines = self.0.get(self.begin()..).unwrap_or_default();
+        let (length, text) = u32::try_from(text.len()).map_or((0, &[][..]), |len| (len, text));
+        Self(compact(&[&length.to_be_bytes(), text, lines]))
+    }
+
+    /// Where the first line stands.
+    fn begin(&self) -> usize {
+        PREFIX + self.text().len()
+    }
+
     /// All of them, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut at = 0;
+        let mut at = self.begin();
         std::iter::from_fn(move || {
             let line = Line::read(&self.0, at)?;
             at = line.end;
@@ -78,16 +105,17 @@ impl Lines {
                 *byte |= HIDDEN.to_be_bytes()[0];
             }
         }
-        Self(compact(&block))
+        Self(compact(&[&block]))
     }
 
     /// Bytes on the heap: the block, and what counts its owners.
     pub(super) fn heap_bytes(&self) -> usize {
-        match room_for(self.0.len()) {
-            Some(room) => room + OWNERS,
-            // `Bytes` has an allocation for that.
-            None => self.0.len() + 3 * size_of::<usize>(),
-        }
+        heap_bytes(self.0.len())
+    }
+
+    /// The same with a text of so many bytes.
+    pub(super) fn heap_bytes_with(&self, text: usize) -> usize {
+        heap_bytes(self.0.len() - self.text().len() + text)
     }
 
     /// The block itself.
@@ -156,7 +184,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { block: Vec::with_capacity(USUAL), count: 0 }
+        let mut block = Vec::with_capacity(USUAL);
+        block.extend_from_slice(&[0; PREFIX]);
+        Self { block, count: 0 }
     }
 
     /// One more line. One that no message could carry is left out.
@@ -186,31 +216,32 @@ impl Writer {
 
     /// All lines, and how many they are.
     pub(super) fn finish(self) -> (Lines, u16) {
-        (Lines(compact(&self.block)), self.count)
+        (Lines(compact(&[&self.block])), self.count)
     }
 }
 
-/// `lines` in one allocation with the count of their owners, as large as an allocator's steps are
+/// `parts`, one after the other, in one allocation with the count of their owners, as large as an allocator's steps are
 /// anyway. By itself `Bytes` would have one more for the count as soon as there are two owners,
 /// which is with the first answer. Few heads are longer.
-fn compact(lines: &[u8]) -> Bytes {
-    match room_for(lines.len()) {
-        Some(24) => owned::<24>(lines),
-        Some(40) => owned::<40>(lines),
-        Some(56) => owned::<56>(lines),
-        Some(72) => owned::<72>(lines),
-        Some(88) => owned::<88>(lines),
-        Some(104) => owned::<104>(lines),
-        Some(120) => owned::<120>(lines),
-        Some(152) => owned::<152>(lines),
-        Some(184) => owned::<184>(lines),
-        Some(216) => owned::<216>(lines),
-        Some(248) => owned::<248>(lines),
-        Some(312) => owned::<312>(lines),
-        Some(376) => owned::<376>(lines),
-        Some(440) => owned::<440>(lines),
-        Some(504) => owned::<504>(lines),
-        _ => Bytes::copy_from_slice(lines),
+fn compact(parts: &[&[u8]]) -> Bytes {
+    let len = parts.iter().map(|part| part.len()).sum();
+    match room_for(len) {
+        Some(24) => owned::<24>(parts),
+        Some(40) => owned::<40>(parts),
+        Some(56) => owned::<56>(parts),
+        Some(72) => owned::<72>(parts),
+        Some(88) => owned::<88>(parts),
+        Some(104) => owned::<104>(parts),
+        Some(120) => owned::<120>(parts),
+        Some(152) => owned::<152>(parts),
+        Some(184) => owned::<184>(parts),
+        Some(216) => owned::<216>(parts),
+        Some(248) => owned::<248>(parts),
+        Some(312) => owned::<312>(parts),
+        Some(376) => owned::<376>(parts),
+        Some(440) => owned::<440>(parts),
+        Some(504) => owned::<504>(parts),
+        _ => Bytes::from(parts.concat()),
     }
 }
 
@@ -227,11 +258,23 @@ fn room_for(len: usize) -> Option<usize> {
     Some(room)
 }
 
-fn owned<const ROOM: usize>(lines: &[u8]) -> Bytes {
-    let mut block = [0; ROOM];
-    block[..lines.len()].copy_from_slice(lines);
+/// Bytes that a block of `len` bytes takes with the count of its owners.
+fn heap_bytes(len: usize) -> usize {
+    match room_for(len) {
+        Some(room) => room + OWNERS,
+        // `Bytes` has an allocation for that.
+        None => len + 3 * size_of::<usize>(),
+    }
+}
+
+fn owned<const ROOM: usize>(parts: &[&[u8]]) -> Bytes {
+    let (mut block, mut len) = ([0; ROOM], 0);
+    for part in parts {
+        block[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    }
     let mut block = Bytes::from_owner(block);
-    block.truncate(lines.len());
+    block.truncate(len);
     block
 }
 
@@ -267,12 +310,36 @@ mod tests {
     fn every_block_has_room_and_none_has_much_too_much() {
         for length in 0..2000 {
             let text = vec![b'x'; length];
-            assert_eq!(compact(&text), text);
-            let heap = Lines(compact(&text)).heap_bytes();
+            assert_eq!(compact(&[&text[..length / 3], &text[length / 3..]]), text);
+            let heap = heap_bytes(length);
             assert!(heap >= length + OWNERS && heap <= 40 + length * 5 / 4, "{length}: {heap}");
             // By one of the sizes that `compact` knows.
             let room = room_for(length).filter(|_| length > 24);
             assert_eq!(room.is_some(), (25..=504).contains(&length));
+        }
+    }
+
+    #[test]
+    fn a_text_stands_with_the_lines_and_is_none_of_them() {
+        let name = HeaderName::from_static("x-a");
+        let mut writer = Writer::new();
+        writer.push(&name, b"1");
+        writer.push(&name, b"");
+        let (plain, _) = writer.finish();
+        assert_eq!(plain.text(), b"");
+        for length in [0, 1, 40, 300, 70_000] {
+            let text = vec![b'k'; length];
+            let expected = plain.heap_bytes_with(length);
+            let lines = plain.clone().with_text(b"another").with_text(&text);
+            assert_eq!((lines.text(), lines.heap_bytes()), (&text[..], expected));
+            let values: Vec<_> = lines.iter().map(|line| lines.bytes(line)).collect();
+            assert_eq!(values, [&b"1"[..], b""]);
+            let hidden = lines.clone().hiding(|line| lines.bytes(line) == b"1");
+            assert_eq!(hidden.text(), text);
+            assert_eq!(hidden.iter().filter(|line| line.hidden).count(), 1);
+            // What has it already shares its block.
+            let block = lines.block().as_ptr();
+            assert_eq!(lines.with_text(&text).block().as_ptr(), block);
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Residents<K> {
 /// A slot's part that only decisions see: one resident, if it is occupied.
 #[derive(Debug)]
 pub(super) struct Resident<K> {
-    /// `None` where nobody is.
-    key: Option<K>,
+    /// Whoever was there last, where nobody is.
+    key: K,
     pub(super) useless_at: Timestamp,
     /// The priority that it began with if it had never been seen before, which only a hit raises;
     /// else infinite.
@@ -30,21 +30,20 @@ pub(super) struct Resident<K> {
     /// Counts the tickets that the slot has given out.
     generation: u32,
     /// Its index among the occupied slots, and in [`CHOSEN`] whether the decision under way has
-    /// chosen it to go.
+    /// chosen it to go; [`NOWHERE`] where nobody is.
     place: u32,
 }
 
 /// The highest bit of a place: there are never so many.
 const CHOSEN: u32 = 1 << 31;
 
+/// The place of nobody.
+const NOWHERE: u32 = CHOSEN - 1;
+
 impl<K> Resident<K> {
-    const VACANT: Self = Self {
-        key: None,
-        useless_at: Timestamp::EPOCH,
-        began_at: f64::INFINITY,
-        generation: 0,
-        place: 0,
-    };
+    const fn is_there(&self) -> bool {
+        self.place & !CHOSEN != NOWHERE
+    }
 
     pub(super) const fn is_chosen(&self) -> bool {
         self.place & CHOSEN != 0
@@ -92,7 +91,7 @@ impl<K> Residents<K> {
     /// Who has `ticket`, if it still means anything.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Resident<K>> {
         let row = self.row_mut(ticket.slot)?;
-        (row.key.is_some() && row.generation == ticket.generation).then_some(row)
+        (row.is_there() && row.generation == ticket.generation).then_some(row)
     }
 
     /// Those with `tickets` are not chosen after all.
@@ -112,26 +111,32 @@ impl<K> Residents<K> {
         useless_at: Timestamp,
         began_at: f64,
     ) -> Ticket {
-        let slot = self.vacant.pop().unwrap_or_else(|| self.add_row());
         self.weight += size;
         let place = self.occupied.len() as u32;
+        let mut resident = Resident { key, useless_at, began_at, generation: 0, place };
+        let vacant = self.vacant.pop();
+        let slot = if let Some(slot) = vacant
+            && let Some(row) = self.row_mut(slot)
+        {
+            resident.generation = row.generation;
+            *row = resident;
+            slot
+        } else {
+            self.add_row(resident)
+        };
         self.occupied.push(slot);
-        let mut generation = 0;
-        if let Some(row) = self.row_mut(slot) {
-            generation = row.generation;
-            *row = Resident { key: Some(key), useless_at, began_at, generation, place };
-        }
+        let generation = self.row(slot).map_or(0, |row| row.generation);
         Ticket { slot, generation }
     }
 
     /// A row for one more, and its number.
-    fn add_row(&mut self) -> u32 {
+    fn add_row(&mut self, resident: Resident<K>) -> u32 {
         if self.rows.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.rows.push(Vec::with_capacity(CHUNK));
         }
         let before = (self.rows.len() - 1) * CHUNK;
         let added = self.rows.last_mut().map_or(0, |chunk| {
-            chunk.push(Resident::VACANT);
+            chunk.push(resident);
             chunk.len() - 1
         });
         // Invariant: memory ends long before the numbers do.
