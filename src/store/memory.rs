@@ -62,7 +62,7 @@ const LEAST_SHADOWS: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Memory {
     map: Map<KeyHash, Held, AsItIs>,
-    evictor: Arc<Evictor<KeyHash>>,
+    evictor: Arc<Evictor<()>>,
     /// To the shadow caches, where there is memory for them.
     feed: Option<Arc<Feed>>,
     hasher: KeyHasher,
@@ -462,25 +462,25 @@ impl Memory {
         old: Option<Ticket>,
         variants: &Variants,
         now: Timestamp,
-    ) -> Admission<KeyHash> {
+    ) -> Admission<()> {
         let (size, useless_at) = (variants.weight(), variants.useless_at());
         let update = |ticket| self.evictor.update(ticket, size, useless_at, now);
         old.and_then(update).unwrap_or_else(|| {
             if let Some(feed) = &self.feed {
                 feed.asked(&Reference { hash, size, useless_at, now }, false);
             }
-            self.evictor.admit(Newcomer { key: hash, hash, size, useless_at }, now)
+            self.evictor.admit(Newcomer { key: (), hash, size, useless_at }, now)
         })
     }
 
     /// Drops what the evictor has decided to. Not to be called under the map's lock of a key.
-    fn evict(&self, victims: Vec<Victim<KeyHash>>) {
+    fn evict(&self, victims: Vec<Victim<()>>) {
         if victims.is_empty() {
             return;
         }
         self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for victim in victims {
-            self.map.entry(victim.key).and_compute_with(|entry| match entry {
+            self.map.entry(victim.hash).and_compute_with(|entry| match entry {
                 Some(entry) if entry.value().ticket == victim.ticket => Op::Remove,
                 _ => Op::Nop,
             });

@@ -1,6 +1,6 @@
 //! The index of residents: a place in it for each, any of them at random.
 
-use super::{Ticket, Victim};
+use super::Ticket;
 use crate::clock::Timestamp;
 
 /// Rows that are made at a time. None is moved when there are more, so that nobody waits for that
@@ -59,7 +59,7 @@ impl<K> Resident<K> {
     }
 }
 
-impl<K> Residents<K> {
+impl<K: Copy> Residents<K> {
     pub(super) const fn new() -> Self {
         Self { rows: Vec::new(), vacant: Vec::new(), occupied: Vec::new(), weight: 0 }
     }
@@ -113,23 +113,20 @@ impl<K> Residents<K> {
     ) -> Ticket {
         self.weight += size;
         let place = self.occupied.len() as u32;
-        let mut resident = Resident { key, useless_at, began_at, generation: 0, place };
+        let resident = Resident { key, useless_at, began_at, generation: 0, place };
         let vacant = self.vacant.pop();
-        let slot = if let Some(slot) = vacant
-            && let Some(row) = self.row_mut(slot)
-        {
-            resident.generation = row.generation;
-            *row = resident;
-            slot
-        } else {
-            self.add_row(resident)
+        let ticket = match vacant.and_then(|slot| Some((slot, self.row_mut(slot)?))) {
+            Some((slot, row)) => {
+                *row = Resident { generation: row.generation, ..resident };
+                Ticket { slot, generation: row.generation }
+            }
+            None => Ticket { slot: self.add_row(resident), generation: 0 },
         };
-        self.occupied.push(slot);
-        let generation = self.row(slot).map_or(0, |row| row.generation);
-        Ticket { slot, generation }
+        self.occupied.push(ticket.slot);
+        ticket
     }
 
-    /// A row for one more, and its number.
+    /// A row more, and its number.
     fn add_row(&mut self, resident: Resident<K>) -> u32 {
         if self.rows.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.rows.push(Vec::with_capacity(CHUNK));
@@ -163,8 +160,9 @@ impl<K> Residents<K> {
     /// its key, and the priority that it began with.
     pub(super) fn remove(&mut self, ticket: Ticket, size: u64) -> Option<(K, f64)> {
         let row = self.get_mut(ticket)?;
-        let key = row.key.take()?;
-        let (place, began_at) = ((row.place & !CHOSEN) as usize, row.began_at);
+        let (key, began_at) = (row.key, row.began_at);
+        let place = (row.place & !CHOSEN) as usize;
+        row.place = NOWHERE;
         row.generation = row.generation.wrapping_add(1);
         self.weight -= size;
         self.vacant.push(ticket.slot);
@@ -176,6 +174,14 @@ impl<K> Residents<K> {
         Some((key, began_at))
     }
 
+    /// Everybody, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (K, Ticket)> {
+        self.occupied.iter().filter_map(|&slot| {
+            let row = self.row(slot)?;
+            Some((row.key, Ticket { slot, generation: row.generation }))
+        })
+    }
+
     /// All that are there are useless from now on.
     pub(super) fn outdate(&mut self) {
         for resident in self.rows.iter_mut().flatten() {
@@ -184,26 +190,13 @@ impl<K> Residents<K> {
     }
 }
 
-impl<K: Clone> Residents<K> {
-    /// Everybody, in no order.
-    pub(super) fn all(&self) -> Vec<Victim<K>> {
-        let named = |slot: &u32| {
-            let row = self.row(*slot)?;
-            let ticket = Ticket { slot: *slot, generation: row.generation };
-            Some(Victim { key: row.key.clone()?, ticket })
-        };
-        self.occupied.iter().filter_map(named).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::CacheKey;
 
     #[test]
     fn a_row_is_small_and_never_moves() {
-        assert_eq!(size_of::<Resident<CacheKey>>(), 40);
+        assert_eq!(size_of::<Resident<()>>(), 24);
         let mut residents = Residents::new();
         let tickets: Vec<_> =
             (0..3 * CHUNK).map(|key| residents.insert(key, 2, Timestamp::EPOCH, 0.0)).collect();

@@ -79,7 +79,7 @@ fn small() -> Memory {
 fn agree(memory: &Memory) -> bool {
     memory.settle();
     let residents = memory.evictor.residents().into_iter();
-    let known: HashMap<_, _> = residents.map(|it| (it.key, it.ticket)).collect();
+    let known: HashMap<_, _> = residents.map(|it| (it.hash, it.ticket)).collect();
     let stored = memory.map.iter().map(|(key, held)| (*key, held.ticket));
     let stored: HashMap<_, _> = stored.collect();
     known.len() == stored.len() && known.iter().all(|(key, it)| stored.get(key) == Some(it))
