@@ -13,11 +13,10 @@ use crate::clock::Timestamp;
 use crate::key::CacheKey;
 use crate::policy::{ByteRange, StoredHead};
 
-/// Bytes that a stored response costs beside its head's and its body's heap: the structs
-/// themselves (some 290), the map's entry (260), the evictor's row and slot (80), counts of
-/// references and the allocator's slack. Measured as the process's growth over 100,000 small
-/// objects (docs/benchmarks.md), rounded up.
-pub const ENTRY_OVERHEAD: usize = 896;
+/// Bytes that a stored response costs beside its head's and its body's heap: itself and its body's
+/// count (270), the map's entry (260), the evictor's row and slot (60), and the allocator's slack.
+/// Measured as the process's growth over 100,000 small objects (docs/benchmarks.md), rounded up.
+pub const ENTRY_OVERHEAD: usize = 640;
 
 /// A response as it is stored: immutable; what changes (a 304) makes a new one that shares the
 /// body.
