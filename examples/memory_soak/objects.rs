@@ -50,11 +50,9 @@ pub(crate) fn put(store: &Memory, object: Object) -> Option<Insertion> {
     let charge = store.charge(StoredResponse::cost(&head, &stamp, key.as_str().len()))?;
     let body_charge = store.charge(object.size)?;
     let body = Bytes::from(vec![b'x'; object.size]);
-    // As the fill's reader has it: from then on the bytes have a count on the heap.
-    drop((body.clone(), head.answer_fields()));
     let content = Content::Whole(Arc::new(Blocks::new([body], Some(body_charge))));
     let useless_at = NOW.plus(Duration::from_secs(3600));
-    let response = StoredResponse::new(head, content, stamp, useless_at, charge);
+    let response = StoredResponse::new(&key, head, content, stamp, useless_at, charge);
     Some(store.insert(&key, &Arc::new(response), NOW))
 }
 

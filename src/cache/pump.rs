@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use http_body::{Body as _, Frame};
@@ -17,7 +17,7 @@ use super::compress::Wanted;
 use super::fill::{Appended, FillWriter, Finished};
 use super::partial::PartialDeposit;
 use super::{Failed, FetchOutcome, Filling, FlightLeader, Shared};
-use crate::body::{Blocks, Body};
+use crate::body::{Blocks, Body, Piece};
 use crate::budget::Charge;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
@@ -148,7 +148,7 @@ impl Pump {
 
 /// Adds what came of a body to its fill.
 fn take(
-    frame: Option<Result<Frame<Bytes>, ProxyError>>,
+    frame: Option<Result<Frame<Piece>, ProxyError>>,
     writer: &FillWriter<Filling>,
     charge: &mut Charge,
     trailers: &mut Option<HeaderMap>,
@@ -159,7 +159,7 @@ fn take(
         Some(Ok(frame)) => frame,
     };
     match frame.into_data() {
-        Ok(data) if writer.append(&data, charge) == Appended::PassThrough => Taken::Passing,
+        Ok(data) if writer.append(data.chunk(), charge) == Appended::PassThrough => Taken::Passing,
         Ok(_) => Taken::More,
         Err(frame) => {
             *trailers = frame.into_trailers().ok().map(for_all);
@@ -276,7 +276,7 @@ impl Shared {
     ) -> Option<Arc<StoredResponse>> {
         let cost = StoredResponse::cost(&head, &stamp, key.as_str().len()) + copies.cost();
         let charge = self.memory.charge(cost)?;
-        let sealed = StoredResponse::new(head, content, stamp, useless_at, charge);
+        let sealed = StoredResponse::new(key, head, content, stamp, useless_at, charge);
         Some(Arc::new(sealed.with_copies(copies)))
     }
 }

@@ -19,7 +19,7 @@ use super::fill::{Fill, Finished, Limits};
 use super::lookup::{self, Ask, Decision, Plan};
 use super::pump::{Deposit, Pump};
 use super::{Cache, Filling, FlightLeader, Job, Origin, Shared, respond};
-use crate::body::{Blocks, Body};
+use crate::body::{Blocks, Body, Piece};
 use crate::coalesce::FlightOutcome;
 use crate::context::{Detail, Forwarded, Outcome, Response};
 use crate::policy::{self, Overrides, Reason, Reuse, StoredHead, Validity};
@@ -291,7 +291,7 @@ impl Shared {
         let filling = Filling { head: stored.head.clone(), stamp };
         let (fill, writer) = Fill::new(filling, Some(blocks.len()), limits(job));
         let mut charge = self.memory.charge(0)?;
-        for piece in blocks.as_slices() {
+        for piece in blocks.pieces() {
             writer.append(piece, &mut charge);
         }
         match writer.finish(None, charge) {
@@ -314,7 +314,7 @@ async fn whole(reading: Reading) -> Option<Vec<Bytes>> {
     let mut body = reading.begin().await.ok()?;
     let mut pieces = Vec::new();
     while let Some(frame) = body.frame().await {
-        pieces.extend(frame.ok()?.into_data().ok());
+        pieces.extend(frame.ok()?.into_data().ok().map(Piece::into_bytes));
     }
     Some(pieces)
 }

@@ -358,9 +358,8 @@ impl<'a> Engine<'a> {
         match self.plan.weigh {
             Weigh::Body => body,
             Weigh::Full => {
-                // Once in the response's own costs and once in the map's.
                 let key = self.plan.key_lengths.get(asked.key as usize).copied().unwrap_or(0);
-                body + prospect.cost + 2 * u64::from(key)
+                body + prospect.cost(key as usize)
             }
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! Heads are read from their first line to their last, so nothing but the lines is needed: no table
 //! of places, whose room every stored response would take. A line is a tag of two bytes, the length
-//! of the value in two more (four if the tag says so), the name where the tag does not stand for
-//! one, after two bytes with its length, and the value.
+//! of the value in one more (two or four if the tag says so), the name where the tag does not stand
+//! for one, after two bytes with its length, and the value.
+//!
+//! Before the first line is room for a text that whoever keeps the head may want with it, after four
+//! bytes with its length: in the store, the key. So it needs no block of its own.
 
 use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
@@ -15,11 +18,15 @@ use super::names::NameId;
 const HIDDEN: u16 = 1 << 15;
 /// The value's length has four bytes.
 const LONG: u16 = 1 << 14;
-/// The number of lines stands before all of them.
-const COUNT: usize = size_of::<u16>();
-/// Heads up to this size are put together without growing, and their block is made at once and
-/// exactly as large as it has to be.
+/// It has two.
+const WIDE: u16 = 1 << 13;
+/// Heads up to this size are put together without growing.
 const USUAL: usize = 1024;
+/// What counts the owners of a block that stands in one allocation with its count.
+const OWNERS: usize = size_of::<usize>();
+
+/// What tells the length of the text before the lines.
+const PREFIX: usize = size_of::<u32>();
 
 /// All lines of a head.
 #[derive(Clone, Debug)]
@@ -44,14 +51,30 @@ enum Name<'a> {
 }
 
 impl Lines {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.get(..COUNT).map_or(0, |mut count| usize::from(count.get_u16()))
+    /// The text that stands with them; none is empty.
+    pub(super) fn text(&self) -> &[u8] {
+        let length = self.0.as_ref().try_get_u32().unwrap_or(0);
+        self.0.get(PREFIX..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default()
+    }
+
+    /// The same lines with `text`. What is too long to be a key's text becomes none.
+    pub(super) fn with_text(self, text: &[u8]) -> Self {
+        if self.text() == text {
+            return self;
+        }
+        let lines = self.0.get(self.begin()..).unwrap_or_default();
+        let (length, text) = u32::try_from(text.len()).map_or((0, &[][..]), |len| (len, text));
+        Self(compact(&[&length.to_be_bytes(), text, lines]))
+    }
+
+    /// Where the first line stands.
+    fn begin(&self) -> usize {
+        PREFIX + self.text().len()
     }
 
     /// All of them, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut at = COUNT;
+        let mut at = self.begin();
         std::iter::from_fn(move || {
             let line = Line::read(&self.0, at)?;
             at = line.end;
@@ -76,18 +99,23 @@ impl Lines {
         if places.is_empty() {
             return self;
         }
-        let mut block = Vec::from(self.0);
+        let mut block = self.0.to_vec();
         for place in places {
             if let Some(byte) = block.get_mut(place) {
                 *byte |= HIDDEN.to_be_bytes()[0];
             }
         }
-        Self(block.into())
+        Self(compact(&[&block]))
     }
 
-    /// Bytes on the heap: the block, and what `Bytes` allocates to count references.
+    /// Bytes on the heap: the block, and what counts its owners.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.0.len() + 3 * size_of::<usize>()
+        heap_bytes(self.0.len())
+    }
+
+    /// The same with a text of so many bytes.
+    pub(super) fn heap_bytes_with(&self, text: usize) -> usize {
+        heap_bytes(self.0.len() - self.text().len() + text)
     }
 
     /// The block itself.
@@ -100,12 +128,12 @@ impl<'a> Line<'a> {
     fn read(block: &'a [u8], at: usize) -> Option<Self> {
         let mut rest = block.get(at..)?;
         let tag = rest.try_get_u16().ok()?;
-        let len = if tag & LONG == 0 {
-            usize::from(rest.try_get_u16().ok()?)
-        } else {
-            rest.try_get_u32().ok()? as usize
+        let len = match tag & (LONG | WIDE) {
+            0 => usize::from(rest.try_get_u8().ok()?),
+            WIDE => usize::from(rest.try_get_u16().ok()?),
+            _ => rest.try_get_u32().ok()? as usize,
         };
-        let name = if let Some(known) = NameId::from_bits(tag & !(HIDDEN | LONG)).name() {
+        let name = if let Some(known) = NameId::from_bits(tag & !(HIDDEN | LONG | WIDE)).name() {
             Name::Known(known)
         } else {
             let len = rest.try_get_u16().ok()?;
@@ -157,7 +185,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new() -> Self {
         let mut block = Vec::with_capacity(USUAL);
-        block.extend_from_slice(&[0; COUNT]);
+        block.extend_from_slice(&[0; PREFIX]);
         Self { block, count: 0 }
     }
 
@@ -169,8 +197,11 @@ impl Writer {
         let (id, name) = (NameId::of(name), name.as_str().as_bytes());
         let Ok(name_len) = u16::try_from(name.len()) else { return };
         self.count = count;
-        if let Ok(len) = u16::try_from(len) {
+        if let Ok(len) = u8::try_from(len) {
             self.block.extend_from_slice(&id.bits().to_be_bytes());
+            self.block.push(len);
+        } else if let Ok(len) = u16::try_from(len) {
+            self.block.extend_from_slice(&(id.bits() | WIDE).to_be_bytes());
             self.block.extend_from_slice(&len.to_be_bytes());
         } else {
             self.block.extend_from_slice(&(id.bits() | LONG).to_be_bytes());
@@ -183,8 +214,132 @@ impl Writer {
         self.block.extend_from_slice(value);
     }
 
-    pub(super) fn finish(mut self) -> Lines {
-        self.block[..COUNT].copy_from_slice(&self.count.to_be_bytes());
-        Lines(Bytes::copy_from_slice(&self.block))
+    /// All lines, and how many they are.
+    pub(super) fn finish(self) -> (Lines, u16) {
+        (Lines(compact(&[&self.block])), self.count)
+    }
+}
+
+/// `parts`, one after the other, in one allocation with the count of their owners, as large as an allocator's steps are
+/// anyway. By itself `Bytes` would have one more for the count as soon as there are two owners,
+/// which is with the first answer. Few heads are longer.
+fn compact(parts: &[&[u8]]) -> Bytes {
+    let len = parts.iter().map(|part| part.len()).sum();
+    match room_for(len) {
+        Some(24) => owned::<24>(parts),
+        Some(40) => owned::<40>(parts),
+        Some(56) => owned::<56>(parts),
+        Some(72) => owned::<72>(parts),
+        Some(88) => owned::<88>(parts),
+        Some(104) => owned::<104>(parts),
+        Some(120) => owned::<120>(parts),
+        Some(152) => owned::<152>(parts),
+        Some(184) => owned::<184>(parts),
+        Some(216) => owned::<216>(parts),
+        Some(248) => owned::<248>(parts),
+        Some(312) => owned::<312>(parts),
+        Some(376) => owned::<376>(parts),
+        Some(440) => owned::<440>(parts),
+        Some(504) => owned::<504>(parts),
+        _ => Bytes::from(parts.concat()),
+    }
+}
+
+/// The room in which `len` bytes stand with their count, if they do: with it, the steps of an
+/// allocator, of which there are four to each doubling.
+fn room_for(len: usize) -> Option<usize> {
+    let room = match len {
+        0..=24 => 24,
+        25..=120 => (len + OWNERS).next_multiple_of(16) - OWNERS,
+        121..=248 => (len + OWNERS).next_multiple_of(32) - OWNERS,
+        249..=504 => (len + OWNERS).next_multiple_of(64) - OWNERS,
+        _ => return None,
+    };
+    Some(room)
+}
+
+/// Bytes that a block of `len` bytes takes with the count of its owners.
+fn heap_bytes(len: usize) -> usize {
+    match room_for(len) {
+        Some(room) => room + OWNERS,
+        // `Bytes` has an allocation for that.
+        None => len + 3 * size_of::<usize>(),
+    }
+}
+
+fn owned<const ROOM: usize>(parts: &[&[u8]]) -> Bytes {
+    let (mut block, mut len) = ([0; ROOM], 0);
+    for part in parts {
+        block[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    }
+    let mut block = Bytes::from_owner(block);
+    block.truncate(len);
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As RFC 9110 has it, a field's value may be of any length.
+    #[test]
+    fn values_of_all_lengths_are_read_as_they_were_written() {
+        let name = HeaderName::from_static("x-of-all-lengths");
+        let lengths: Vec<usize> = (0..600).chain([65_534, 65_535, 65_536, 70_000]).collect();
+        for length in lengths {
+            let values = [vec![b'a'; length], Vec::new(), b"b".to_vec()];
+            let mut writer = Writer::new();
+            for value in &values {
+                writer.push(&name, value);
+            }
+            let (lines, count) = writer.finish();
+            assert_eq!((count, lines.iter().count()), (3, 3));
+            let lines = lines.hiding(|line| line.end - line.start == 1);
+            let read: Vec<_> = lines.iter().map(|line| lines.bytes(line).to_vec()).collect();
+            assert_eq!(read, values);
+            assert_eq!(
+                lines.iter().filter(|line| line.hidden).count(),
+                1 + usize::from(length == 1)
+            );
+            assert!(lines.iter().all(|line| line.is_of(&name)));
+        }
+    }
+
+    #[test]
+    fn every_block_has_room_and_none_has_much_too_much() {
+        for length in 0..2000 {
+            let text = vec![b'x'; length];
+            assert_eq!(compact(&[&text[..length / 3], &text[length / 3..]]), text);
+            let heap = heap_bytes(length);
+            assert!(heap >= length + OWNERS && heap <= 40 + length * 5 / 4, "{length}: {heap}");
+            // By one of the sizes that `compact` knows.
+            let room = room_for(length).filter(|_| length > 24);
+            assert_eq!(room.is_some(), (25..=504).contains(&length));
+        }
+    }
+
+    #[test]
+    fn a_text_stands_with_the_lines_and_is_none_of_them() {
+        let name = HeaderName::from_static("x-a");
+        let mut writer = Writer::new();
+        writer.push(&name, b"1");
+        writer.push(&name, b"");
+        let (plain, _) = writer.finish();
+        assert_eq!(plain.text(), b"");
+        for length in [0, 1, 40, 300, 70_000] {
+            let text = vec![b'k'; length];
+            let expected = plain.heap_bytes_with(length);
+            let lines = plain.clone().with_text(b"another").with_text(&text);
+            assert_eq!((lines.text(), lines.heap_bytes()), (&text[..], expected));
+            let values: Vec<_> = lines.iter().map(|line| lines.bytes(line)).collect();
+            assert_eq!(values, [&b"1"[..], b""]);
+            let hidden = lines.clone().hiding(|line| lines.bytes(line) == b"1");
+            assert_eq!(hidden.text(), text);
+            assert_eq!(hidden.iter().filter(|line| line.hidden).count(), 1);
+            // What has it already shares its block.
+            let block = lines.block().as_ptr();
+            assert_eq!(lines.with_text(&text).block().as_ptr(), block);
+        }
     }
 }

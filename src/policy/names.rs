@@ -28,9 +28,9 @@ impl NameId {
     pub(super) const INLINE: Self = Self((1 << Self::BITS) - 1);
 
     /// So many bits tell all places apart: the rest of a `u16` is free for others.
-    const BITS: u32 = 14;
+    const BITS: u32 = 13;
 
-    /// Its bits, none of them above the fourteenth.
+    /// Its bits, none of them above the thirteenth.
     pub(super) const fn bits(self) -> u16 {
         self.0
     }

@@ -40,6 +40,8 @@ pub struct ResponseTimes {
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     lines: Lines,
+    /// How many lines there are.
+    count: u16,
     vary: Option<Box<VaryKey>>,
     pub(super) facts: Facts,
     reading: Reading,
@@ -94,8 +96,10 @@ impl StoredHead {
             VaryOutcome::Key(key) => Some(Box::new(key)),
             VaryOutcome::Star => Some(Box::new(VaryKey::never())),
         };
+        let (lines, count) = writer.finish();
         let mut head = Self {
-            lines: writer.finish(),
+            lines,
+            count,
             vary,
             facts: Facts::new(
                 request,
@@ -149,8 +153,10 @@ impl StoredHead {
         for (name, value) in fields {
             writer.push(name, value.as_bytes());
         }
+        let (lines, count) = writer.finish();
         let mut head = Self {
-            lines: writer.finish(),
+            lines,
+            count,
             // Which requests it answers, the response itself says.
             vary: None,
             facts: self.facts.clone(),
@@ -193,7 +199,7 @@ impl StoredHead {
     }
 
     fn fields_where(&self, wanted: impl Fn(&Line<'_>) -> bool) -> HeaderMap {
-        let room = self.lines.len() + ADDED_FIELDS;
+        let room = usize::from(self.count) + ADDED_FIELDS;
         let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
         for line in self.lines.iter().filter(wanted) {
             let Some(value) = self.lines.value(line) else { continue };
@@ -229,11 +235,39 @@ impl StoredHead {
         self.lines.iter().filter(move |line| line.is_of(name))
     }
 
+    /// The same head with the text of the key that it is stored under, which is no field: it stands
+    /// in the block.
+    #[must_use]
+    pub fn keyed(self, key: &str) -> Self {
+        Self { lines: self.lines.with_text(key.as_bytes()), ..self }
+    }
+
+    /// That text; empty where there is none.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        std::str::from_utf8(self.lines.text()).unwrap_or_default()
+    }
+
+    /// Whether it is `key`.
+    #[must_use]
+    pub fn is_keyed(&self, key: &str) -> bool {
+        self.lines.text() == key.as_bytes()
+    }
+
     /// Bytes on the heap: the block, and the key of `Vary`.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let vary = self.vary.as_ref().map_or(0, |key| size_of::<VaryKey>() + key.heap_bytes());
-        self.lines.heap_bytes() + vary
+        self.lines.heap_bytes() + self.vary_bytes()
+    }
+
+    /// The same with the text of a key of `key` bytes.
+    #[must_use]
+    pub fn heap_bytes_keyed(&self, key: usize) -> usize {
+        self.lines.heap_bytes_with(key) + self.vary_bytes()
+    }
+
+    fn vary_bytes(&self) -> usize {
+        self.vary.as_ref().map_or(0, |key| size_of::<VaryKey>() + key.heap_bytes())
     }
 
     /// `current_age` (RFC 9111 §4.2.3).

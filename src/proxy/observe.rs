@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri, Version};
@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{forwarding, status};
-use crate::body::Body;
+use crate::body::{Body, Piece};
 use crate::clock::{Clock, Timestamp};
 use crate::context::{Detail, Interims, Outcome, Request, Response, ResponseParts};
 use crate::error::{ErrorKind, ProxyError};
@@ -143,18 +143,18 @@ impl Observed {
 }
 
 impl HttpBody for Observed {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = ProxyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, ProxyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let (Some(Ok(frame)), Some(watch)) = (&frame, &mut self.watch)
             && let Some(data) = frame.data_ref()
         {
-            watch.bytes += data.len() as u64;
+            watch.bytes += data.remaining() as u64;
         }
         Poll::Ready(frame)
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -34,7 +33,7 @@ pub trait Handler:
     + 'static
 {
     /// The body of its responses.
-    type Body: HttpBody<Data = Bytes, Error = ProxyError> + Send + Unpin + 'static;
+    type Body: HttpBody<Data: Send, Error = ProxyError> + Send + Unpin + 'static;
 }
 
 impl<S, B> Handler for S
@@ -43,7 +42,7 @@ where
         + Clone
         + Send
         + 'static,
-    B: HttpBody<Data = Bytes, Error = ProxyError> + Send + Unpin + 'static,
+    B: HttpBody<Data: Send, Error = ProxyError> + Send + Unpin + 'static,
 {
     type Body = B;
 }
@@ -167,14 +166,14 @@ pub(super) struct Watched<B> {
     failure: Option<ProxyError>,
 }
 
-impl<B> Watched<B> {
+impl<B: HttpBody> Watched<B> {
     /// Holds a failure back for one turn: hyper drops what it has not written when a body fails, and
     /// the client would not even get the head. What is cut shall be seen to be cut.
     fn fail(
         &mut self,
         error: ProxyError,
         cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, ProxyError>>> {
         if self.pass.as_ref().is_none_or(Pass::is_stream) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -186,15 +185,15 @@ impl<B> Watched<B> {
 
 impl<B> HttpBody for Watched<B>
 where
-    B: HttpBody<Data = Bytes, Error = ProxyError> + Unpin,
+    B: HttpBody<Error = ProxyError> + Unpin,
 {
-    type Data = Bytes;
+    type Data = B::Data;
     type Error = ProxyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, ProxyError>>> {
         if let Some(error) = self.failure.take() {
             return Poll::Ready(Some(Err(error)));
         }

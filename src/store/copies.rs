@@ -222,7 +222,7 @@ mod tests {
         let updated = copies.under(&head("\"b\""));
         let [br] = updated.made() else { panic!("{updated:?}") };
         assert_eq!(br.head.answer_fields()["etag"], "\"b-sw-br5\"");
-        assert_eq!(br.blocks.as_slices().concat(), b"abc");
+        assert_eq!(br.blocks.concat(), b"abc");
         assert!(updated.is_identity_wanted() && updated.are_of_the_same(&copies));
         assert!(!Copies::default().are_of_the_same(&Copies::default()));
         assert!(!updated.begin(Coding::Br) && !updated.begin(Coding::Gzip));

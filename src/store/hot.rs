@@ -49,8 +49,8 @@ impl Memory {
         self.each(|key, variants, uses| {
             for response in variants.as_slice() {
                 let is_more = hottest.peek().is_none_or(|least| uses > least.0.uses);
-                if (hottest.len() < most || is_more) && wanted(key.as_str(), response, uses) {
-                    let (key, response) = (key.clone(), Arc::clone(response));
+                if (hottest.len() < most || is_more) && wanted(key, response, uses) {
+                    let (key, response) = (CacheKey::from_text(key), Arc::clone(response));
                     hottest.push(Ranked(Hot { key, response, uses }));
                     if hottest.len() > most {
                         hottest.pop();

@@ -6,6 +6,12 @@
 //! them, and what does not fit into it is not stored. A part of it is kept from the residents, so
 //! that a full store leaves room for fills.
 //!
+//! The map knows keys by their hashes, of all their bits and with a secret, and every response has
+//! the text of its key: so that stands in one place only. Who finds an entry by a hash looks whether
+//! it is of the key that was meant. Two keys with one hash, which nobody can look for and which come
+//! by chance once in many millions of full stores, take each other's place like two responses of one
+//! key; neither is ever taken for the other.
+//!
 //! Whoever changes an entry tells the evictor under the map's lock for that key, and an entry that
 //! the map drops by itself is released by its listener: so the two agree whenever nothing is under
 //! way. Victims leave the evictor first and the map a moment later; their tickets tell them from
@@ -16,7 +22,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use foldhash::{fast, quality};
+use foldhash::quality;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Map;
@@ -25,6 +31,7 @@ use super::Config;
 use super::coverage::{Coverage, Covered};
 use super::curve::{self, Curve, Feed, Reference};
 use super::evict::{self, Admission, Evictor, Newcomer, Ticket, Touched, Victim};
+use super::key_hash::{AsItIs, KeyHash, KeyHasher};
 use super::refreshes::Refreshes;
 use super::response::{StoredResponse, Variants};
 use super::searches::{Search, Searches};
@@ -54,13 +61,11 @@ const LEAST_SHADOWS: usize = 1024;
 /// Stored responses by key.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    map: Map<CacheKey, Held, fast::RandomState>,
-    evictor: Arc<Evictor<CacheKey>>,
+    map: Map<KeyHash, Held, AsItIs>,
+    evictor: Arc<Evictor<()>>,
     /// To the shadow caches, where there is memory for them.
     feed: Option<Arc<Feed>>,
-    /// For the evictor: its sketch needs all bits of a hash, and a secret, so that no client can
-    /// aim at the counters of somebody else's key.
-    hasher: quality::RandomState,
+    hasher: KeyHasher,
     budget: Budget,
     stamps: Arc<Stamps>,
     searches: Arc<Searches>,
@@ -112,12 +117,12 @@ impl Memory {
                     releasing.release(held.ticket);
                 }
             })
-            .build_with_hasher(fast::RandomState::default());
+            .build_with_hasher(AsItIs);
         Self {
             map,
             evictor,
             feed,
-            hasher: quality::RandomState::default(),
+            hasher: KeyHasher::default(),
             budget: Budget::new(config.memory),
             stamps: Arc::new(Stamps::new()),
             searches: Arc::new(Searches::new()),
@@ -133,7 +138,7 @@ impl Memory {
     /// Everything stored under `key`. Counts as a use, `now`.
     #[must_use]
     pub fn get(&self, key: &str, now: Timestamp) -> Option<Variants> {
-        let Held { variants, ticket } = self.map.get(key)?;
+        let Held { variants, ticket } = self.find(key)?;
         let touched = self.evictor.touch(ticket);
         if let (Some(Touched { hash, size }), Some(feed)) = (touched, &self.feed) {
             let useless_at = variants.useless_at();
@@ -145,7 +150,12 @@ impl Memory {
     /// The same for who only wants to know: it counts as no use.
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<Variants> {
-        self.map.get(key).map(|held| held.variants)
+        self.find(key).map(|held| held.variants)
+    }
+
+    /// What is stored under `key`, and not just under its hash.
+    fn find(&self, key: &str) -> Option<Held> {
+        self.map.get(&self.hasher.hash(key)).filter(|held| held.variants.are_of(key))
     }
 
     /// How often something was stored. Whoever has read this and then looked up a key in vain need
@@ -224,13 +234,16 @@ impl Memory {
         }
         let mut victims = Vec::new();
         let mut insertion = Insertion::TurnedAway;
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
+        let hash = self.hasher.hash(key.as_str());
+        self.map.entry(hash).and_compute_with(|entry| {
             let old = entry.map(moka::Entry::into_value);
             let variants = match &old {
-                Some(old) => old.variants.with(Arc::clone(response), self.max_variants),
-                None => Variants::One(Arc::clone(response)),
+                Some(old) if old.variants.are_of(key.as_str()) => {
+                    old.variants.with(Arc::clone(response), self.max_variants)
+                }
+                _ => Variants::One(Arc::clone(response)),
             };
-            let admission = self.admit(key, old.map(|old| old.ticket), &variants, now);
+            let admission = self.admit(hash, old.map(|old| old.ticket), &variants, now);
             victims = admission.victims;
             let Some(ticket) = admission.ticket else { return Op::Nop };
             insertion = Insertion::Stored;
@@ -260,10 +273,10 @@ impl Memory {
         now: Timestamp,
     ) -> bool {
         let (mut swapped, mut victims) = (false, Vec::new());
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
+        self.map.entry(self.hasher.hash(key.as_str())).and_compute_with(|entry| {
             let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
             let Some(variants) = held.variants.replacing(old, new) else { return Op::Nop };
-            let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
+            let (weight, useless_at) = (variants.weight(), variants.useless_at());
             // A ticket that means nothing is the one of a victim, which is about to be dropped.
             let update = self.evictor.update(held.ticket, weight, useless_at, now);
             let Some(Admission { ticket: Some(ticket), victims: others }) = update else {
@@ -279,10 +292,10 @@ impl Memory {
     /// Drops the one response `old` of `key`, if it is still there.
     pub fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
         let mut victims = Vec::new();
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
+        self.map.entry(self.hasher.hash(key.as_str())).and_compute_with(|entry| {
             let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
             let Some(variants) = held.variants.without(old) else { return Op::Remove };
-            let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
+            let (weight, useless_at) = (variants.weight(), variants.useless_at());
             // Lighter than before, so that nobody has to go for it; a ticket that means nothing
             // is the one of a victim, which goes now rather than in a moment.
             let lighter = self.evictor.update(held.ticket, weight, useless_at, Timestamp::EPOCH);
@@ -342,9 +355,11 @@ impl Memory {
         // The record first: what is put into the map after it is checked against it.
         let sequence = self.stamps.purge(scope, mode);
         if let Some(url) = gone {
-            self.map.invalidate(url.as_str());
+            // Of another key with this hash, which is never, no more than memory is lost.
+            let hash = self.hasher.hash(&url);
+            self.map.invalidate(&hash);
             if let Some(feed) = &self.feed {
-                feed.forget(self.hasher.hash_one(url.as_str()));
+                feed.forget(hash);
             }
         } else if everything {
             self.feed.iter().for_each(|feed| feed.clear());
@@ -361,9 +376,9 @@ impl Memory {
         let (coverage, mut covered) = (Coverage::new(scopes), Covered::default());
         self.each(|key, variants, uses| {
             for response in variants.as_slice() {
-                if self.standing(key.as_str(), &response.stamp) != Standing::Hard {
+                if self.standing(key, &response.stamp) != Standing::Hard {
                     let labels = response.stamp.labels().map(AsRef::as_ref);
-                    let is_covered = coverage.covers(key.as_str(), labels);
+                    let is_covered = coverage.covers(key, labels);
                     covered.count(response.weight(), uses, is_covered);
                 }
             }
@@ -372,15 +387,15 @@ impl Memory {
     }
 
     /// Everything that is stored, and how often it was asked for lately.
-    pub(super) fn each(&self, mut see: impl FnMut(&CacheKey, &Variants, u8)) {
-        for (key, held) in &self.map {
-            see(&key, &held.variants, self.evictor.uses(held.ticket));
+    pub(super) fn each(&self, mut see: impl FnMut(&str, &Variants, u8)) {
+        for (_, held) in &self.map {
+            see(held.variants.key(), &held.variants, self.evictor.uses(held.ticket));
         }
     }
 
     /// How often a key was asked for lately.
     pub(super) fn uses(&self, key: &str) -> u8 {
-        self.map.get(key).map_or(0, |held| self.evictor.uses(held.ticket))
+        self.find(key).map_or(0, |held| self.evictor.uses(held.ticket))
     }
 
     /// What purges want refreshed. Whoever purges says so when the time has come.
@@ -440,33 +455,32 @@ impl Memory {
         crossbeam_epoch::pin().flush();
     }
 
-    /// A place for `variants` under `key`, which has `old` already if it is stored.
+    /// A place for `variants` of the key with this hash, which has `old` already if it is stored.
     fn admit(
         &self,
-        key: &CacheKey,
+        hash: KeyHash,
         old: Option<Ticket>,
         variants: &Variants,
         now: Timestamp,
-    ) -> Admission<CacheKey> {
-        let (size, useless_at) = (weight(key, variants), variants.useless_at());
+    ) -> Admission<()> {
+        let (size, useless_at) = (variants.weight(), variants.useless_at());
         let update = |ticket| self.evictor.update(ticket, size, useless_at, now);
         old.and_then(update).unwrap_or_else(|| {
-            let hash = self.hasher.hash_one(key);
             if let Some(feed) = &self.feed {
                 feed.asked(&Reference { hash, size, useless_at, now }, false);
             }
-            self.evictor.admit(Newcomer { key: key.clone(), hash, size, useless_at }, now)
+            self.evictor.admit(Newcomer { key: (), hash, size, useless_at }, now)
         })
     }
 
     /// Drops what the evictor has decided to. Not to be called under the map's lock of a key.
-    fn evict(&self, victims: Vec<Victim<CacheKey>>) {
+    fn evict(&self, victims: Vec<Victim<()>>) {
         if victims.is_empty() {
             return;
         }
         self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for victim in victims {
-            self.map.entry_by_ref(&victim.key).and_compute_with(|entry| match entry {
+            self.map.entry(victim.hash).and_compute_with(|entry| match entry {
                 Some(entry) if entry.value().ticket == victim.ticket => Op::Remove,
                 _ => Op::Nop,
             });
@@ -492,11 +506,6 @@ pub fn capacity(memory: usize) -> u64 {
 fn most_shadows(memory: usize) -> Option<usize> {
     let most = (memory / BYTES_PER_SHADOW).min(MOST_SHADOWS);
     (most >= LEAST_SHADOWS).then(|| 1 << most.ilog2())
-}
-
-/// Bytes that `variants` take under `key`.
-fn weight(key: &CacheKey, variants: &Variants) -> u64 {
-    variants.weight() + key.as_str().len() as u64
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod coverage;
 pub mod curve;
 pub mod evict;
 mod hot;
+mod key_hash;
 mod labels;
 pub mod memory;
 mod refreshes;

@@ -10,19 +10,19 @@ use super::stamps::Stamp;
 use crate::body::Blocks;
 use crate::budget::Charge;
 use crate::clock::Timestamp;
+use crate::key::CacheKey;
 use crate::policy::{ByteRange, StoredHead};
 
-/// Bytes that a stored response costs beside its head's and its body's heap: the structs
-/// themselves (some 290), the map's entry (260), the evictor's row and slot (80), counts of
-/// references and the allocator's slack. Measured as the process's growth over 100,000 small
-/// objects (docs/benchmarks.md), rounded up.
-pub const ENTRY_OVERHEAD: usize = 896;
+/// Bytes that a stored response costs beside its head's and its body's heap: itself and its body's
+/// count (270), the map's entry (260), the evictor's row and slot (60), and the allocator's slack.
+/// Measured as the process's growth over 100,000 small objects (docs/benchmarks.md), rounded up.
+pub const ENTRY_OVERHEAD: usize = 640;
 
 /// A response as it is stored: immutable; what changes (a 304) makes a new one that shares the
 /// body.
 #[derive(Debug)]
 pub struct StoredResponse {
-    /// Status, fields and what was parsed of them.
+    /// Status, fields and what was parsed of them, and the key that it is stored under.
     pub head: StoredHead,
     /// The body, or the parts of it that are there.
     pub content: Content,
@@ -74,15 +74,18 @@ impl Content {
 }
 
 impl StoredResponse {
-    /// A response to store, without copies yet; `charge` covers [`StoredResponse::cost`].
+    /// A response to store under `key`, without copies yet; `charge` covers
+    /// [`StoredResponse::cost`].
     #[must_use]
     pub fn new(
+        key: &CacheKey,
         head: StoredHead,
         content: Content,
         stamp: Stamp,
         useless_at: Timestamp,
         charge: Charge,
     ) -> Self {
+        let head = head.keyed(key.as_str());
         Self { head, content, stamp, useless_at, copies: Copies::default(), charge }
     }
 
@@ -96,7 +99,7 @@ impl StoredResponse {
     #[must_use]
     pub fn cost(head: &StoredHead, stamp: &Stamp, key: usize) -> usize {
         let labels = stamp.labels().map_or(0, |labels| labels.heap_bytes());
-        head.heap_bytes() + labels + key + ENTRY_OVERHEAD
+        head.heap_bytes_keyed(key) + labels + ENTRY_OVERHEAD
     }
 
     /// Bytes in memory, body included.
@@ -205,6 +208,17 @@ impl Variants {
             Self::One(response) => slice::from_ref(response),
             Self::Several(responses) => responses,
         }
+    }
+
+    /// The key that they are stored under.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.as_slice().first().map_or("", |response| response.head.key())
+    }
+
+    /// Whether that is `key`.
+    pub(super) fn are_of(&self, key: &str) -> bool {
+        self.as_slice().first().is_some_and(|response| response.head.is_keyed(key))
     }
 
     /// Bytes in memory.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::HOST;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
@@ -167,13 +167,13 @@ async fn read(response: http::Response<Observed>) -> Seen {
 
 async fn collect<B>(body: &mut B) -> (Bytes, bool)
 where
-    B: HttpBody<Data = Bytes, Error = ProxyError> + Unpin,
+    B: HttpBody<Error = ProxyError> + Unpin,
 {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return (bytes.freeze(), false) };
-        if let Some(data) = frame.data_ref() {
-            bytes.extend_from_slice(data);
+        if let Ok(data) = frame.into_data() {
+            bytes.put(data);
         }
     }
     (bytes.freeze(), true)

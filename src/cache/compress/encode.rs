@@ -173,24 +173,26 @@ impl<R: Read> Read for Full<R> {
 
 /// A body's blocks, read one after the other.
 struct Pieces<'a> {
-    rest: &'a [Bytes],
-    /// What is read of the first.
+    blocks: &'a Blocks,
+    /// The one that is being read.
+    index: usize,
+    /// What is read of it.
     offset: usize,
 }
 
 impl<'a> Pieces<'a> {
     fn of(blocks: &'a Blocks) -> Self {
-        Self { rest: blocks.as_slices(), offset: 0 }
+        Self { blocks, index: 0, offset: 0 }
     }
 }
 
 impl BufRead for Pieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while let Some((first, rest)) = self.rest.split_first() {
-            if self.offset < first.len() {
-                return Ok(&first[self.offset..]);
+        while let Some(piece) = self.blocks.piece(self.index) {
+            if self.offset < piece.len() {
+                return Ok(&piece[self.offset..]);
             }
-            (self.rest, self.offset) = (rest, 0);
+            (self.index, self.offset) = (self.index + 1, 0);
         }
         Ok(&[])
     }

@@ -68,7 +68,7 @@ impl<H> Body for FillReader<H> {
                 Rest::Done => return Poll::Ready(None),
                 Rest::Blocks(blocks, trailers) => {
                     if let Some(data) = blocks.next() {
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                        return Poll::Ready(Some(Ok(Frame::data(data.into_bytes()))));
                     }
                     let trailers = trailers.take();
                     return Poll::Ready(this.finish(trailers).map(Ok));

@@ -215,7 +215,7 @@ proptest! {
                 readers.push(fill.reader(0, None).expect("open"));
             }
             let Finished::Whole(blocks) = writer.finish(None, charge) else { panic!("whole") };
-            assert_eq!(blocks.as_slices().concat(), body);
+            assert_eq!(blocks.concat(), body);
             for reader in readers {
                 assert_eq!(collect(reader).await.expect("whole"), body);
             }

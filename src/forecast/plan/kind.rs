@@ -84,11 +84,16 @@ pub(in crate::forecast) enum Store {
 pub(in crate::forecast) struct Prospect {
     /// The head, as if it had come at [`REFERENCE`].
     pub(in crate::forecast) head: StoredHead,
-    /// Bytes that it costs beside its body and key.
-    pub(in crate::forecast) cost: u64,
     /// How long it is of any use.
     pub(in crate::forecast) useful: Duration,
     pub(in crate::forecast) config: Arc<cache::Config>,
+}
+
+impl Prospect {
+    /// Bytes that it costs beside its body, under a key of `key` bytes.
+    pub(in crate::forecast) fn cost(&self, key: usize) -> u64 {
+        StoredResponse::cost(&self.head, &Stamp::new(0, None), key) as u64
+    }
 }
 
 /// All that decides on a kind.
@@ -230,12 +235,7 @@ impl Question<'_> {
             Storability::Store => {
                 let head = head(facts, status, &headers, &config.policy);
                 let useless_at = head.expires_from_store_at(&config.policy);
-                let prospect = Prospect {
-                    cost: StoredResponse::cost(&head, &Stamp::new(0, None), 0) as u64,
-                    useful: useless_at.since(REFERENCE),
-                    head,
-                    config,
-                };
+                let prospect = Prospect { useful: useless_at.since(REFERENCE), head, config };
                 (Store::Yes(Box::new(prospect)), says.is_some())
             }
         }

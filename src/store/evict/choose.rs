@@ -38,7 +38,7 @@ pub(super) struct Candidate {
     priority: f64,
 }
 
-impl<K: Clone> Evictor<K> {
+impl<K: Copy> Evictor<K> {
     /// Chooses those that would have to go so that `needed` bytes are free, as long as they are
     /// not worth more than `worth` together. They are marked as chosen.
     pub(super) fn choose(

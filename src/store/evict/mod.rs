@@ -70,7 +70,7 @@ pub struct Ticket {
 /// One that asks to stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newcomer<K> {
-    /// What it is found by.
+    /// What its owner finds it by, where the hash is not enough.
     pub key: K,
     /// The key's hash, all of whose bits are used.
     pub hash: u64,
@@ -103,6 +103,8 @@ pub struct Touched {
 pub struct Victim<K> {
     /// What it was found by; there may be another by now.
     pub key: K,
+    /// The key's hash.
+    pub hash: u64,
     /// Its ticket, which means nothing any more.
     pub ticket: Ticket,
 }
@@ -130,7 +132,7 @@ struct Ledger<K> {
     capacity: u64,
 }
 
-impl<K: Clone> Evictor<K> {
+impl<K: Copy> Evictor<K> {
     /// Nobody resident.
     #[must_use]
     pub fn new(config: &Config) -> Self {
@@ -256,7 +258,12 @@ impl<K: Clone> Evictor<K> {
     /// Everybody resident, in no order.
     #[must_use]
     pub fn residents(&self) -> Vec<Victim<K>> {
-        self.ledger().residents.all()
+        let ledger = self.ledger();
+        let named = |(key, ticket): (K, Ticket)| {
+            let hash = self.slots.get(ticket.slot)?.hash();
+            Some(Victim { key, hash, ticket })
+        };
+        ledger.residents.all().filter_map(named).collect()
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger<K>> {
@@ -334,18 +341,18 @@ impl<K: Clone> Evictor<K> {
         self.floor.store(highest.to_bits(), Ordering::Relaxed);
         let evict = |choice: &Chosen| {
             let ticket = choice.ticket;
-            self.remove(ledger, ticket).map(|key| Victim { key, ticket })
+            self.remove(ledger, ticket).map(|(key, hash)| Victim { key, hash, ticket })
         };
         chosen.iter().filter_map(evict).collect()
     }
 
-    fn remove(&self, ledger: &mut Ledger<K>, ticket: Ticket) -> Option<K> {
+    fn remove(&self, ledger: &mut Ledger<K>, ticket: Ticket) -> Option<(K, u64)> {
         let slot = self.slots.get(ticket.slot)?;
         let (key, began_at) = ledger.residents.remove(ticket, slot.size())?;
         if slot.priority() > began_at {
             ledger.novelty.again();
         }
-        Some(key)
+        Some((key, slot.hash()))
     }
 }
 

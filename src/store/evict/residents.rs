@@ -1,6 +1,6 @@
 //! The index of residents: a place in it for each, any of them at random.
 
-use super::{Ticket, Victim};
+use super::Ticket;
 use crate::clock::Timestamp;
 
 /// Rows that are made at a time. None is moved when there are more, so that nobody waits for that
@@ -21,8 +21,8 @@ pub(super) struct Residents<K> {
 /// A slot's part that only decisions see: one resident, if it is occupied.
 #[derive(Debug)]
 pub(super) struct Resident<K> {
-    /// `None` where nobody is.
-    key: Option<K>,
+    /// Whoever was there last, where nobody is.
+    key: K,
     pub(super) useless_at: Timestamp,
     /// The priority that it began with if it had never been seen before, which only a hit raises;
     /// else infinite.
@@ -30,21 +30,20 @@ pub(super) struct Resident<K> {
     /// Counts the tickets that the slot has given out.
     generation: u32,
     /// Its index among the occupied slots, and in [`CHOSEN`] whether the decision under way has
-    /// chosen it to go.
+    /// chosen it to go; [`NOWHERE`] where nobody is.
     place: u32,
 }
 
 /// The highest bit of a place: there are never so many.
 const CHOSEN: u32 = 1 << 31;
 
+/// The place of nobody.
+const NOWHERE: u32 = CHOSEN - 1;
+
 impl<K> Resident<K> {
-    const VACANT: Self = Self {
-        key: None,
-        useless_at: Timestamp::EPOCH,
-        began_at: f64::INFINITY,
-        generation: 0,
-        place: 0,
-    };
+    const fn is_there(&self) -> bool {
+        self.place & !CHOSEN != NOWHERE
+    }
 
     pub(super) const fn is_chosen(&self) -> bool {
         self.place & CHOSEN != 0
@@ -60,7 +59,7 @@ impl<K> Resident<K> {
     }
 }
 
-impl<K> Residents<K> {
+impl<K: Copy> Residents<K> {
     pub(super) const fn new() -> Self {
         Self { rows: Vec::new(), vacant: Vec::new(), occupied: Vec::new(), weight: 0 }
     }
@@ -92,7 +91,7 @@ impl<K> Residents<K> {
     /// Who has `ticket`, if it still means anything.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Resident<K>> {
         let row = self.row_mut(ticket.slot)?;
-        (row.key.is_some() && row.generation == ticket.generation).then_some(row)
+        (row.is_there() && row.generation == ticket.generation).then_some(row)
     }
 
     /// Those with `tickets` are not chosen after all.
@@ -112,26 +111,29 @@ impl<K> Residents<K> {
         useless_at: Timestamp,
         began_at: f64,
     ) -> Ticket {
-        let slot = self.vacant.pop().unwrap_or_else(|| self.add_row());
         self.weight += size;
         let place = self.occupied.len() as u32;
-        self.occupied.push(slot);
-        let mut generation = 0;
-        if let Some(row) = self.row_mut(slot) {
-            generation = row.generation;
-            *row = Resident { key: Some(key), useless_at, began_at, generation, place };
-        }
-        Ticket { slot, generation }
+        let resident = Resident { key, useless_at, began_at, generation: 0, place };
+        let vacant = self.vacant.pop();
+        let ticket = match vacant.and_then(|slot| Some((slot, self.row_mut(slot)?))) {
+            Some((slot, row)) => {
+                *row = Resident { generation: row.generation, ..resident };
+                Ticket { slot, generation: row.generation }
+            }
+            None => Ticket { slot: self.add_row(resident), generation: 0 },
+        };
+        self.occupied.push(ticket.slot);
+        ticket
     }
 
-    /// A row for one more, and its number.
-    fn add_row(&mut self) -> u32 {
+    /// A row more, and its number.
+    fn add_row(&mut self, resident: Resident<K>) -> u32 {
         if self.rows.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.rows.push(Vec::with_capacity(CHUNK));
         }
         let before = (self.rows.len() - 1) * CHUNK;
         let added = self.rows.last_mut().map_or(0, |chunk| {
-            chunk.push(Resident::VACANT);
+            chunk.push(resident);
             chunk.len() - 1
         });
         // Invariant: memory ends long before the numbers do.
@@ -158,8 +160,9 @@ impl<K> Residents<K> {
     /// its key, and the priority that it began with.
     pub(super) fn remove(&mut self, ticket: Ticket, size: u64) -> Option<(K, f64)> {
         let row = self.get_mut(ticket)?;
-        let key = row.key.take()?;
-        let (place, began_at) = ((row.place & !CHOSEN) as usize, row.began_at);
+        let (key, began_at) = (row.key, row.began_at);
+        let place = (row.place & !CHOSEN) as usize;
+        row.place = NOWHERE;
         row.generation = row.generation.wrapping_add(1);
         self.weight -= size;
         self.vacant.push(ticket.slot);
@@ -171,6 +174,14 @@ impl<K> Residents<K> {
         Some((key, began_at))
     }
 
+    /// Everybody, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (K, Ticket)> {
+        self.occupied.iter().filter_map(|&slot| {
+            let row = self.row(slot)?;
+            Some((row.key, Ticket { slot, generation: row.generation }))
+        })
+    }
+
     /// All that are there are useless from now on.
     pub(super) fn outdate(&mut self) {
         for resident in self.rows.iter_mut().flatten() {
@@ -179,26 +190,13 @@ impl<K> Residents<K> {
     }
 }
 
-impl<K: Clone> Residents<K> {
-    /// Everybody, in no order.
-    pub(super) fn all(&self) -> Vec<Victim<K>> {
-        let named = |slot: &u32| {
-            let row = self.row(*slot)?;
-            let ticket = Ticket { slot: *slot, generation: row.generation };
-            Some(Victim { key: row.key.clone()?, ticket })
-        };
-        self.occupied.iter().filter_map(named).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::CacheKey;
 
     #[test]
     fn a_row_is_small_and_never_moves() {
-        assert_eq!(size_of::<Resident<CacheKey>>(), 40);
+        assert_eq!(size_of::<Resident<()>>(), 24);
         let mut residents = Residents::new();
         let tickets: Vec<_> =
             (0..3 * CHUNK).map(|key| residents.insert(key, 2, Timestamp::EPOCH, 0.0)).collect();

@@ -159,7 +159,7 @@ fn a_resident_that_outgrows_the_store_goes_itself() {
     let update = |ticket, size| cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
     let admission = update(ticket, 1001).expect("it is resident");
     let now_known_by = admission.ticket.expect("a resident has one");
-    assert_eq!(admission.victims, vec![Victim { key: 1, ticket: now_known_by }]);
+    assert_eq!(admission.victims, vec![Victim { key: 1, hash: hash(1), ticket: now_known_by }]);
     assert_eq!(update(now_known_by, 1), None);
     assert!(cache.evictor.is_empty());
 }

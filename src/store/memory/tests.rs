@@ -21,7 +21,13 @@ fn key(number: u64) -> CacheKey {
 }
 
 /// A response of `size` bytes; with a `variant`, one that varies. `None` if the budget is full.
-fn response(memory: &Memory, size: usize, variant: Option<u64>) -> Option<Arc<StoredResponse>> {
+/// To be stored under a key.
+fn response(
+    memory: &Memory,
+    key: &CacheKey,
+    size: usize,
+    variant: Option<u64>,
+) -> Option<Arc<StoredResponse>> {
     let mut request = HeaderMap::new();
     let mut fields = HeaderMap::new();
     if let Some(variant) = variant {
@@ -32,18 +38,19 @@ fn response(memory: &Memory, size: usize, variant: Option<u64>) -> Option<Arc<St
     let times = ResponseTimes { request_at: NOW, response_at: NOW };
     let head = StoredHead::new(&facts, StatusCode::OK, &fields, times, &Overrides::default());
     let stamp = Stamp::new(memory.sequence(), None);
-    let charge = memory.charge(StoredResponse::cost(&head, &stamp, 30))?;
+    let charge = memory.charge(StoredResponse::cost(&head, &stamp, key.as_str().len()))?;
     let body = Bytes::from(vec![b'x'; size]);
     let pieces = Some(body).filter(|body| !body.is_empty());
     let blocks = Arc::new(Blocks::new(pieces, Some(memory.charge(size)?)));
     let useless_at = NOW.plus(Duration::from_secs(60));
-    Some(Arc::new(StoredResponse::new(head, Content::Whole(blocks), stamp, useless_at, charge)))
+    let content = Content::Whole(blocks);
+    Some(Arc::new(StoredResponse::new(key, head, content, stamp, useless_at, charge)))
 }
 
 fn store(memory: &Memory, number: u64, size: usize) -> Insertion {
     let mut made = None;
     let is_made = eventually(memory, || {
-        made = response(memory, size, None);
+        made = response(memory, &key(number), size, None);
         made.is_some()
     });
     assert!(is_made, "there is memory for one more");
@@ -72,14 +79,14 @@ fn small() -> Memory {
 fn agree(memory: &Memory) -> bool {
     memory.settle();
     let residents = memory.evictor.residents().into_iter();
-    let known: HashMap<_, _> = residents.map(|it| (it.key, it.ticket)).collect();
-    let stored = memory.map.iter().map(|(key, held)| ((*key).clone(), held.ticket));
+    let known: HashMap<_, _> = residents.map(|it| (it.hash, it.ticket)).collect();
+    let stored = memory.map.iter().map(|(key, held)| (*key, held.ticket));
     let stored: HashMap<_, _> = stored.collect();
     known.len() == stored.len() && known.iter().all(|(key, it)| stored.get(key) == Some(it))
 }
 
 fn weight_of_all(memory: &Memory) -> u64 {
-    memory.map.iter().map(|(key, held)| weight(&key, &held.variants)).sum()
+    memory.map.iter().map(|(_, held)| held.variants.weight()).sum()
 }
 
 #[test]
@@ -117,7 +124,7 @@ fn a_storm_of_unique_keys_leaves_what_is_used() {
 #[test]
 fn every_store_hashes_its_keys_in_its_own_way() {
     let stores = [small(), small()];
-    let hashes = |number| stores.each_ref().map(|store| store.hasher.hash_one(key(number)));
+    let hashes = |number| stores.each_ref().map(|store| store.hasher.hash(key(number).as_str()));
     let differ = |number| hashes(number)[0] != hashes(number)[1];
     assert!((0..64).all(differ));
     // Nor does the one differ from the other by what is the same for all keys.
@@ -126,13 +133,42 @@ fn every_store_hashes_its_keys_in_its_own_way() {
     assert_eq!(apart.len(), 64);
 }
 
+// Nobody can look for such keys, and chance makes none; but neither may ever be the other's answer.
+#[test]
+fn keys_that_share_a_hash_take_each_others_place_and_are_never_mixed() {
+    let mut memory = small();
+    memory.hasher.is_blind = true;
+    let made = |number, size| {
+        let response = response(&memory, &key(number), size, Some(number));
+        response.expect("there is memory for one more")
+    };
+    let (one, other) = (made(1, 100), made(2, 200));
+    let found = |number| memory.get(key(number).as_str(), NOW).map(|found| found.weight());
+    assert_eq!(memory.insert(&key(1), &one, NOW), Insertion::Stored);
+    assert_eq!((found(1), found(2)), (Some(one.weight()), None));
+    assert_eq!(memory.insert(&key(2), &other, NOW), Insertion::Stored);
+    assert_eq!((found(1), found(2)), (None, Some(other.weight())));
+    assert!(memory.peek(key(1).as_str()).is_none());
+    // What is done to the one that is gone is not done to the other.
+    memory.remove(&key(1), &one);
+    assert!(!memory.swap(&key(1), &one, &made(1, 300), NOW));
+    assert_eq!((found(1), found(2)), (None, Some(other.weight())));
+    let scope = |number| [Scope::Url(key(number).as_str().to_owned())];
+    let covered = |number| memory.covered(&scope(number)).responses;
+    assert_eq!((covered(1), covered(2)), (0, 1));
+    assert!(agree(&memory) && memory.evictor.weight() == other.weight());
+    let _ = memory.purge(scope(2)[0].clone(), Mode::Hard);
+    assert_eq!((found(1), found(2)), (None, None));
+    assert!(agree(&memory) && memory.evictor.is_empty());
+}
+
 #[test]
 fn variants_are_weighed_with_their_key_and_go_with_it() {
     let memory = small();
     for variant in 0..10 {
         let mut made = None;
         assert!(eventually(&memory, || {
-            made = response(&memory, 10_000, Some(variant));
+            made = response(&memory, &key(1), 10_000, Some(variant));
             made.is_some()
         }));
         let response = made.expect("it was made");
@@ -141,10 +177,10 @@ fn variants_are_weighed_with_their_key_and_go_with_it() {
     assert_eq!(memory.evictor.len(), 1);
     let variants = memory.get(key(1).as_str(), NOW).expect("it is stored");
     assert_eq!(variants.as_slice().len(), 4);
-    assert_eq!(memory.evictor.weight(), weight(&key(1), &variants));
+    assert_eq!(memory.evictor.weight(), variants.weight());
     memory.remove(&key(1), &variants.as_slice()[0]);
     let fewer = memory.get(key(1).as_str(), NOW).expect("three are left");
-    assert_eq!(memory.evictor.weight(), weight(&key(1), &fewer));
+    assert_eq!(memory.evictor.weight(), fewer.weight());
     assert!(agree(&memory));
 }
 
@@ -195,7 +231,7 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
         500..900 => {
             let variant = number.is_multiple_of(3).then(|| random.u64(..6));
             // A full budget is an answer too.
-            if let Some(response) = response(memory, random.usize(..30_000), variant) {
+            if let Some(response) = response(memory, &key, random.usize(..30_000), variant) {
                 memory.insert(&key, &response, NOW);
             }
         }
@@ -220,11 +256,12 @@ fn what_is_purged_while_it_is_replaced_leaves_the_new_one_its_place() {
     for (number, scope) in [(1, Scope::All), (2, Scope::Url(key(2).as_str().to_owned()))] {
         let memory = small();
         store(&memory, number, 100);
-        let (new, mut victims) = (response(&memory, 200, None).expect("there is memory"), None);
-        memory.map.entry_by_ref(&key(number)).and_compute_with(|entry| {
+        let new = response(&memory, &key(number), 200, None).expect("there is memory");
+        let (hash, mut victims) = (memory.hasher.hash(key(number).as_str()), None);
+        memory.map.entry(hash).and_compute_with(|entry| {
             let variants = Variants::One(Arc::clone(&new));
             let old = entry.map(|entry| entry.into_value().ticket);
-            let admission = memory.admit(&key(number), old, &variants, NOW);
+            let admission = memory.admit(hash, old, &variants, NOW);
             let _ = memory.purge(scope.clone(), Mode::Hard);
             memory.settle();
             victims = Some(admission.victims);
@@ -239,7 +276,8 @@ fn what_is_purged_while_it_is_replaced_leaves_the_new_one_its_place() {
 #[test]
 fn a_swap_is_of_what_is_there_only() {
     let memory = small();
-    let response = |size| response(&memory, size, Some(1)).expect("there is memory for one more");
+    let one = key(1);
+    let response = |size| response(&memory, &one, size, Some(1)).expect("there is memory");
     let (old, new) = (response(9000), response(2000));
     assert!(!memory.swap(&key(1), &old, &new, NOW), "nothing is there");
     let _ = memory.insert(&key(1), &old, NOW);

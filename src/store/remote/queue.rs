@@ -205,8 +205,9 @@ mod tests {
         let blocks = Arc::new(Blocks::new([Bytes::from(vec![1; bytes])], None));
         let charge = memory.charge(0).expect("room for nothing");
         let content = Content::Whole(blocks);
-        let response = StoredResponse::new(head, content, Stamp::new(0, None), now, charge);
-        Write { key: key(number), response: Arc::new(response), began: now, lease: None }
+        let (key, stamp) = (key(number), Stamp::new(0, None));
+        let response = StoredResponse::new(&key, head, content, stamp, now, charge);
+        Write { key, response: Arc::new(response), began: now, lease: None }
     }
 
     fn queue(bytes: u64, items: usize) -> Queue {

@@ -251,7 +251,7 @@ impl Writer {
         // What is small does not wait for what is not.
         let mut batch = Batch::default();
         for (prepared, _) in small {
-            let body = prepared.blocks.as_slices().concat().into();
+            let body = prepared.blocks.concat().into();
             self.put(&mut batch, prepared, BodyAt::Inline(body));
         }
         self.commit(connection, batch).await;
