@@ -11,6 +11,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod health;
+mod http1;
 mod pool;
 mod queue;
 mod request;
@@ -171,7 +172,11 @@ impl Origins {
             }
             let place = target.queue.enter(spares).await?;
             let began = Instant::now();
-            match send::send(&upstream, request, began).await {
+            let outcome = match send::send(&upstream, request, began) {
+                Ok(sending) => sending.await,
+                Err(error) => Err(error),
+            };
+            match outcome {
                 Ok(response) => {
                     target.health.answered();
                     Ok(response.map(|body| make(body.holding(place))))

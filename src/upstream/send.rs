@@ -17,7 +17,8 @@ use super::body::OriginBody;
 use super::config::Version;
 use super::connect::{self, Metered};
 use super::exchange::{self, Connection, Job, Message};
-use super::pool::{Breadth, Http1, Http2, StreamGuard, Streams, Upstream, Wide};
+use super::http1::{Breadth, Http1, Wide};
+use super::pool::{Http2, StreamGuard, Streams, Upstream};
 use super::request::{Content, Plan};
 use super::retry::{self, Failed, Next};
 use super::upload::UploadBody;
@@ -37,30 +38,41 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Sends `request` to `upstream`, again where that is safe. It is `now`: clocks are read seldom,
 /// for on virtual machines that is not cheap.
-pub(super) async fn send(
+///
+/// # Errors
+/// At once, where the request can't be sent to anybody.
+pub(super) fn send(
     upstream: &Arc<Upstream>,
     request: OriginRequest,
-    mut now: Instant,
-) -> Result<Response<Box<OriginBody>>, ProxyError> {
-    let (job, mut message) = plan(Arc::clone(upstream), request, now)?;
+    now: Instant,
+) -> Result<impl Future<Output = Outcome> + use<>, ProxyError> {
+    let (job, message) = plan(Arc::clone(upstream), request, now)?;
+    // Large, and moved once: into the future, where it stays until it is handed to a connection.
+    let mut message = Some(message);
+    Ok(async move { attempt(&job, &mut message, now).await })
+}
+
+type Outcome = Result<Response<Box<OriginBody>>, ProxyError>;
+
+async fn attempt(job: &Job, message: &mut Option<Message>, mut now: Instant) -> Outcome {
     let counters = &job.upstream.counters;
-    let repeatable = retry::repeatable(
-        job.upstream.config.retry_reused,
-        &message.head.method,
-        job.plan.has_content(),
-    );
+    let repeatable = message.as_ref().is_some_and(|message| {
+        let policy = job.upstream.config.retry_reused;
+        retry::repeatable(policy, &message.head.method, job.plan.has_content())
+    });
     // What must not be sent twice needs room for every answer at once.
     let mut breadth = if repeatable { job.upstream.breadth() } else { Breadth::Wide };
     let mut fresh = false;
     for attempts in 1.. {
         let connection;
-        (connection, now) = acquire(&job, Wanted { fresh, breadth }, now).await?;
+        (connection, now) = acquire(job, Wanted { fresh, breadth }, now).await?;
         let (reused, is_usual) = (connection.is_reused(), connection.is_usual());
         if reused {
             counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        let copy = may_be_repeated(&job, &connection, repeatable).then(|| Copied::of(&message));
-        let failure = match exchange::exchange(&job, connection, message, now).await {
+        let is_copied = may_be_repeated(job, &connection, repeatable);
+        let copy = message.as_ref().filter(|_| is_copied).map(Copied::of);
+        let failure = match exchange::exchange(job, connection, message, now).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -77,13 +89,11 @@ pub(super) async fn send(
         } else {
             Next::GiveUp
         };
-        message = match (next, again) {
-            (Next::GiveUp, _) | (_, None) => return Err(failure.error),
-            (next, Some(again)) => {
-                fresh = next == Next::Fresh;
-                again
-            }
-        };
+        if next == Next::GiveUp || again.is_none() {
+            return Err(failure.error);
+        }
+        *message = again;
+        fresh = next == Next::Fresh;
         counters.retried.fetch_add(1, Ordering::Relaxed);
         now = Instant::now();
     }
@@ -270,11 +280,7 @@ async fn start_http1(
     let started = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) =
         started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;
-    // The exchange hears of an error itself; the task ends when the connection does.
-    let task = tokio::spawn(async move {
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection::Http1(Http1::new(sender, meter, wide, name, task.abort_handle())))
+    Ok(Connection::Http1(Http1::new((sender, connection), meter, wide, name)))
 }
 
 async fn start_http2(
