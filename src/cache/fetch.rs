@@ -17,7 +17,7 @@ use super::led::{Client, Led};
 use super::lookup::{self, Ask, Plan};
 use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
-use crate::context::{Forwarded, Interims, Response};
+use crate::context::{Forwarded, Interims, Request, Response};
 use crate::error::ProxyError;
 use crate::headers::Present;
 use crate::limit::Place;
@@ -207,12 +207,10 @@ impl Shared {
 impl Job {
     /// The request for the origin; what judging the answer needs stays here.
     pub(super) fn fetch(&mut self, plan: &Plan) -> Fetch {
-        let body = std::mem::take(&mut self.request.body);
-        let extensions = std::mem::take(&mut self.request.head.extensions);
-        // The map as it came has room for what is added on the way; judging needs no more than a copy.
-        let kept = self.request.head.headers.clone();
-        let headers = std::mem::replace(&mut self.request.head.headers, kept);
-        let mut fetch = self.bare_fetch(headers);
+        // The request as it came goes on; judging what comes of it needs no more than a copy.
+        let copy = self.request.without_body();
+        let request = std::mem::replace(&mut self.request, copy);
+        let mut fetch = self.fetch_for(request);
         if plan.cacheable {
             self.ask_for_all(&mut fetch.request.head.headers);
         }
@@ -222,14 +220,12 @@ impl Job {
         }
         plan.condition(self, &mut fetch.request.head.headers);
         plan.ask_for_whole(&mut fetch.request.head.headers);
-        fetch.request.body = body;
-        fetch.request.head.extensions = extensions;
         fetch
     }
 
     /// The request for another try: for everything, and for nobody in particular.
     pub(super) fn refetch(&self) -> Fetch {
-        let mut fetch = self.bare_fetch(self.request.head.headers.clone());
+        let mut fetch = self.fetch_for(self.request.without_body());
         policy::strip_conditionals(&mut fetch.request.head.headers);
         self.ask_for_all(&mut fetch.request.head.headers);
         fetch
@@ -242,13 +238,8 @@ impl Job {
         }
     }
 
-    fn bare_fetch(&self, headers: HeaderMap) -> Fetch {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.method = self.request.head.method.clone();
-        head.version = self.request.head.version;
-        head.uri = self.target.uri();
-        head.headers = headers;
-        let request = self.request.with_head(head);
+    fn fetch_for(&self, mut request: Request) -> Fetch {
+        request.head.uri = self.target.uri();
         let (upstream, trusted) = (self.upstream, self.trusted);
         let (target, edits) = (self.own().clone(), self.edits.clone());
         let protect = self.config.protect;
