@@ -6,15 +6,15 @@
 //! them, and what does not fit into it is not stored. A part of it is kept from the residents, so
 //! that a full store leaves room for fills.
 //!
-//! Whoever changes an entry tells the evictor under the map's lock for that key, and an entry that
-//! the map drops by itself is released by its listener: so the two agree whenever nothing is under
-//! way. Victims leave the evictor first and the map a moment later; their tickets tell them from
-//! whatever has been stored under the same key meanwhile.
+//! Whoever changes an entry tells the evictor in that key's turn, and an entry that the map drops by
+//! itself is released by its listener: so the two agree whenever nothing is under way. Victims leave
+//! the evictor first and the map a moment later; their tickets tell them from whatever has been
+//! stored under the same key meanwhile.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::{fast, quality};
 use moka::notification::RemovalCause;
@@ -65,6 +65,7 @@ pub struct Memory {
     stamps: Arc<Stamps>,
     searches: Arc<Searches>,
     refreshes: Arc<Refreshes>,
+    turns: Turns,
     /// See [`Memory::insertions`].
     insertions: Arc<AtomicU64>,
     evictions: Arc<AtomicU64>,
@@ -78,6 +79,24 @@ pub struct Memory {
 struct Held {
     variants: Variants,
     ticket: Ticket,
+}
+
+/// Of those who change one key's entry, one does at a time. moka can see to that too, at the price of
+/// an entry in a second map for as long as it takes.
+#[derive(Clone, Debug)]
+struct Turns(Arc<[Mutex<()>]>);
+
+/// Keys that may be changed at once, at most.
+const TURNS: usize = 256;
+
+impl Turns {
+    fn new() -> Self {
+        Self(std::iter::repeat_with(Mutex::default).take(TURNS).collect())
+    }
+
+    fn take(&self, hash: u64) -> MutexGuard<'_, ()> {
+        self.0[hash as usize % TURNS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What became of a response that was to be stored.
@@ -122,6 +141,7 @@ impl Memory {
             stamps: Arc::new(Stamps::new()),
             searches: Arc::new(Searches::new()),
             refreshes: Arc::default(),
+            turns: Turns::new(),
             insertions: Arc::default(),
             evictions: Arc::default(),
             turned_away: Arc::default(),
@@ -224,8 +244,7 @@ impl Memory {
         }
         let mut victims = Vec::new();
         let mut insertion = Insertion::TurnedAway;
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
-            let old = entry.map(moka::Entry::into_value);
+        self.change(key, |old| {
             let variants = match &old {
                 Some(old) => old.variants.with(Arc::clone(response), self.max_variants),
                 None => Variants::One(Arc::clone(response)),
@@ -260,8 +279,8 @@ impl Memory {
         now: Timestamp,
     ) -> bool {
         let (mut swapped, mut victims) = (false, Vec::new());
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
-            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+        self.change(key, |held| {
+            let Some(held) = held else { return Op::Nop };
             let Some(variants) = held.variants.replacing(old, new) else { return Op::Nop };
             let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
             // A ticket that means nothing is the one of a victim, which is about to be dropped.
@@ -279,8 +298,8 @@ impl Memory {
     /// Drops the one response `old` of `key`, if it is still there.
     pub fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
         let mut victims = Vec::new();
-        self.map.entry_by_ref(key).and_compute_with(|entry| {
-            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+        self.change(key, |held| {
+            let Some(held) = held else { return Op::Nop };
             let Some(variants) = held.variants.without(old) else { return Op::Remove };
             let (weight, useless_at) = (weight(key, &variants), variants.useless_at());
             // Lighter than before, so that nobody has to go for it; a ticket that means nothing
@@ -459,15 +478,25 @@ impl Memory {
         })
     }
 
-    /// Drops what the evictor has decided to. Not to be called under the map's lock of a key.
+    /// Puts what `change` makes of what is stored under `key` in its place.
+    fn change(&self, key: &CacheKey, change: impl FnOnce(Option<Held>) -> Op<Held>) {
+        let _turn = self.turns.take(self.hasher.hash_one(key));
+        match change(self.map.get(key)) {
+            Op::Put(held) => self.map.insert(key.clone(), held),
+            Op::Remove => self.map.invalidate(key),
+            Op::Nop => {}
+        }
+    }
+
+    /// Drops what the evictor has decided to. Not to be called in a key's turn.
     fn evict(&self, victims: Vec<Victim<CacheKey>>) {
         if victims.is_empty() {
             return;
         }
         self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for victim in victims {
-            self.map.entry_by_ref(&victim.key).and_compute_with(|entry| match entry {
-                Some(entry) if entry.value().ticket == victim.ticket => Op::Remove,
+            self.change(&victim.key, |held| match held {
+                Some(held) if held.ticket == victim.ticket => Op::Remove,
                 _ => Op::Nop,
             });
         }
