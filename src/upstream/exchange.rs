@@ -55,6 +55,13 @@ pub(super) struct Job {
     pub(super) deadline: Option<Instant>,
 }
 
+impl Job {
+    /// From `now` on the time for all of it runs.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.deadline = self.upstream.config.total_timeout.map(|limit| now + limit);
+    }
+}
+
 /// A failed attempt.
 pub(super) struct Failure {
     pub(super) error: ProxyError,
@@ -103,44 +110,48 @@ impl From<Request<UploadBody>> for Message {
     }
 }
 
-/// Sends `message`, which it takes, on `connection`, `now`. All of it is one future, and what need not
-/// wait is done by plain functions: each future within another is moved into that, and these are large.
-pub(super) async fn exchange(
+/// Sends `message`, which it takes, on `connection`, `now`. What need not wait is done by plain
+/// functions: each future within another is moved into that, and these are large.
+pub(super) async fn over_http1(
     job: &Job,
-    connection: Connection,
+    mut connection: Http1,
     message: &mut Option<Message>,
     now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
     let upload = message.as_ref().and_then(|message| message.body.upload().cloned());
-    match connection {
-        Connection::Http1(mut connection) => {
-            if upload.is_some() || job.plan.upgrade().is_some() {
-                connection.run_alone();
-            }
-            let sending = begin_http1(job, &mut connection, message.take(), upload.as_ref());
-            let mut sending = pin!(sending.map_err(Failure::verdict)?);
-            let (driver, meter) = connection.parts();
-            let answer = pin!(poll_fn(|cx| driver.poll(cx, |cx| sending.as_mut().poll(cx))));
-            let wait = Wait { job, upload: upload.as_deref(), meter: Some(meter) };
-            let received = wait.head(answer, now).await?.map_err(|error| {
-                if meter.is_flooded() {
-                    return Failure::verdict(ErrorKind::BadResponse);
-                }
-                Failure::of(error, upload.as_deref(), meter.received())
-            })?;
-            finish_http1(job, connection, received, upload).map_err(Failure::verdict)
-        }
-        Connection::Http2(mut connection, guard) => {
-            let sending = begin_http2(job, &mut connection, message.take(), upload.as_deref());
-            let sending = pin!(sending.map_err(Failure::verdict)?);
-            let wait = Wait { job, upload: upload.as_deref(), meter: None };
-            let received = wait.head(sending, now).await?;
-            // Whether bytes of this stream's answer came can't be seen; its head did not.
-            let received =
-                received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
-            finish_http2(job, guard, received, upload).map_err(Failure::verdict)
-        }
+    if upload.is_some() || job.plan.upgrade().is_some() {
+        connection.run_alone();
     }
+    let sending = begin_http1(job, &mut connection, message.take(), upload.as_ref());
+    let mut sending = pin!(sending.map_err(Failure::verdict)?);
+    let (driver, meter) = connection.parts();
+    let answer = pin!(poll_fn(|cx| driver.poll(cx, |cx| sending.as_mut().poll(cx))));
+    let wait = Wait { job, upload: upload.as_deref(), meter: Some(meter) };
+    let received = wait.head(answer, now).await?.map_err(|error| {
+        if meter.is_flooded() {
+            return Failure::verdict(ErrorKind::BadResponse);
+        }
+        Failure::of(error, upload.as_deref(), meter.received())
+    })?;
+    finish_http1(job, connection, received, upload).map_err(Failure::verdict)
+}
+
+/// The same as a stream of a shared connection.
+pub(super) async fn over_http2(
+    job: &Job,
+    mut connection: Http2,
+    guard: StreamGuard,
+    message: &mut Option<Message>,
+    now: Instant,
+) -> Result<Response<Box<OriginBody>>, Failure> {
+    let upload = message.as_ref().and_then(|message| message.body.upload().cloned());
+    let sending = begin_http2(job, &mut connection, message.take(), upload.as_deref());
+    let sending = pin!(sending.map_err(Failure::verdict)?);
+    let wait = Wait { job, upload: upload.as_deref(), meter: None };
+    let received = wait.head(sending, now).await?;
+    // Whether bytes of this stream's answer came can't be seen; its head did not.
+    let received = received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
+    finish_http2(job, guard, received, upload).map_err(Failure::verdict)
 }
 
 /// What becomes of a request that was handed to the HTTP library.

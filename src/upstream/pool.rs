@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::UpstreamStats;
 use super::config::Config;
+use super::failure;
 use super::http1::{Breadth, Http1};
 use super::shared::Target;
 use super::upload::UploadBody;
+use crate::error::ProxyError;
 
 /// How long a connection gets to become ready after its exchange; it takes no more than a turn of
 /// whoever drives it.
@@ -131,6 +133,12 @@ impl Upstream {
             wide: Arc::default(),
             pool: Mutex::default(),
         }
+    }
+
+    /// Counts a request that ended without a response, and names what it ended in.
+    pub(super) fn failed(&self, error: ProxyError) -> ProxyError {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        failure::name(error, &self.config)
     }
 
     /// The newest idle HTTP/1 connection that is fit for use `now`, of that `breadth` at least and no

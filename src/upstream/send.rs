@@ -36,25 +36,13 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an HTTP/2 connection in use is asked whether it lives (RFC 9113 §6.7).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Sends `request` to `upstream`, again where that is safe. It is `now`: clocks are read seldom,
-/// for on virtual machines that is not cheap.
-///
-/// # Errors
-/// At once, where the request can't be sent to anybody.
-pub(super) fn send(
-    upstream: &Arc<Upstream>,
-    request: OriginRequest,
-    now: Instant,
-) -> Result<impl Future<Output = Outcome> + use<>, ProxyError> {
-    let (job, message) = plan(Arc::clone(upstream), request, now)?;
-    // Large, and moved once: into the future, where it stays until it is handed to a connection.
-    let mut message = Some(message);
-    Ok(async move { attempt(&job, &mut message, now).await })
-}
-
-type Outcome = Result<Response<Box<OriginBody>>, ProxyError>;
-
-async fn attempt(job: &Job, message: &mut Option<Message>, mut now: Instant) -> Outcome {
+/// Sends the `message` of `job`, which it takes, again where that is safe. It is `now`: clocks are read
+/// seldom, for on virtual machines that is not cheap.
+pub(super) async fn send(
+    job: &Job,
+    message: &mut Option<Message>,
+    mut now: Instant,
+) -> Result<Response<Box<OriginBody>>, ProxyError> {
     let counters = &job.upstream.counters;
     let repeatable = message.as_ref().is_some_and(|message| {
         let policy = job.upstream.config.retry_reused;
@@ -72,7 +60,16 @@ async fn attempt(job: &Job, message: &mut Option<Message>, mut now: Instant) -> 
         }
         let is_copied = may_be_repeated(job, &connection, repeatable);
         let copy = message.as_ref().filter(|_| is_copied).map(Copied::of);
-        let failure = match exchange::exchange(job, connection, message, now).await {
+        let outcome = match connection {
+            Connection::Http1(connection) => {
+                exchange::over_http1(job, connection, message, now).await
+            }
+            // Boxed: it is the larger one by far, and the rarer.
+            Connection::Http2(connection, guard) => {
+                Box::pin(exchange::over_http2(job, connection, guard, message, now)).await
+            }
+        };
+        let failure = match outcome {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -136,10 +133,13 @@ impl From<Copied> for Message {
     }
 }
 
-fn plan(
+/// What is sent for `request`, and how.
+///
+/// # Errors
+/// `BadHost` where there is no host that it could be sent to.
+pub(super) fn plan(
     upstream: Arc<Upstream>,
     request: OriginRequest,
-    now: Instant,
 ) -> Result<(Job, Message), ProxyError> {
     let OriginRequest { mut head, body, interim, upgrade, te_trailers, .. } = request;
     let expects_continue = head
@@ -156,8 +156,7 @@ fn plan(
     let upgrade = upgrade.filter(|_| upstream.config.version != Version::Http2);
     let to = (upstream.target.authority.as_ref(), upstream.target.tls.is_some());
     let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
-    let deadline = upstream.config.total_timeout.map(|limit| now + limit);
-    let job = Job { upstream, plan, interim, deadline };
+    let job = Job { upstream, plan, interim, deadline: None };
     Ok((job, Message { head, body }))
 }
 
