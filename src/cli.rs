@@ -390,6 +390,8 @@ mod tests {
         assert!(mistake("seawall serve --memory 512M").contains("512MiB"));
         assert!(mistake("seawall serve --origin 127.0.0.1:9000").contains("http://127.0.0.1:9000"));
         assert!(mistake("seawall serve --grace 30").contains("30s"));
+        assert!(mistake("seawall serve --access-log xml").contains("write text, json or off"));
+        assert!(mistake("seawall serve --log-format off").contains("write text or json"));
         assert!(mistake("seawall check").contains("--config"));
     }
 }

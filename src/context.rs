@@ -224,13 +224,24 @@ impl std::fmt::Display for RequestId {
     }
 }
 
-/// A response on its way back, with what the cache has to say of it.
+/// A response on its way back through the stack: one pointer, like [`Request`].
+pub type Response = Box<ResponseParts>;
+
+/// A response with what the cache has to say of it.
 #[derive(Debug)]
-pub struct Response {
+pub struct ResponseParts {
     /// Status, fields and body for the client.
     pub http: http::Response<Body>,
     /// How the request was handled.
     pub outcome: Outcome,
+}
+
+impl ResponseParts {
+    /// `http`, which came about as `outcome` says.
+    #[must_use]
+    pub fn boxed(http: http::Response<Body>, outcome: Outcome) -> Response {
+        Box::new(Self { http, outcome })
+    }
 }
 
 /// How the cache handled a request: the content of `Cache-Status` (RFC 9211), the access log and

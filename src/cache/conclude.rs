@@ -17,7 +17,7 @@ use super::{
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::coalesce::FlightOutcome;
-use crate::context::{Detail, Outcome, Response};
+use crate::context::{Detail, Outcome, Response, ResponseParts};
 use crate::error::{ErrorKind, Fault, ProxyError};
 use crate::key::CacheKey;
 use crate::policy::{
@@ -343,7 +343,7 @@ impl Conclusion<'_> {
         }
         self.tell_by_the_clients_tag(&mut head);
         let http = http::Response::from_parts(head, body);
-        Concluded { response: Ok(Response { http, outcome }), pump: None }
+        Concluded { response: Ok(ResponseParts::boxed(http, outcome)), pump: None }
     }
 
     /// A 304 to a client that was let through with its own conditions, which had the origin's tag

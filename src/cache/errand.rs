@@ -123,7 +123,7 @@ impl<S: Origin> Cache<S> {
         match self.use_found(tier, &mut job, plan, leader, *found, how).await {
             Tiered::Ask(..) => Ran::Nothing,
             Tiered::Answered(concluded) => {
-                fill_unread(Some(*concluded)).await;
+                fill_unread(Some(concluded)).await;
                 match self.peek(&mut job) {
                     Decision::Use(..) => Ran::Done,
                     _ => Ran::Failed,

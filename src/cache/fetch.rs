@@ -149,7 +149,7 @@ impl<S: Origin> Cache<S> {
             if self.shared.tier.is_some() {
                 // Boxed, so that it costs nothing where there is no tier.
                 match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
-                    Tiered::Answered(concluded) => return Some(*concluded),
+                    Tiered::Answered(concluded) => return Some(concluded),
                     Tiered::Ask(same, again) => (plan, leader) = (*same, again),
                 }
             }

@@ -313,14 +313,14 @@ impl<S: Origin> Cache<S> {
         job: &Job,
         plan: &Plan,
     ) -> Response {
-        let response = self.serve(stored, grant, job, self.shared.clock.now());
-        let outcome = Outcome {
+        let mut response = self.serve(stored, grant, job, self.shared.clock.now());
+        response.outcome = Outcome {
             hit: false,
             collapsed: true,
             forwarded: Some(plan.forwarded),
             ..response.outcome
         };
-        Response { outcome, ..response }
+        response
     }
 }
 

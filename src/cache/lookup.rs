@@ -210,7 +210,7 @@ fn find_under(
 ) -> Decision {
     let insertions = shared.memory.insertions();
     let found = match get(&shared.memory, key) {
-        Some(variants) => among(shared, job, key, &variants, now),
+        Some(variants) => among(shared, job, key, variants, now),
         None => Decision::Forward(Plan {
             missed_at: Some(insertions),
             ..Plan::new(Forwarded::UriMiss, Reason::Miss)
@@ -227,7 +227,7 @@ pub(super) fn among(
     shared: &Shared,
     job: &Job,
     key: &str,
-    variants: &Variants,
+    variants: Variants,
     now: Timestamp,
 ) -> Decision {
     let responses = variants.as_slice();
@@ -263,8 +263,8 @@ pub(super) fn among(
     }
     let (directives, overrides) = (job.directives(), &config.policy);
     match policy::reuse(&stored.head, &job.facts(), &directives, overrides, validity, now) {
-        Reuse::Fresh => Decision::Use(Arc::clone(stored), None),
-        Reuse::Stale(grant) => Decision::Use(Arc::clone(stored), Some(grant)),
+        Reuse::Fresh => used(variants, chosen, None),
+        Reuse::Stale(grant) => used(variants, chosen, Some(grant)),
         // Past all use: not even its validators are worth sending.
         Reuse::Validate(_) if now > stored.head.expires_from_store_at(overrides) => {
             Decision::Forward(Plan { variant, ..Plan::new(Forwarded::UriMiss, Reason::Miss) })
@@ -288,6 +288,13 @@ pub(super) fn among(
         Reuse::Unusable(reason) => {
             Decision::Forward(Plan { variant, ..Plan::new(Forwarded::Miss, reason) })
         }
+    }
+}
+
+fn used(variants: Variants, chosen: usize, grant: Option<StaleGrant>) -> Decision {
+    match variants.into_nth(chosen) {
+        Some(stored) => Decision::Use(stored, grant),
+        None => Decision::Forward(Plan::new(Forwarded::Miss, Reason::Miss)),
     }
 }
 

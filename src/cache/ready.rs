@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AGE, CONTENT_LENGTH, HeaderValue, TRAILER};
 
-use crate::headers::CACHE_STATUS;
+use crate::headers::{CACHE_STATUS, number};
 use crate::policy::StoredHead;
 
 /// Maps that a thread keeps: a power of two.
@@ -37,25 +37,31 @@ struct Kept {
     /// The head's own: as long as it is here, there is no other at its address.
     block: Bytes,
     all: bool,
+    /// The `Age` among its fields, in seconds: all answers of a second have the same.
+    age: u32,
     fields: HeaderMap,
 }
 
 /// The fields of an answer with a stored body: those of the head, of hidden ones only where `all`
 /// are wanted; without the length, which is the body's, and without `Trailer`, since trailers are
-/// not kept. `Age` is there, to be replaced, and a place for `Cache-Status`, to be taken: a map that
-/// is copied has room for what is in it, and no more.
-pub(super) fn fields(head: &StoredHead, all: bool) -> HeaderMap {
+/// not kept. `Age` is there, in seconds, and a place for `Cache-Status`, to be taken: a map that is
+/// copied has room for what is in it, and no more.
+pub(super) fn fields(head: &StoredHead, all: bool, age: u32) -> HeaderMap {
     let (block, id) = (head.block(), head.block().as_ptr().addr());
     let kept = HEADS.try_with(|heads| {
         let mut heads = heads.try_borrow_mut().ok()?;
         let place = heads.get_mut(place_of(id))?;
-        match &place.kept {
+        match &mut place.kept {
             Some(kept) if kept.all == all && is_same(&kept.block, block) => {
+                if kept.age != age {
+                    kept.fields.insert(AGE, number(age));
+                    kept.age = age;
+                }
                 Some(kept.fields.clone())
             }
             _ if place.asked == id && block.len() <= MOST_BYTES => {
-                let fields = built(head, all);
-                place.kept = Some(Kept { block: block.clone(), all, fields: fields.clone() });
+                let fields = built(head, all, age);
+                place.kept = Some(Kept { block: block.clone(), all, age, fields: fields.clone() });
                 Some(fields)
             }
             _ => {
@@ -64,7 +70,7 @@ pub(super) fn fields(head: &StoredHead, all: bool) -> HeaderMap {
             }
         }
     });
-    kept.ok().flatten().unwrap_or_else(|| built(head, all))
+    kept.ok().flatten().unwrap_or_else(|| built(head, all, age))
 }
 
 /// Whether these are the very same bytes, not just equal ones.
@@ -79,11 +85,11 @@ fn place_of(address: usize) -> usize {
     (mixed >> (u64::BITS - PLACES.ilog2())) as usize
 }
 
-fn built(head: &StoredHead, all: bool) -> HeaderMap {
+fn built(head: &StoredHead, all: bool, age: u32) -> HeaderMap {
     let mut fields = if all { head.header_map() } else { head.answer_fields() };
     fields.remove(CONTENT_LENGTH);
     fields.remove(TRAILER);
-    fields.insert(AGE, HeaderValue::from_static("0"));
+    fields.insert(AGE, number(age));
     fields.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));
     fields
 }
@@ -118,11 +124,12 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_would_be_built() {
         let heads: Vec<_> = (0..2 * PLACES).map(|number| stored(&number.to_string())).collect();
-        for all in [false, true, true, false, false] {
+        for (all, age) in [(false, 0), (true, 0), (true, 1), (false, 1), (false, 2), (false, 1)] {
             for head in &heads {
                 for _ in 0..3 {
-                    let fields = fields(head, all);
-                    assert_eq!(fields, built(head, all));
+                    let fields = fields(head, all, age);
+                    assert_eq!(fields, built(head, all, age));
+                    assert_eq!(fields[AGE], age.to_string());
                     assert!(!fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(TRAILER));
                 }
             }
@@ -135,9 +142,9 @@ mod tests {
         let shown = stored("1");
         let hiding = shown.clone().hiding([&TAG].into_iter());
         for _ in 0..3 {
-            assert!(fields(&shown, false).contains_key(&TAG));
-            assert!(!fields(&hiding, false).contains_key(&TAG));
-            assert!(fields(&hiding, true).contains_key(&TAG));
+            assert!(fields(&shown, false, 0).contains_key(&TAG));
+            assert!(!fields(&hiding, false, 0).contains_key(&TAG));
+            assert!(fields(&hiding, true, 0).contains_key(&TAG));
         }
     }
 
@@ -146,7 +153,7 @@ mod tests {
         for number in 0..2000 {
             let head = stored(&number.to_string());
             for _ in 0..3 {
-                assert_eq!(fields(&head, false)["x"], number.to_string());
+                assert_eq!(fields(&head, false, 0)["x"], number.to_string());
             }
         }
     }
@@ -155,13 +162,13 @@ mod tests {
     fn a_huge_head_and_one_that_is_asked_for_once_are_not_kept() {
         let (huge, other) = (stored(&"x".repeat(MOST_BYTES)), stored("1"));
         let before = kept();
-        (0..3).for_each(|_| drop(fields(&huge, false)));
-        let _ = fields(&other, false);
+        (0..3).for_each(|_| drop(fields(&huge, false, 0)));
+        let _ = fields(&other, false, 0);
         assert_eq!(kept(), before);
-        let mut changed = fields(&other, false);
+        let mut changed = fields(&other, false, 0);
         assert_eq!(kept(), before + 1);
         // Each has its own.
         changed.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        assert!(!fields(&other, false).contains_key(CACHE_CONTROL));
+        assert!(!fields(&other, false, 0).contains_key(CACHE_CONTROL));
     }
 }

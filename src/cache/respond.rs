@@ -12,7 +12,7 @@ use super::lookup::{Ask, Plan};
 use super::{Filling, Job, multipart, ready};
 use crate::body::{Blocks, BlocksBody, Body};
 use crate::clock::Timestamp;
-use crate::context::{Detail, Outcome, Response};
+use crate::context::{Detail, Outcome, Response, ResponseParts};
 use crate::headers::{Present, number};
 use crate::policy::{
     ByteRange, PartialAnswer, Precondition, RangeAnswer, Reason, Reuse, StaleGrant, StoredHead,
@@ -86,8 +86,7 @@ fn as_it_is(
     outcome: Outcome,
     now: Timestamp,
 ) -> Response {
-    let mut headers = ready::fields(head, job.config.tags.expose);
-    headers.insert(AGE, number(head.age_seconds(now)));
+    let mut headers = ready::fields(head, job.config.tags.expose, head.age_seconds(now));
     compress::vary(head, job, &mut headers);
     let (status, body) = match evaluate(job, head) {
         Precondition::NotModified => return not_modified(headers, outcome),
@@ -181,7 +180,7 @@ pub(super) fn filling(
     };
     head.status = status;
     let http = http::Response::from_parts(head, Body::stream(reader));
-    Some(Response { http, outcome })
+    Some(ResponseParts::boxed(http, outcome))
 }
 
 /// A stored head's fields for a client, with `Age` (RFC 9111 §5.1). Whether tags are among them,
@@ -237,7 +236,7 @@ fn bodiless(status: StatusCode, headers: HeaderMap, outcome: Outcome) -> Respons
     let mut http = http::Response::new(Body::Empty);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
-    Response { http, outcome }
+    ResponseParts::boxed(http, outcome)
 }
 
 fn respond(
@@ -262,7 +261,7 @@ fn respond(
     let mut http = http::Response::new(body);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
-    Response { http, outcome }
+    ResponseParts::boxed(http, outcome)
 }
 
 fn whole(

@@ -29,7 +29,7 @@ use crate::store::{Content, Insertion, Stamp, Standing, StoredResponse, Variants
 /// What came of asking the tier.
 pub(super) enum Tiered {
     /// It had an answer.
-    Answered(Box<Concluded>),
+    Answered(Concluded),
     /// The origin has to be asked, as planned, or to validate what was found.
     Ask(Box<Plan>, FlightLeader),
 }
@@ -70,7 +70,7 @@ impl<S: Origin> Cache<S> {
                 let Ok(body) = reading.begin().await else { return ask(plan, leader) };
                 job.settle(&head);
                 let answered = self.shared.stream(job, head, stamp, (body, length), leader, how);
-                Tiered::Answered(Box::new(answered))
+                Tiered::Answered(answered)
             }
             (_, body) => {
                 let gathered = self.shared.gather(body, config.max_object_size).await;
@@ -99,7 +99,7 @@ impl<S: Origin> Cache<S> {
             return Tiered::Ask(Box::new(plan), leader);
         }
         let variants = Variants::One(Arc::clone(&sealed));
-        match lookup::among(shared, job, key.as_str(), &variants, now) {
+        match lookup::among(shared, job, key.as_str(), variants, now) {
             Decision::Use(stored, grant) if insertion == Insertion::Stored => {
                 // Before the answer: a stale one begins a flight of its own.
                 leader.announce(FlightOutcome::Settled);
@@ -131,10 +131,10 @@ impl<S: Origin> Cache<S> {
 }
 
 /// An answer that is known to come from the tier, where nothing else is to be said of it.
-fn from_tier(response: Response, how: Reason) -> Box<Concluded> {
-    let detail = response.outcome.detail.or(Some(Detail::Reason(how)));
-    let outcome = Outcome { detail, ..response.outcome };
-    Box::new(Concluded { response: Ok(Response { outcome, ..response }), pump: None })
+fn from_tier(mut response: Response, how: Reason) -> Concluded {
+    let detail = &mut response.outcome.detail;
+    *detail = detail.or(Some(Detail::Reason(how)));
+    Concluded { response: Ok(response), pump: None }
 }
 
 impl Shared {

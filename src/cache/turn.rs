@@ -86,7 +86,7 @@ impl<S: Origin> Cache<S> {
         let failed = Failed::NoResponse(kind);
         leader.announce(FlightOutcome::Failed(failed));
         let response = self.refuse(job, &plan, failed, kind);
-        Tiered::Answered(Box::new(Concluded { response, pump: None }))
+        Tiered::Answered(Concluded { response, pump: None })
     }
 }
 

@@ -109,7 +109,11 @@ impl Toggled<SocketAddr> {
 
 impl Toggled<Format> {
     fn format(text: &str) -> Result<Self, units::Refused> {
-        Ok(units::optional(text, format)?.map_or(Self::Off, Self::On))
+        let format = units::optional(text, format).map_err(|refused| units::Refused {
+            instead: "write text, json or off".to_owned(),
+            ..refused
+        })?;
+        Ok(format.map_or(Self::Off, Self::On))
     }
 }
 

@@ -11,7 +11,7 @@ use super::route::Routed;
 use super::{Early, now};
 use crate::body::Body;
 use crate::cache::Job;
-use crate::context::{Detail, Outcome, Response};
+use crate::context::{Detail, Outcome, Response, ResponseParts};
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::Target;
 use crate::policy::Reason;
@@ -63,7 +63,7 @@ fn answered(answer: &Answer, asked: &Target, job: &Job) -> Result<Response, Prox
     };
     job.edit_own(http.status(), http.headers_mut());
     let detail = Some(Detail::Reason(reason));
-    Ok(Response { http, outcome: Outcome { detail, ..Outcome::default() } })
+    Ok(ResponseParts::boxed(http, Outcome { detail, ..Outcome::default() }))
 }
 
 fn redirected(

@@ -19,6 +19,7 @@ use crate::body::Body;
 use crate::cache::{Cache, Errand, Job, Ran};
 use crate::context::{
     Connection, Outcome, Protocol, Request, RequestBody, RequestId, RequestParts, Response,
+    ResponseParts,
 };
 use crate::error::ProxyError;
 use crate::store::Sought;
@@ -120,7 +121,7 @@ impl Service<Job> for Running {
                 *ran.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             }
             let http = http::Response::new(Body::Empty);
-            Ok(Response { http, outcome: Outcome::default() })
+            Ok(ResponseParts::boxed(http, Outcome::default()))
         })
     }
 }

@@ -9,7 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYP
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::body::Body;
-use crate::context::{Detail, Outcome, RequestId, Response};
+use crate::context::{Detail, Outcome, RequestId, Response, ResponseParts};
 use crate::error::{ErrorKind, Fault};
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -89,7 +89,7 @@ impl ErrorPages {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         let outcome = Outcome { detail: Some(Detail::Error(kind)), ..Outcome::default() };
-        Response { http, outcome }
+        ResponseParts::boxed(http, outcome)
     }
 }
 

@@ -16,7 +16,7 @@ use super::tunnel::leaves_http;
 use super::{Config, Trace};
 use crate::body::Body;
 use crate::cache::{self, Examined, Job};
-use crate::context::{Detail, Forwarded, Outcome, Request, Response};
+use crate::context::{Detail, Forwarded, Outcome, Request, Response, ResponseParts};
 use crate::error::ProxyError;
 use crate::policy::Reason;
 use crate::upstream::OriginRequest;
@@ -103,7 +103,7 @@ impl Looking {
                 upstream: Some(job.upstream),
                 ..Outcome::default()
             };
-            return Ok(Response { http: http::Response::new(Body::Empty), outcome });
+            return Ok(ResponseParts::boxed(http::Response::new(Body::Empty), outcome));
         }
         let slot = job.request.head.extensions.remove::<Slot>().unwrap_or_default();
         let mut examined = self.cache.examine(job);
@@ -120,7 +120,7 @@ impl Looking {
         match (refused, answer) {
             (Some(kind), _) => Err(kind.into()),
             (None, Some(answer)) => Ok(answer),
-            (None, None) => Ok(Response { http: http::Response::new(Body::Empty), outcome }),
+            (None, None) => Ok(ResponseParts::boxed(http::Response::new(Body::Empty), outcome)),
         }
     }
 }

@@ -19,7 +19,7 @@ use tower::Service;
 use super::{forwarding, status};
 use crate::body::Body;
 use crate::clock::{Clock, Timestamp};
-use crate::context::{Detail, Interims, Outcome, Request, Response};
+use crate::context::{Detail, Interims, Outcome, Request, Response, ResponseParts};
 use crate::error::{ErrorKind, ProxyError};
 use crate::limit::{ClientLimit, ClientPlace, Limit};
 use crate::telemetry::access_log::{CoreLog, Record};
@@ -100,7 +100,7 @@ pin_project! {
     pub struct Observing<F> {
         #[pin]
         inner: F,
-        watch: Option<Watch>,
+        watch: Option<Box<Watch>>,
         interim: Option<Interims>,
     }
 }
@@ -113,7 +113,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Response { mut http, outcome } = ready!(this.inner.poll(cx))?;
+        let ResponseParts { mut http, outcome } = *ready!(this.inner.poll(cx))?;
         if let Some(interim) = this.interim.take() {
             interim.close();
         }
@@ -131,7 +131,7 @@ where
 #[derive(Debug)]
 pub struct Observed {
     body: Body,
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
 }
 
 impl Observed {
@@ -168,7 +168,8 @@ impl HttpBody for Observed {
     }
 }
 
-/// One request under observation; recorded when it is dropped.
+/// One request under observation; recorded when it is dropped. Boxed, for it goes from future to
+/// body, and each of them from hand to hand.
 #[derive(Debug)]
 struct Watch {
     observer: Arc<Observer>,
@@ -206,7 +207,7 @@ struct Logged {
 
 impl Watch {
     /// Counts the request where there is room for it, and tells it where there is none.
-    fn begin(observer: &Arc<Observer>, request: &mut Request) -> Self {
+    fn begin(observer: &Arc<Observer>, request: &mut Request) -> Box<Self> {
         let counted = observer.in_flight.take();
         let place = observer.place(request.client);
         request.refused = match &place {
@@ -215,7 +216,7 @@ impl Watch {
             Ok(_) => None,
         };
         let logged = observer.log.enabled().then(|| Box::new(Logged::of(observer, request)));
-        Self {
+        Box::new(Self {
             observer: Arc::clone(observer),
             received: request.received,
             method: MethodClass::from(&request.head.method),
@@ -224,7 +225,7 @@ impl Watch {
             counted,
             _place: place.unwrap_or_default(),
             logged,
-        }
+        })
     }
 
     fn answered(&mut self, status: StatusCode, outcome: Outcome) {

@@ -19,7 +19,7 @@ use super::route::Routes;
 use super::{Early, Purge, now};
 use crate::body::Body;
 use crate::cache::{self, Purged};
-use crate::context::{Outcome, Response};
+use crate::context::{Outcome, Response, ResponseParts};
 use crate::error::{ErrorKind, ProxyError};
 use crate::rules::{self, Label};
 use crate::store::{Mode, Scope};
@@ -172,7 +172,7 @@ fn answer(purged: &Purged) -> Response {
     let headers = http.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Response { http, outcome: Outcome::default() }
+    ResponseParts::boxed(http, Outcome::default())
 }
 
 #[cfg(test)]

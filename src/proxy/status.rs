@@ -1,5 +1,7 @@
 //! `Cache-Status` (RFC 9211).
 
+use std::cell::RefCell;
+
 use http::header::Entry;
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -11,10 +13,35 @@ use crate::headers::CACHE_STATUS;
 /// it is.
 type Text = SmallVec<[u8; 128]>;
 
+/// Values that a thread keeps: a power of two.
+const PLACES: usize = 128;
+
+thread_local! {
+    /// What was said lately. What is asked for much is asked for again within the second, and then
+    /// all that is told of it is the same.
+    static SAID: RefCell<Vec<Option<Said>>> = RefCell::new(vec![None; PLACES]);
+}
+
+#[derive(Clone)]
+struct Said {
+    /// Bytes of the name that the value begins with.
+    name: usize,
+    outcome: Outcome,
+    value: HeaderValue,
+}
+
+impl Said {
+    fn is(&self, name: &str, outcome: &Outcome) -> bool {
+        self.outcome == *outcome
+            && self.name == name.len()
+            && self.value.as_bytes().starts_with(name.as_bytes())
+    }
+}
+
 /// Adds what the cache of this `name` did, behind what caches nearer to the origin say of
 /// themselves (RFC 9211 §2). An empty line of it alone is a place that was kept for this.
 pub fn add(headers: &mut HeaderMap, name: &str, outcome: &Outcome) {
-    let Ok(value) = HeaderValue::from_bytes(&text(name, outcome)) else { return };
+    let Some(value) = value(name, outcome) else { return };
     match headers.entry(&CACHE_STATUS) {
         Entry::Vacant(place) => drop(place.insert(value)),
         Entry::Occupied(mut kept) if kept.get().is_empty() && kept.iter().count() == 1 => {
@@ -22,6 +49,28 @@ pub fn add(headers: &mut HeaderMap, name: &str, outcome: &Outcome) {
         }
         Entry::Occupied(mut others) => others.append(value),
     }
+}
+
+/// The field's value; `None` where the name can't stand in one.
+fn value(name: &str, outcome: &Outcome) -> Option<HeaderValue> {
+    let make = || HeaderValue::from_bytes(&text(name, outcome)).ok();
+    let said = SAID.try_with(|said| {
+        let mut said = said.try_borrow_mut().ok()?;
+        let place = said.get_mut(place_of(outcome))?;
+        if let Some(said) = place.as_ref().filter(|said| said.is(name, outcome)) {
+            return Some(said.value.clone());
+        }
+        let value = make()?;
+        *place = Some(Said { name: name.len(), outcome: *outcome, value: value.clone() });
+        Some(value)
+    });
+    said.ok().flatten().or_else(make)
+}
+
+/// Hits differ by what is left of their freshness, and misses from hits.
+fn place_of(outcome: &Outcome) -> usize {
+    let ttl = outcome.ttl.unwrap_or_default().cast_unsigned();
+    (ttl.wrapping_mul(2) | u64::from(outcome.hit)) as usize % PLACES
 }
 
 fn text(name: &str, outcome: &Outcome) -> Text {
@@ -86,6 +135,25 @@ mod tests {
             added(&miss),
             "seawall; fwd=stale; fwd-status=304; stored; collapsed; detail=stale"
         );
+    }
+
+    #[test]
+    fn what_was_said_before_is_taken_for_nothing_else() {
+        let hit = Outcome { hit: true, ttl: Some(1), ..Outcome::default() };
+        let later = 1 + i64::try_from(PLACES).expect("few");
+        let far = Outcome { ttl: Some(later), ..hit };
+        let detail = Some(Detail::Reason(Reason::Compressed));
+        for _ in 0..3 {
+            assert_eq!(added(&hit), "seawall; hit; ttl=1");
+            assert_eq!(added(&far), format!("seawall; hit; ttl={later}"));
+            assert_eq!(added(&Outcome { detail, ..hit }), "seawall; hit; ttl=1; detail=compressed");
+            assert_eq!(added(&Outcome { upstream: Some(1), ..hit }), "seawall; hit; ttl=1");
+            assert_eq!(added(&Outcome { hit: false, ..hit }), "seawall; ttl=1");
+            for name in ["sea", "seawall", "wall"] {
+                assert_eq!(value(name, &hit).expect("a value"), format!("{name}; hit; ttl=1"));
+            }
+            assert_eq!(value("\n", &hit), None);
+        }
     }
 
     #[test]

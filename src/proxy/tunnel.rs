@@ -17,7 +17,7 @@ use tower::Service;
 use super::origin::{OriginService, Wire};
 use crate::body::Body;
 use crate::cache::{Fetch, Job};
-use crate::context::{Detail, Forwarded, Outcome, Response};
+use crate::context::{Detail, Forwarded, Outcome, Response, ResponseParts};
 use crate::error::{ErrorKind, ProxyError};
 use crate::policy::Reason;
 use crate::shutdown::Shutdown;
@@ -94,7 +94,7 @@ where
                 upstream: Some(upstream),
                 ..Outcome::default()
             };
-            Ok(Response { http: response, outcome })
+            Ok(ResponseParts::boxed(response, outcome))
         }))
     }
 }

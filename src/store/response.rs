@@ -181,6 +181,15 @@ impl Variants {
         Self::of(rest.cloned().collect())
     }
 
+    /// The one at `index`.
+    #[must_use]
+    pub fn into_nth(self, index: usize) -> Option<Arc<StoredResponse>> {
+        match self {
+            Self::One(response) => (index == 0).then_some(response),
+            Self::Several(all) => all.get(index).cloned(),
+        }
+    }
+
     fn of(mut all: SmallVec<[Arc<StoredResponse>; 4]>) -> Option<Self> {
         if all.len() > 1 {
             Some(Self::Several(all.into_vec().into()))
