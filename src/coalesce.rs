@@ -36,7 +36,16 @@ struct Table<K, T, E> {
 }
 
 type Sender<T, E> = watch::Sender<Option<FlightOutcome<T, E>>>;
-type Shard<K, T, E> = HashMap<K, Sender<T, E>, RandomState>;
+type Shard<K, T, E> = HashMap<K, Flight<T, E>, RandomState>;
+
+/// One under way.
+#[derive(Debug)]
+struct Flight<T, E> {
+    /// What there is to share already.
+    told: Option<FlightOutcome<T, E>>,
+    /// Made for the first who joins: most flights are never followed.
+    followers: Option<Sender<T, E>>,
+}
 
 /// What [`Flights::join`] makes of a request.
 #[derive(Debug)]
@@ -60,8 +69,10 @@ pub struct UnderWay {
 #[derive(Debug)]
 pub struct Leader<K: Eq + Hash, T, E> {
     table: Arc<Table<K, T, E>>,
+    /// Taken when nobody new may join.
     key: Option<K>,
-    sender: Sender<T, E>,
+    /// Who had joined by then.
+    joined: Option<Sender<T, E>>,
 }
 
 /// A place among those who wait for a leader.
@@ -82,13 +93,13 @@ impl<K: Eq + Hash + Clone, T: Clone, E: Clone> Flights<K, T, E> {
     #[must_use]
     pub fn join(&self, key: &K) -> Role<K, T, E> {
         let mut shard = self.0.shard(key);
-        if let Some(sender) = shard.get(key) {
+        if let Some(Flight { told, followers }) = shard.get_mut(key) {
+            let sender = followers.get_or_insert_with(|| Sender::new(told.clone()));
             return Role::Follower(Follower(sender.subscribe()));
         }
-        let sender = Sender::new(None);
-        shard.insert(key.clone(), sender.clone());
+        shard.insert(key.clone(), Flight { told: None, followers: None });
         drop(shard);
-        Role::Leader(Leader { table: Arc::clone(&self.0), key: Some(key.clone()), sender })
+        Role::Leader(Leader { table: Arc::clone(&self.0), key: Some(key.clone()), joined: None })
     }
 
     /// Begins a flight for `key` unless one is under way.
@@ -104,8 +115,9 @@ impl<K: Eq + Hash + Clone, T: Clone, E: Clone> Flights<K, T, E> {
     #[must_use]
     pub fn under_way(&self, key: &K) -> Option<UnderWay> {
         let shard = self.0.shard(key);
-        let sender = shard.get(key)?;
-        Some(UnderWay { answered: sender.borrow().is_some(), followers: sender.receiver_count() })
+        let Flight { told, followers } = shard.get(key)?;
+        let followers = followers.as_ref().map_or(0, Sender::receiver_count);
+        Some(UnderWay { answered: told.is_some(), followers })
     }
 
     /// Flights under way at this moment.
@@ -133,7 +145,7 @@ impl<K, T, E> Clone for Flights<K, T, E> {
     }
 }
 
-impl<K: Eq + Hash, T, E> Leader<K, T, E> {
+impl<K: Eq + Hash, T: Clone, E: Clone> Leader<K, T, E> {
     /// Tells the followers. What is [`FlightOutcome::Shared`] stays open for others to join until
     /// the leader is dropped or [`Leader::close`]d; any other outcome ends the flight, so that
     /// who comes next begins anew.
@@ -141,32 +153,48 @@ impl<K: Eq + Hash, T, E> Leader<K, T, E> {
         if !matches!(outcome, FlightOutcome::Shared(_)) {
             self.close();
         }
-        // Whoever joins does so under this lock and looks at the outcome first: where nobody has,
-        // which is most often, there is nobody to wake.
-        let _door = self.key.as_ref().map(|key| self.table.shard(key));
-        let is_followed = self.has_followers();
-        self.sender.send_if_modified(|told| {
+        let Some(key) = &self.key else {
+            if let Some(followers) = &self.joined {
+                followers.send_replace(Some(outcome));
+            }
+            return;
+        };
+        if let Some(Flight { told, followers }) = self.table.shard(key).get_mut(key) {
             *told = Some(outcome);
-            is_followed
-        });
-    }
-
-    /// Nobody new joins from here on; who has joined is not affected.
-    pub fn close(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.table.shard(&key).remove(&key);
+            if let Some(followers) = followers {
+                followers.send_replace(told.clone());
+            }
         }
     }
 
     /// Whether anybody waits for this flight's outcome at this moment.
     #[must_use]
     pub fn has_followers(&self) -> bool {
-        self.sender.receiver_count() > 0
+        self.followers().is_some_and(|followers| followers.receiver_count() > 0)
     }
 
     /// Waits until nobody waits for this flight's outcome.
     pub async fn unfollowed(&self) {
-        self.sender.closed().await;
+        if let Some(followers) = self.followers() {
+            followers.closed().await;
+        }
+    }
+
+    fn followers(&self) -> Option<Sender<T, E>> {
+        match &self.key {
+            Some(key) => self.table.shard(key).get(key)?.followers.clone(),
+            None => self.joined.clone(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, T, E> Leader<K, T, E> {
+    /// Nobody new joins from here on; who has joined is not affected.
+    pub fn close(&mut self) {
+        if let Some(key) = self.key.take() {
+            let flight = self.table.shard(&key).remove(&key);
+            self.joined = flight.and_then(|flight| flight.followers);
+        }
     }
 }
 
@@ -227,6 +255,23 @@ mod tests {
         assert_eq!(early.outcome().await, FlightOutcome::Shared(7));
         assert_eq!(late.outcome().await, FlightOutcome::Shared(7));
         assert!(!lead.has_followers());
+    }
+
+    #[tokio::test]
+    async fn who_joins_late_is_told_whether_others_were_there_before_or_not() {
+        for earlier in [0, 1] {
+            let flights = TestFlights::new();
+            let mut lead = leader(&flights, "a");
+            for _ in 0..earlier {
+                drop(follower(&flights, "a"));
+            }
+            lead.unfollowed().await;
+            lead.announce(FlightOutcome::Shared(7));
+            let late = follower(&flights, "a");
+            assert!(lead.has_followers());
+            drop(lead);
+            assert_eq!(late.outcome().await, FlightOutcome::Shared(7));
+        }
     }
 
     #[tokio::test]

@@ -173,6 +173,23 @@ impl RequestParts {
         interims
     }
 
+    /// The same request without its body, and what hyper attached to it.
+    #[must_use]
+    pub fn without_body(&self) -> Request {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.head.method.clone();
+        head.uri = self.head.uri.clone();
+        head.version = self.head.version;
+        head.headers = self.head.headers.clone();
+        Box::new(Self {
+            head,
+            body: RequestBody::Empty,
+            connection: Arc::clone(&self.connection),
+            hop: self.hop.clone(),
+            ..*self
+        })
+    }
+
     /// Another request in the same circumstances: with this `head`, and no body.
     #[must_use]
     pub fn with_head(&self, head: http::request::Parts) -> Request {

@@ -120,6 +120,10 @@ pub fn number(number: impl Into<u64>) -> HeaderValue {
 /// A nomination can't remove a field on which framing, the cache or privacy depends:
 /// `Connection: authorization` would turn a private answer into a shared one.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have few fields and none of these: one pass, no look-ups.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let nominated: SmallVec<[HeaderName; 4]> = connection_options(headers)
             .filter_map(|option| HeaderName::from_bytes(option).ok())
@@ -129,7 +133,6 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    // Most messages have few fields and none of these: one pass, no look-ups.
     let of_connection: SmallVec<[HeaderName; 4]> =
         headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in of_connection {

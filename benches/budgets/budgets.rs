@@ -186,7 +186,7 @@ fn misses() -> (Filler, Vec<Job>) {
 }
 
 // A miss in the cache's own part: alone in its flight, fetched from a function, stored and sent.
-#[library_benchmark(config = budget(47_270, 40))]
+#[library_benchmark(config = budget(45_560, 38))]
 #[bench::memory(misses())]
 fn fill((filler, jobs): (Filler, Vec<Job>)) -> Filler {
     filler.fetch(jobs);

@@ -17,7 +17,7 @@ use super::led::{Client, Led};
 use super::lookup::{self, Ask, Plan};
 use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
-use crate::context::{Forwarded, Interims, Response};
+use crate::context::{Forwarded, Interims, Request, Response};
 use crate::error::ProxyError;
 use crate::headers::Present;
 use crate::limit::Place;
@@ -33,32 +33,35 @@ enum Wanted {
 }
 
 impl<S: Origin> Cache<S> {
-    /// Fetches for one request only; ends when its client leaves. `_place` is held until the
+    /// Fetches for one request only; ends when its client leaves. `place` is held until the
     /// answer's head is there.
-    pub(super) async fn alone(
+    pub(super) fn alone(
         mut self,
         mut job: Job,
         mut plan: Plan,
         interims: Option<Interims>,
-        _place: Place,
-    ) -> Result<Response, ProxyError> {
+        place: Place,
+    ) -> impl Future<Output = Result<Response, ProxyError>> + Send + use<S> {
         let started = self.shared.start(&job, &mut plan);
-        let fetch = Fetch { interims, ..job.fetch(&plan) };
-        let answer = self.origin.call(fetch).await;
-        let asked = Asked { plan, answer, started, leader: None };
-        let concluded = conclude(&mut self, &mut job, asked).await;
-        let Concluded { response, mut pump } = concluded;
-        if pump.is_some() {
-            poll_fn(|cx| {
-                pump = pump.take().and_then(|pump| pump.advance(cx));
-                Poll::Ready(())
-            })
-            .await;
+        let fetched = self.origin.call(Fetch { interims, ..job.fetch(&plan) });
+        async move {
+            let _place = place;
+            let answer = fetched.await;
+            let asked = Asked { plan, answer, started, leader: None };
+            let concluded = conclude(&mut self, &mut job, asked).await;
+            let Concluded { response, mut pump } = concluded;
+            if pump.is_some() {
+                poll_fn(|cx| {
+                    pump = pump.take().and_then(|pump| pump.advance(cx));
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            if let Some(pump) = pump {
+                self.shared.background.spawn(pump.run());
+            }
+            response
         }
-        if let Some(pump) = pump {
-            self.shared.background.spawn(pump.run());
-        }
-        response
     }
 
     /// Fetches at the head of a flight, and goes on with that where its client leaves. `place` is
@@ -129,39 +132,43 @@ impl<S: Origin> Cache<S> {
     }
 
     /// `None` where nobody wants what would come any more.
-    async fn leading(
+    fn leading(
         mut self,
         mut job: Job,
         mut plan: Plan,
         mut leader: FlightLeader,
         wanted: Wanted,
-    ) -> Option<Concluded> {
-        let (client, interims, _place) = match wanted {
+    ) -> impl Future<Output = Option<Concluded>> + Send + use<S> {
+        let (client, interims, place) = match wanted {
             Wanted::Client { client, interims } => (Some(client), interims, None),
             Wanted::Refresh(place) => (None, None, Some(place)),
         };
-        if self.shared.tier.is_some() {
-            // Boxed, so that it costs nothing where there is no tier.
-            match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
-                Tiered::Answered(concluded) => return Some(concluded),
-                Tiered::Ask(same, again) => (plan, leader) = (*same, again),
+        // A block: a function would hold its arguments twice.
+        async move {
+            let _place = place;
+            if self.shared.tier.is_some() {
+                // Boxed, so that it costs nothing where there is no tier.
+                match Box::pin(self.ask_tier(&mut job, plan, leader)).await {
+                    Tiered::Answered(concluded) => return Some(concluded),
+                    Tiered::Ask(same, again) => (plan, leader) = (*same, again),
+                }
             }
+            let started = self.shared.start(&job, &mut plan);
+            let (grace, graces) = (job.config.fill_grace, &self.shared.graces);
+            let fetch = Fetch { interims, ..job.fetch(&plan) };
+            let fetched = self.origin.call(fetch);
+            let answer = match &client {
+                // A refresh is wanted by whoever comes next; the origin's timeouts bound it.
+                None => fetched.await,
+                Some(client) => tokio::select! {
+                    biased;
+                    answer = fetched => answer,
+                    () = unwanted(&leader, client, grace, graces) => return None,
+                },
+            };
+            let asked = Asked { plan, answer, started, leader: Some(leader) };
+            Some(conclude(&mut self, &mut job, asked).await)
         }
-        let started = self.shared.start(&job, &mut plan);
-        let (grace, graces) = (job.config.fill_grace, &self.shared.graces);
-        let fetch = Fetch { interims, ..job.fetch(&plan) };
-        let fetched = self.origin.call(fetch);
-        let answer = match &client {
-            // A refresh is wanted by whoever comes next; the origin's timeouts bound it.
-            None => fetched.await,
-            Some(client) => tokio::select! {
-                biased;
-                answer = fetched => answer,
-                () = unwanted(&leader, client, grace, graces) => return None,
-            },
-        };
-        let asked = Asked { plan, answer, started, leader: Some(leader) };
-        Some(conclude(&mut self, &mut job, asked).await)
     }
 }
 
@@ -207,12 +214,10 @@ impl Shared {
 impl Job {
     /// The request for the origin; what judging the answer needs stays here.
     pub(super) fn fetch(&mut self, plan: &Plan) -> Fetch {
-        let body = std::mem::take(&mut self.request.body);
-        let extensions = std::mem::take(&mut self.request.head.extensions);
-        // The map as it came has room for what is added on the way; judging needs no more than a copy.
-        let kept = self.request.head.headers.clone();
-        let headers = std::mem::replace(&mut self.request.head.headers, kept);
-        let mut fetch = self.bare_fetch(headers);
+        // The request as it came goes on; judging what comes of it needs no more than a copy.
+        let copy = self.request.without_body();
+        let request = std::mem::replace(&mut self.request, copy);
+        let mut fetch = self.fetch_for(request);
         if plan.cacheable {
             self.ask_for_all(&mut fetch.request.head.headers);
         }
@@ -222,14 +227,12 @@ impl Job {
         }
         plan.condition(self, &mut fetch.request.head.headers);
         plan.ask_for_whole(&mut fetch.request.head.headers);
-        fetch.request.body = body;
-        fetch.request.head.extensions = extensions;
         fetch
     }
 
     /// The request for another try: for everything, and for nobody in particular.
     pub(super) fn refetch(&self) -> Fetch {
-        let mut fetch = self.bare_fetch(self.request.head.headers.clone());
+        let mut fetch = self.fetch_for(self.request.without_body());
         policy::strip_conditionals(&mut fetch.request.head.headers);
         self.ask_for_all(&mut fetch.request.head.headers);
         fetch
@@ -242,13 +245,8 @@ impl Job {
         }
     }
 
-    fn bare_fetch(&self, headers: HeaderMap) -> Fetch {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.method = self.request.head.method.clone();
-        head.version = self.request.head.version;
-        head.uri = self.target.uri();
-        head.headers = headers;
-        let request = self.request.with_head(head);
+    fn fetch_for(&self, mut request: Request) -> Fetch {
+        request.head.uri = self.target.uri();
         let (upstream, trusted) = (self.upstream, self.trusted);
         let (target, edits) = (self.own().clone(), self.edits.clone());
         let protect = self.config.protect;

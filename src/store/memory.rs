@@ -12,15 +12,15 @@
 //! by chance once in many millions of full stores, take each other's place like two responses of one
 //! key; neither is ever taken for the other.
 //!
-//! Whoever changes an entry tells the evictor under the map's lock for that key, and an entry that
-//! the map drops by itself is released by its listener: so the two agree whenever nothing is under
-//! way. Victims leave the evictor first and the map a moment later; their tickets tell them from
-//! whatever has been stored under the same key meanwhile.
+//! Whoever changes an entry tells the evictor in that key's turn, and an entry that the map drops by
+//! itself is released by its listener: so the two agree whenever nothing is under way. Victims leave
+//! the evictor first and the map a moment later; their tickets tell them from whatever has been
+//! stored under the same key meanwhile.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality;
 use moka::notification::RemovalCause;
@@ -70,6 +70,7 @@ pub struct Memory {
     stamps: Arc<Stamps>,
     searches: Arc<Searches>,
     refreshes: Arc<Refreshes>,
+    turns: Turns,
     /// See [`Memory::insertions`].
     insertions: Arc<AtomicU64>,
     evictions: Arc<AtomicU64>,
@@ -83,6 +84,24 @@ pub struct Memory {
 struct Held {
     variants: Variants,
     ticket: Ticket,
+}
+
+/// Of those who change one key's entry, one does at a time. moka can see to that too, at the price of
+/// an entry in a second map for as long as it takes.
+#[derive(Clone, Debug)]
+struct Turns(Arc<[Mutex<()>]>);
+
+/// Keys that may be changed at once, at most.
+const TURNS: usize = 256;
+
+impl Turns {
+    fn new() -> Self {
+        Self(std::iter::repeat_with(Mutex::default).take(TURNS).collect())
+    }
+
+    fn take(&self, hash: KeyHash) -> MutexGuard<'_, ()> {
+        self.0[hash as usize % TURNS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What became of a response that was to be stored.
@@ -127,6 +146,7 @@ impl Memory {
             stamps: Arc::new(Stamps::new()),
             searches: Arc::new(Searches::new()),
             refreshes: Arc::default(),
+            turns: Turns::new(),
             insertions: Arc::default(),
             evictions: Arc::default(),
             turned_away: Arc::default(),
@@ -235,8 +255,7 @@ impl Memory {
         let mut victims = Vec::new();
         let mut insertion = Insertion::TurnedAway;
         let hash = self.hasher.hash(key.as_str());
-        self.map.entry(hash).and_compute_with(|entry| {
-            let old = entry.map(moka::Entry::into_value);
+        self.change(hash, |old| {
             let variants = match &old {
                 Some(old) if old.variants.are_of(key.as_str()) => {
                     old.variants.with(Arc::clone(response), self.max_variants)
@@ -273,8 +292,8 @@ impl Memory {
         now: Timestamp,
     ) -> bool {
         let (mut swapped, mut victims) = (false, Vec::new());
-        self.map.entry(self.hasher.hash(key.as_str())).and_compute_with(|entry| {
-            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+        self.change(self.hasher.hash(key.as_str()), |held| {
+            let Some(held) = held else { return Op::Nop };
             let Some(variants) = held.variants.replacing(old, new) else { return Op::Nop };
             let (weight, useless_at) = (variants.weight(), variants.useless_at());
             // A ticket that means nothing is the one of a victim, which is about to be dropped.
@@ -292,8 +311,8 @@ impl Memory {
     /// Drops the one response `old` of `key`, if it is still there.
     pub fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
         let mut victims = Vec::new();
-        self.map.entry(self.hasher.hash(key.as_str())).and_compute_with(|entry| {
-            let Some(held) = entry.map(moka::Entry::into_value) else { return Op::Nop };
+        self.change(self.hasher.hash(key.as_str()), |held| {
+            let Some(held) = held else { return Op::Nop };
             let Some(variants) = held.variants.without(old) else { return Op::Remove };
             let (weight, useless_at) = (variants.weight(), variants.useless_at());
             // Lighter than before, so that nobody has to go for it; a ticket that means nothing
@@ -473,15 +492,25 @@ impl Memory {
         })
     }
 
-    /// Drops what the evictor has decided to. Not to be called under the map's lock of a key.
+    /// Puts what `change` makes of what is stored under a key in its place.
+    fn change(&self, hash: KeyHash, change: impl FnOnce(Option<Held>) -> Op<Held>) {
+        let _turn = self.turns.take(hash);
+        match change(self.map.get(&hash)) {
+            Op::Put(held) => self.map.insert(hash, held),
+            Op::Remove => self.map.invalidate(&hash),
+            Op::Nop => {}
+        }
+    }
+
+    /// Drops what the evictor has decided to. Not to be called in a key's turn.
     fn evict(&self, victims: Vec<Victim<()>>) {
         if victims.is_empty() {
             return;
         }
         self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for victim in victims {
-            self.map.entry(victim.hash).and_compute_with(|entry| match entry {
-                Some(entry) if entry.value().ticket == victim.ticket => Op::Remove,
+            self.change(victim.hash, |held| match held {
+                Some(held) if held.ticket == victim.ticket => Op::Remove,
                 _ => Op::Nop,
             });
         }

@@ -13,7 +13,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::Job;
 use super::failure;
-use super::pool::{Http1, StreamGuard, Upstream};
+use super::http1::Http1;
+use super::pool::{StreamGuard, Upstream};
 use super::queue::Place;
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError};
@@ -156,7 +157,12 @@ impl HttpBody for OriginBody {
         if this.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return this.fail(ErrorKind::TotalTimeout.into());
         }
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let incoming = &mut this.incoming;
+        let polled = match &mut this.hold {
+            Hold::Http1 { connection, .. } => connection.poll_body(cx, incoming),
+            Hold::Http2 { .. } | Hold::Nothing => Pin::new(incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.waiting_since = None;
                 if let Some(trailers) = frame.trailers_mut() {

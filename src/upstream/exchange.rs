@@ -1,5 +1,6 @@
 //! One attempt: a request goes out on a connection, and the final response's head comes back.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use super::body::{Hold, OriginBody};
 use super::connect::Meter;
 use super::failure;
-use super::pool::{Breadth, Http1, Http2, StreamGuard, Upstream};
+use super::http1::{Breadth, Http1};
+use super::pool::{Http2, StreamGuard, Upstream};
 use super::request::Plan;
 use super::response;
 use super::upload::{Upload, UploadBody};
@@ -51,6 +53,13 @@ pub(super) struct Job {
     pub(super) interim: Option<Interims>,
     /// When the whole exchange has to be over.
     pub(super) deadline: Option<Instant>,
+}
+
+impl Job {
+    /// From `now` on the time for all of it runs.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.deadline = self.upstream.config.total_timeout.map(|limit| now + limit);
+    }
 }
 
 /// A failed attempt.
@@ -101,39 +110,48 @@ impl From<Request<UploadBody>> for Message {
     }
 }
 
-/// Sends `message` on `connection`, `now`. All of it is one future, and what need not wait is done
-/// by plain functions: each future within another is moved into that, and these are large.
-pub(super) async fn exchange(
+/// Sends `message`, which it takes, on `connection`, `now`. What need not wait is done by plain
+/// functions: each future within another is moved into that, and these are large.
+pub(super) async fn over_http1(
     job: &Job,
-    connection: Connection,
-    message: Message,
+    mut connection: Http1,
+    message: &mut Option<Message>,
     now: Instant,
 ) -> Result<Response<Box<OriginBody>>, Failure> {
-    let upload = message.body.upload().cloned();
-    match connection {
-        Connection::Http1(mut connection) => {
-            let sending = pin!(begin_http1(job, &mut connection, message, upload.as_ref()));
-            let meter = &connection.meter;
-            let wait = Wait { job, upload: upload.as_deref(), meter: Some(meter) };
-            let received = wait.head(sending, now).await?.map_err(|error| {
-                if meter.is_flooded() {
-                    return Failure::verdict(ErrorKind::BadResponse);
-                }
-                Failure::of(error, upload.as_deref(), meter.received())
-            })?;
-            finish_http1(job, connection, received, upload).map_err(Failure::verdict)
-        }
-        Connection::Http2(mut connection, guard) => {
-            let sending = begin_http2(job, &mut connection, message, upload.as_deref());
-            let sending = pin!(sending.map_err(Failure::verdict)?);
-            let wait = Wait { job, upload: upload.as_deref(), meter: None };
-            let received = wait.head(sending, now).await?;
-            // Whether bytes of this stream's answer came can't be seen; its head did not.
-            let received =
-                received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
-            finish_http2(job, guard, received, upload).map_err(Failure::verdict)
-        }
+    let upload = message.as_ref().and_then(|message| message.body.upload().cloned());
+    if upload.is_some() || job.plan.upgrade().is_some() {
+        connection.run_alone();
     }
+    let sending = begin_http1(job, &mut connection, message.take(), upload.as_ref());
+    let mut sending = pin!(sending.map_err(Failure::verdict)?);
+    let (driver, meter) = connection.parts();
+    let answer = pin!(poll_fn(|cx| driver.poll(cx, |cx| sending.as_mut().poll(cx))));
+    let wait = Wait { job, upload: upload.as_deref(), meter: Some(meter) };
+    let received = wait.head(answer, now).await?.map_err(|error| {
+        if meter.is_flooded() {
+            return Failure::verdict(ErrorKind::BadResponse);
+        }
+        Failure::of(error, upload.as_deref(), meter.received())
+    })?;
+    finish_http1(job, connection, received, upload).map_err(Failure::verdict)
+}
+
+/// The same as a stream of a shared connection.
+pub(super) async fn over_http2(
+    job: &Job,
+    mut connection: Http2,
+    guard: StreamGuard,
+    message: &mut Option<Message>,
+    now: Instant,
+) -> Result<Response<Box<OriginBody>>, Failure> {
+    let upload = message.as_ref().and_then(|message| message.body.upload().cloned());
+    let sending = begin_http2(job, &mut connection, message.take(), upload.as_deref());
+    let sending = pin!(sending.map_err(Failure::verdict)?);
+    let wait = Wait { job, upload: upload.as_deref(), meter: None };
+    let received = wait.head(sending, now).await?;
+    // Whether bytes of this stream's answer came can't be seen; its head did not.
+    let received = received.map_err(|error| Failure::of(error, upload.as_deref(), false))?;
+    finish_http2(job, guard, received, upload).map_err(Failure::verdict)
 }
 
 /// What becomes of a request that was handed to the HTTP library.
@@ -147,25 +165,24 @@ impl<F> Sending for F where
 fn begin_http1(
     job: &Job,
     connection: &mut Http1,
-    message: Message,
+    message: Option<Message>,
     upload: Option<&Arc<Upload>>,
-) -> impl Sending + use<> {
-    let Message { mut head, body } = message;
+) -> Result<impl Sending + use<>, ErrorKind> {
+    let Message { mut head, body } = message.ok_or(ErrorKind::Internal)?;
     job.plan.http1(&mut head);
     let mut request = Request::from_parts(head, body);
-    let (meter, interim) = (Arc::clone(&connection.meter), job.interim.clone());
+    let (meter, interim) = (Arc::clone(connection.meter()), job.interim.clone());
     listen_to_interim(&mut request, meter, interim, upload.cloned());
-    connection.meter.begin(upload.is_some());
-    connection.sender.try_send_request(request)
+    Ok(connection.send(request, upload.is_some()))
 }
 
 fn begin_http2(
     job: &Job,
     connection: &mut Http2,
-    message: Message,
+    message: Option<Message>,
     upload: Option<&Upload>,
 ) -> Result<impl Sending + use<>, ProxyError> {
-    let Message { mut head, body } = message;
+    let Message { mut head, body } = message.ok_or(ErrorKind::Internal)?;
     if let Some(upload) = upload {
         // hyper does not tell of `100 Continue` on HTTP/2: nothing to wait for.
         upload.proceed();

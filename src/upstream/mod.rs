@@ -11,6 +11,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod health;
+mod http1;
 mod pool;
 mod queue;
 mod request;
@@ -25,10 +26,10 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use futures_util::future::Either;
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -40,6 +41,7 @@ pub use shared::{SetupError, Shared};
 use crate::body::BoxBody;
 use crate::context::Interims;
 use crate::error::{ErrorKind, ProxyError};
+use exchange::Job;
 use pool::Upstream;
 use shared::Target;
 
@@ -156,33 +158,42 @@ impl Origins {
     ///
     /// # Errors
     /// As [`Origins::send`].
-    pub fn send_for<B: 'static>(
+    pub fn send_for<B: Send + 'static>(
         &self,
         index: usize,
         request: OriginRequest,
         make: fn(Box<OriginBody>) -> B,
     ) -> impl Future<Output = Result<http::Response<B>, ProxyError>> + Send + 'static + use<B> {
-        let upstream = self.upstreams.get(index).cloned();
-        async move {
-            let Some(upstream) = upstream else { return Err(ErrorKind::Internal.into()) };
-            let (spares, target) = (request.spares, &upstream.target);
+        let Some(upstream) = self.upstreams.get(index) else {
+            return Either::Left(ready(Err(ErrorKind::Internal.into())));
+        };
+        let spares = request.spares;
+        let (mut job, message) = match send::plan(Arc::clone(upstream), request) {
+            Ok(planned) => planned,
+            Err(error) => return Either::Left(ready(Err(upstream.failed(error)))),
+        };
+        let mut message = Some(message);
+        Either::Right(async move {
+            let target = &job.upstream.target;
             if spares && !target.health.admits() {
                 return Err(ErrorKind::OriginSpared.into());
             }
             let place = target.queue.enter(spares).await?;
             let began = Instant::now();
-            match send::send(&upstream, request, began).await {
+            job.begin(began);
+            let outcome = send::send(&job, &mut message, began).await;
+            let Job { upstream, .. } = &job;
+            match outcome {
                 Ok(response) => {
-                    target.health.answered();
+                    upstream.target.health.answered();
                     Ok(response.map(|body| make(body.holding(place))))
                 }
                 Err(error) => {
-                    target.health.failed(error.kind, began.elapsed());
-                    upstream.counters.failures.fetch_add(1, Ordering::Relaxed);
-                    Err(failure::name(error, &upstream.config))
+                    upstream.target.health.failed(error.kind, began.elapsed());
+                    Err(upstream.failed(error))
                 }
             }
-        }
+        })
     }
 
     /// Counts for each upstream, in the configured order.

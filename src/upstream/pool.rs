@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::UpstreamStats;
 use super::config::Config;
-use super::connect::Meter;
+use super::failure;
+use super::http1::{Breadth, Http1};
 use super::shared::Target;
 use super::upload::UploadBody;
+use crate::error::ProxyError;
 
-/// How long a connection gets to become ready after its exchange; it takes no more than a turn
-/// of its task, on another thread.
+/// How long a connection gets to become ready after its exchange; it takes no more than a turn of
+/// whoever drives it.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Shortest pause between two looks at the HTTP/2 connections.
@@ -62,76 +63,6 @@ struct Pool {
 struct Idle {
     connection: Http1,
     expires: Instant,
-}
-
-/// How many fields an HTTP/1 connection takes of one response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Breadth {
-    /// As many as the HTTP library parses without allocating for it: nearly all responses.
-    Usual,
-    /// As many as are taken at all: each response costs 16 KiB of writing before it is read.
-    Wide,
-}
-
-/// Counts a wide connection for as long as it is there.
-#[derive(Debug)]
-pub(super) struct Wide(Arc<AtomicUsize>);
-
-impl Wide {
-    pub(super) fn new(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Wide {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An HTTP/1 connection, for one exchange at a time. Dropping it closes it at once, whatever its
-/// task is blocked on.
-#[derive(Debug)]
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<UploadBody>,
-    pub(super) meter: Arc<Meter>,
-    /// Whether it has served a request.
-    pub(super) reused: bool,
-    wide: Option<Wide>,
-    /// The name that TLS verified; `None` without TLS.
-    name: Option<Arc<str>>,
-    task: Option<AbortHandle>,
-}
-
-impl Http1 {
-    pub(super) fn new(
-        sender: http1::SendRequest<UploadBody>,
-        meter: Arc<Meter>,
-        wide: Option<Wide>,
-        name: Option<Arc<str>>,
-        task: AbortHandle,
-    ) -> Self {
-        Self { sender, meter, reused: false, wide, name, task: Some(task) }
-    }
-
-    pub(super) fn breadth(&self) -> Breadth {
-        if self.wide.is_some() { Breadth::Wide } else { Breadth::Usual }
-    }
-
-    /// Lets the connection end by itself: with the tunnel that it has become, or, when it is at
-    /// rest, in order (TLS says goodbye).
-    pub(super) fn let_go(mut self) {
-        self.task = None;
-    }
-}
-
-impl Drop for Http1 {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
 }
 
 /// An HTTP/2 connection that is shared by many exchanges.
@@ -204,6 +135,12 @@ impl Upstream {
         }
     }
 
+    /// Counts a request that ended without a response, and names what it ended in.
+    pub(super) fn failed(&self, error: ProxyError) -> ProxyError {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        failure::name(error, &self.config)
+    }
+
     /// The newest idle HTTP/1 connection that is fit for use `now`, of that `breadth` at least and no
     /// wider than it must be.
     pub(super) fn take_idle(
@@ -216,13 +153,13 @@ impl Upstream {
         loop {
             let of = |breadth: Breadth| {
                 pool.idle.iter().rposition(|Idle { connection, .. }| {
-                    connection.name.as_deref() == name && connection.breadth() == breadth
+                    connection.name() == name && connection.breadth() == breadth
                 })
             };
             let usual = if breadth == Breadth::Usual { of(Breadth::Usual) } else { None };
             let index = usual.or_else(|| of(Breadth::Wide))?;
             let idle = pool.idle.remove(index)?;
-            if idle.expires > now && idle.connection.sender.is_ready() {
+            if idle.expires > now && idle.connection.is_ready() {
                 return Some(idle.connection);
             }
         }
@@ -252,26 +189,26 @@ impl Upstream {
 
     /// Takes an HTTP/1 connection back whose exchange is over, if it can serve another.
     pub(super) fn give_back(self: &Arc<Self>, mut connection: Http1, keep: Duration) {
-        if connection.sender.is_closed() {
+        if connection.is_closed() {
             return;
         }
-        connection.reused = true;
-        if connection.sender.is_ready() {
+        if connection.is_ready() {
             self.put(connection, keep);
             return;
         }
-        // With several worker threads, its task may not have come to rest yet. If its request is
-        // still being sent, it never will, and is closed.
+        // It may not have come to rest yet: where it has a task, that may run on another thread. If
+        // its request is still being sent, it never will, and is closed.
         let upstream = Arc::downgrade(self);
         tokio::spawn(async move {
-            let settled = timeout(SETTLE, connection.sender.ready()).await;
-            if let (Ok(Ok(())), Some(upstream)) = (settled, upstream.upgrade()) {
+            let settled = timeout(SETTLE, connection.settled()).await;
+            if let (Ok(true), Some(upstream)) = (settled, upstream.upgrade()) {
                 upstream.put(connection, keep);
             }
         });
     }
 
-    fn put(self: &Arc<Self>, connection: Http1, keep: Duration) {
+    fn put(self: &Arc<Self>, mut connection: Http1, keep: Duration) {
+        connection.reused = true;
         if keep.is_zero() || self.config.max_idle == 0 {
             connection.let_go();
             return;
@@ -313,8 +250,9 @@ impl Upstream {
     }
 
     pub(super) fn stats(&self) -> UpstreamStats {
-        let pool = self.pool();
-        let idle = pool.idle.iter().filter(|idle| !idle.connection.sender.is_closed()).count();
+        let mut pool = self.pool();
+        let idle: usize =
+            pool.idle.iter_mut().map(|idle| usize::from(idle.connection.look())).sum();
         let resting = pool.shared.iter().filter(|shared| {
             let streams = &shared.connection.streams;
             !shared.connection.sender.is_closed() && streams.active.load(Ordering::Relaxed) == 0
@@ -339,11 +277,12 @@ impl Upstream {
         let now = Instant::now();
         let mut pool = self.pool();
         let idle = std::mem::take(&mut pool.idle);
-        let is_fit = |idle: &Idle| idle.expires > now && !idle.connection.sender.is_closed();
-        let (kept, expired): (VecDeque<_>, VecDeque<_>) = idle.into_iter().partition(is_fit);
-        pool.idle = kept;
-        for idle in expired {
-            idle.connection.let_go();
+        for mut idle in idle {
+            if idle.expires > now && idle.connection.look() {
+                pool.idle.push_back(idle);
+            } else {
+                idle.connection.let_go();
+            }
         }
         pool.shared.retain_mut(|shared| {
             let streams = &shared.connection.streams;

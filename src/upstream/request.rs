@@ -72,7 +72,7 @@ impl Plan {
             Some(fixed) => fixed.clone(),
             None => head.uri.authority().cloned().ok_or(ErrorKind::BadHost)?,
         };
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ErrorKind::BadHost)?;
+        let host = host_of(&authority, &head.headers)?;
         let path = head.uri.path_and_query().filter(|path| !path.as_str().is_empty());
         let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
         let scheme = if secure { Scheme::HTTPS } else { Scheme::HTTP };
@@ -169,10 +169,22 @@ fn set_length(headers: &mut HeaderMap, method: &Method, content: Content) {
     }
 }
 
+/// `authority` as the value of `Host`: mostly the client's own.
+fn host_of(authority: &Authority, headers: &HeaderMap) -> Result<HeaderValue, ErrorKind> {
+    match headers.get(HOST) {
+        Some(host) if host.as_bytes() == authority.as_str().as_bytes() => Ok(host.clone()),
+        _ => HeaderValue::from_str(authority.as_str()).map_err(|_| ErrorKind::BadHost),
+    }
+}
+
 /// Makes `host` the only `Host`, and the first field (RFC 9110 §7.2: "SHOULD be the first").
 fn put_host_first(headers: &mut HeaderMap, host: &HeaderValue) {
-    let is_first = headers.keys().next() == Some(&HOST);
-    if is_first {
+    let mut lines = headers.iter();
+    let first = lines.next();
+    if first == Some((&HOST, host)) && lines.next().is_none_or(|(name, _)| *name != HOST) {
+        return;
+    }
+    if first.is_some_and(|(name, _)| *name == HOST) {
         // A field that is there already is replaced where it stands.
         headers.insert(HOST, host.clone());
         return;

@@ -17,7 +17,8 @@ use super::body::OriginBody;
 use super::config::Version;
 use super::connect::{self, Metered};
 use super::exchange::{self, Connection, Job, Message};
-use super::pool::{Breadth, Http1, Http2, StreamGuard, Streams, Upstream, Wide};
+use super::http1::{Breadth, Http1, Wide};
+use super::pool::{Http2, StreamGuard, Streams, Upstream};
 use super::request::{Content, Plan};
 use super::retry::{self, Failed, Next};
 use super::upload::UploadBody;
@@ -35,32 +36,40 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an HTTP/2 connection in use is asked whether it lives (RFC 9113 §6.7).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Sends `request` to `upstream`, again where that is safe. It is `now`: clocks are read seldom,
-/// for on virtual machines that is not cheap.
+/// Sends the `message` of `job`, which it takes, again where that is safe. It is `now`: clocks are read
+/// seldom, for on virtual machines that is not cheap.
 pub(super) async fn send(
-    upstream: &Arc<Upstream>,
-    request: OriginRequest,
+    job: &Job,
+    message: &mut Option<Message>,
     mut now: Instant,
 ) -> Result<Response<Box<OriginBody>>, ProxyError> {
-    let (job, mut message) = plan(Arc::clone(upstream), request, now)?;
     let counters = &job.upstream.counters;
-    let repeatable = retry::repeatable(
-        job.upstream.config.retry_reused,
-        &message.head.method,
-        job.plan.has_content(),
-    );
+    let repeatable = message.as_ref().is_some_and(|message| {
+        let policy = job.upstream.config.retry_reused;
+        retry::repeatable(policy, &message.head.method, job.plan.has_content())
+    });
     // What must not be sent twice needs room for every answer at once.
     let mut breadth = if repeatable { job.upstream.breadth() } else { Breadth::Wide };
     let mut fresh = false;
     for attempts in 1.. {
         let connection;
-        (connection, now) = acquire(&job, Wanted { fresh, breadth }, now).await?;
+        (connection, now) = acquire(job, Wanted { fresh, breadth }, now).await?;
         let (reused, is_usual) = (connection.is_reused(), connection.is_usual());
         if reused {
             counters.reused.fetch_add(1, Ordering::Relaxed);
         }
-        let copy = may_be_repeated(&job, &connection, repeatable).then(|| Copied::of(&message));
-        let failure = match exchange::exchange(&job, connection, message, now).await {
+        let is_copied = may_be_repeated(job, &connection, repeatable);
+        let copy = message.as_ref().filter(|_| is_copied).map(Copied::of);
+        let outcome = match connection {
+            Connection::Http1(connection) => {
+                exchange::over_http1(job, connection, message, now).await
+            }
+            // Boxed: it is the larger one by far, and the rarer.
+            Connection::Http2(connection, guard) => {
+                Box::pin(exchange::over_http2(job, connection, guard, message, now)).await
+            }
+        };
+        let failure = match outcome {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -77,13 +86,11 @@ pub(super) async fn send(
         } else {
             Next::GiveUp
         };
-        message = match (next, again) {
-            (Next::GiveUp, _) | (_, None) => return Err(failure.error),
-            (next, Some(again)) => {
-                fresh = next == Next::Fresh;
-                again
-            }
-        };
+        if next == Next::GiveUp || again.is_none() {
+            return Err(failure.error);
+        }
+        *message = again;
+        fresh = next == Next::Fresh;
         counters.retried.fetch_add(1, Ordering::Relaxed);
         now = Instant::now();
     }
@@ -126,10 +133,13 @@ impl From<Copied> for Message {
     }
 }
 
-fn plan(
+/// What is sent for `request`, and how.
+///
+/// # Errors
+/// `BadHost` where there is no host that it could be sent to.
+pub(super) fn plan(
     upstream: Arc<Upstream>,
     request: OriginRequest,
-    now: Instant,
 ) -> Result<(Job, Message), ProxyError> {
     let OriginRequest { mut head, body, interim, upgrade, te_trailers, .. } = request;
     let expects_continue = head
@@ -146,8 +156,7 @@ fn plan(
     let upgrade = upgrade.filter(|_| upstream.config.version != Version::Http2);
     let to = (upstream.target.authority.as_ref(), upstream.target.tls.is_some());
     let plan = Plan::new(&mut head, to, content, upgrade, te_trailers)?;
-    let deadline = upstream.config.total_timeout.map(|limit| now + limit);
-    let job = Job { upstream, plan, interim, deadline };
+    let job = Job { upstream, plan, interim, deadline: None };
     Ok((job, Message { head, body }))
 }
 
@@ -270,11 +279,7 @@ async fn start_http1(
     let started = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) =
         started.map_err(|error| ProxyError::with_source(ErrorKind::ConnectFailed, error))?;
-    // The exchange hears of an error itself; the task ends when the connection does.
-    let task = tokio::spawn(async move {
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection::Http1(Http1::new(sender, meter, wide, name, task.abort_handle())))
+    Ok(Connection::Http1(Http1::new((sender, connection), meter, wide, name)))
 }
 
 async fn start_http2(

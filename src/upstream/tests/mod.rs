@@ -1,5 +1,6 @@
 //! The upstream against origins that are scripted byte by byte on real sockets.
 
+mod driving;
 mod faults;
 mod interim;
 mod reuse;
