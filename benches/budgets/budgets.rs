@@ -62,7 +62,7 @@ fn target() -> Target {
 }
 
 // Host and path as a client wrote them, to the text that the map is asked for.
-#[library_benchmark(config = budget(890, 0))]
+#[library_benchmark(config = budget(880, 0))]
 #[bench::url(target())]
 fn key(target: Target) -> usize {
     let path = target.path_and_query.clone();
@@ -166,7 +166,7 @@ fn answer(stack: &mut Proxy, request: Request) {
 }
 
 // From hyper's request to the last piece of the body, without sockets.
-#[library_benchmark(config = budget(12_110, 7))]
+#[library_benchmark(config = budget(10_550, 7))]
 #[bench::memory(hits())]
 fn hit((mut stack, requests): (Proxy, Vec<Request>)) -> Proxy {
     for request in requests {
@@ -186,7 +186,7 @@ fn misses() -> (Filler, Vec<Job>) {
 }
 
 // A miss in the cache's own part: alone in its flight, fetched from a function, stored and sent.
-#[library_benchmark(config = budget(45_560, 38))]
+#[library_benchmark(config = budget(45_580, 38))]
 #[bench::memory(misses())]
 fn fill((filler, jobs): (Filler, Vec<Job>)) -> Filler {
     filler.fetch(jobs);
