@@ -376,7 +376,10 @@ impl Memory {
         if let Some(url) = gone {
             // Of another key with this hash, which is never, no more than memory is lost.
             let hash = self.hasher.hash(&url);
+            // In its turn: who has just read the entry, to put it back changed, has done so by then.
+            let turn = self.turns.take(hash);
             self.map.invalidate(&hash);
+            drop(turn);
             if let Some(feed) = &self.feed {
                 feed.forget(hash);
             }

@@ -109,7 +109,8 @@ pub struct UpstreamStats {
     pub idle: u64,
     /// Requests sent on a connection that had served one before (counter).
     pub reused: u64,
-    /// Requests sent again after a connection turned out dead (counter).
+    /// Requests sent again after a connection turned out dead (counter): mostly one that the origin
+    /// closed while it was at rest, which is found out by who wants it next.
     pub retried: u64,
     /// Requests that ended without a response (counter).
     pub failures: u64,

@@ -24,6 +24,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Shortest pause between two looks at the HTTP/2 connections.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest pause between two looks at HTTP/1 connections at rest, which nobody drives: what the origin
+/// has closed holds a descriptor no longer.
+const MOST_PAUSE: Duration = Duration::from_secs(5);
+
 /// One upstream as one core sees it.
 #[derive(Debug)]
 pub(super) struct Upstream {
@@ -272,7 +276,7 @@ impl Upstream {
         }
     }
 
-    /// Drops what has idled too long; when to look again, or `None` if nothing is left.
+    /// Drops what has idled too long, or is closed; when to look again, or `None` if nothing is left.
     fn drop_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut pool = self.pool();
@@ -293,7 +297,8 @@ impl Upstream {
         });
         let pause = self.config.idle_timeout.max(MIN_PAUSE);
         let shared = (!pool.shared.is_empty()).then(|| now + pause);
-        let next = pool.idle.iter().map(|idle| idle.expires).chain(shared).min();
+        let idle = pool.idle.iter().map(|idle| idle.expires.min(now + MOST_PAUSE));
+        let next = idle.chain(shared).min();
         pool.is_reaped = next.is_some();
         next
     }
@@ -303,7 +308,8 @@ impl Upstream {
     }
 }
 
-/// Drops idle connections when their time is up; ends when none is left.
+/// Drops idle connections when their time is up, or their origin has closed them; ends when none is
+/// left.
 async fn reap(upstream: Weak<Upstream>) {
     while let Some(next) = upstream.upgrade().and_then(|upstream| upstream.drop_expired()) {
         sleep_until(next).await;

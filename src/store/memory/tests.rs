@@ -273,6 +273,30 @@ fn what_is_purged_while_it_is_replaced_leaves_the_new_one_its_place() {
     }
 }
 
+// Who changes an entry has read it before, and would put back what was purged in between.
+#[test]
+fn a_purge_of_a_key_waits_for_who_is_changing_what_it_has() {
+    let memory = small();
+    store(&memory, 1, 100);
+    let (hash, before) = (memory.hasher.hash(key(1).as_str()), memory.sequence());
+    thread::scope(|scope| {
+        memory.change(hash, |held| {
+            let url = Scope::Url(key(1).as_str().to_owned());
+            scope.spawn(|| drop(memory.purge(url, Mode::Hard)));
+            assert!(eventually(&memory, || memory.sequence() != before), "the purge begins");
+            // As long as a purge takes that does not wait.
+            let is_gone = || memory.map.get(&hash).is_none();
+            let _ = (0..10_000).any(|_| {
+                thread::yield_now();
+                is_gone()
+            });
+            held.map_or(Op::Nop, Op::Put)
+        });
+    });
+    assert!(memory.peek(key(1).as_str()).is_none(), "it was purged");
+    assert!(agree(&memory));
+}
+
 #[test]
 fn a_swap_is_of_what_is_there_only() {
     let memory = small();

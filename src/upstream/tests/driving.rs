@@ -127,6 +127,19 @@ async fn what_was_lost_at_rest_costs_no_request_whatever_its_method() {
 }
 
 #[tokio::test]
+async fn what_is_closed_at_rest_is_let_go_of_in_a_while() {
+    let origin = Origin::start().await;
+    let config = Config { idle_timeout: Duration::from_secs(3600), ..origin.config() };
+    let origins = origins(&config);
+    let (answer, mut peer) = tokio::join!(fetch(&origins, get()), origin.serve_one());
+    assert_eq!(answer.as_deref(), Ok("ok"));
+    // Whenever there is nothing else to do, time passes.
+    tokio::time::pause();
+    peer.0.shutdown().await.expect("it is open");
+    peer.is_closed().await;
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_while_nobody_reads_its_answer() {
     let origin = Origin::start().await;
     let origins = origins(&origin.config());
