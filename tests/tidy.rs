@@ -28,7 +28,8 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("a readable folder").path();
             if path.is_dir() {
-                folders.push(path);
+                // What a workspace of its own was built into is nobody's source.
+                folders.extend((!path.ends_with("target")).then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root()).expect("below the root").display().to_string();
                 files.push((name, read(&path)));
