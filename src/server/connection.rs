@@ -20,6 +20,7 @@ use super::accept::Peer;
 use super::bind::Manner;
 use super::deadline::{End, Graceful, drive};
 use super::farewell::Farewell;
+use super::gather::{Gathered, Turns};
 use super::guard::Guard;
 use super::interim::Interim;
 use super::proxy_protocol::{self, Addresses};
@@ -288,8 +289,7 @@ impl Opened {
             introduction: OnceLock::new(),
         });
         let peer = connection.peer;
-        let io =
-            TokioIo::new(Guard::new(self.transport, Arc::clone(&pulse), interim.clone(), permit));
+        let io = Guard::new(self.transport, Arc::clone(&pulse), interim.clone(), permit);
         let ids = Arc::clone(&worker.ids);
         let stack = Stack {
             inner: RefCell::new(stack),
@@ -301,7 +301,8 @@ impl Opened {
         let shutdown = worker.shutdown.clone();
         let end = match self.protocol {
             Protocol::Http1 => {
-                let mut connection = http1(&limits).serve_connection(io, stack).with_upgrades();
+                let mut connection =
+                    http1(&limits).serve_connection(TokioIo::new(io), stack).with_upgrades();
                 let end = drive(&mut connection, Arc::clone(&pulse), limits, shutdown).await;
                 pulse.end();
                 if let Some(farewell) = Farewell::after(&end, &pulse)
@@ -312,8 +313,10 @@ impl Opened {
                 end
             }
             Protocol::Http2 => {
-                let connection = http2(&limits, &worker.metrics).serve_connection(io, stack);
-                drive(connection, Arc::clone(&pulse), limits, shutdown).await
+                let io = Gathered::new(io);
+                let connection = http2(&limits, &worker.metrics)
+                    .serve_connection(TokioIo::new(io.clone()), stack);
+                drive(Turns::new(connection, io), Arc::clone(&pulse), limits, shutdown).await
             }
         };
         worker.ended(peer, &end, &pulse);

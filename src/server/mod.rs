@@ -2,8 +2,8 @@
 //!
 //! [`Bound::bind`] opens the sockets, [`run()`] serves them. A connection goes through
 //! `connection` (PROXY header, TLS, which HTTP version) to hyper, with `guard` around its socket
-//! and `deadline` around hyper's future. On HTTP/2 the guard counts `frames`, and each `stream` has
-//! a deadline of its own.
+//! and `deadline` around hyper's future. On HTTP/2 the guard counts `frames`, `gather` joins what is
+//! written in one turn, and each `stream` has a deadline of its own.
 
 mod accept;
 mod bind;
@@ -14,6 +14,7 @@ mod deadline;
 mod farewell;
 mod frames;
 mod framing;
+mod gather;
 mod guard;
 mod interim;
 mod proxy_protocol;

@@ -1,0 +1,433 @@
+//! Gathers what an HTTP/2 connection writes in one turn: h2 writes and flushes each DATA frame by
+//! itself, which is a TLS record and a system call for each of many small answers.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::deadline::Graceful;
+
+/// Bytes that wait for the end of a turn: four TLS records, which go out in one write.
+const MOST_WAITING: usize = 64 * 1024;
+
+/// Bytes of one write that are copied to wait; more are worth a write of their own.
+const MOST_COPIED: usize = 8 * 1024;
+
+/// Pieces of one write, besides what waited.
+const MOST_PIECES: usize = 7;
+
+/// A stream of bytes to which writes go when the turn of its connection is over, or too much waits.
+#[derive(Debug)]
+pub(super) struct Gather<T> {
+    io: T,
+    /// No more than [`MOST_WAITING`], and no allocation while there is nothing.
+    waiting: BytesMut,
+    /// Bytes that waited in the last turn: the next is likely to bring as many.
+    usual: usize,
+    /// Why the last turn's bytes did not go out; hyper has not been told yet.
+    failure: Option<io::Error>,
+}
+
+impl<T: AsyncWrite + Unpin> Gather<T> {
+    fn new(io: T) -> Self {
+        Self { io, waiting: BytesMut::new(), usual: 0, failure: None }
+    }
+
+    fn wait(&mut self, bufs: &[IoSlice<'_>], count: usize) {
+        if self.waiting.is_empty() {
+            self.waiting.reserve(self.usual.max(count));
+        }
+        for piece in bufs {
+            self.waiting.extend_from_slice(piece);
+        }
+    }
+
+    /// What waited is written, or lost: at rest a connection holds no buffer.
+    fn clear(&mut self) {
+        self.waiting = BytesMut::new();
+    }
+
+    /// Writes what waits, and then these, of which it may take a part only.
+    fn poll_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut pieces = [IoSlice::new(&[]); MOST_PIECES + 1];
+            pieces[0] = IoSlice::new(&self.waiting);
+            let count = bufs.len().min(MOST_PIECES);
+            pieces[1..=count].copy_from_slice(&bufs[..count]);
+            let pieces = &pieces[usize::from(self.waiting.is_empty())..=count];
+            let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, pieces))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let Some(own) = written.checked_sub(self.waiting.len()) else {
+                self.waiting.advance(written);
+                continue;
+            };
+            self.clear();
+            if own > 0 || bufs.is_empty() {
+                return Poll::Ready(Ok(own));
+            }
+        }
+    }
+
+    /// Writes what waits, and flushes.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.usual = self.waiting.len();
+        while !self.waiting.is_empty() {
+            ready!(self.poll_through(cx, &[]))?;
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        let count: usize = bufs.iter().map(|piece| piece.len()).sum();
+        if count > MOST_COPIED || self.waiting.len() + count > MOST_WAITING {
+            return self.poll_through(cx, bufs);
+        }
+        self.wait(bufs, count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// What waits is flushed when the turn is over.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        if self.waiting.is_empty() {
+            Pin::new(&mut self.io).poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        ready!(self.poll_out(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The stream as its connection holds it, and as [`Turns`] does, to end its turns: one task has both.
+#[derive(Debug)]
+pub(super) struct Gathered<T>(Arc<Mutex<Gather<T>>>);
+
+impl<T> Clone for Gathered<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Gathered<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self(Arc::new(Mutex::new(Gather::new(io))))
+    }
+
+    /// Sends what the turn has brought. Where that fails hyper has to hear of it: its turn comes
+    /// again.
+    fn end_turn(&self, cx: &mut Context<'_>) {
+        let mut gather = self.gather();
+        if !gather.waiting.is_empty()
+            && let Poll::Ready(Err(error)) = gather.poll_out(cx)
+        {
+            gather.clear();
+            gather.failure = Some(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<T> Gathered<T> {
+    fn gather(&self) -> MutexGuard<'_, Gather<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Gathered<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.gather().io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.gather()).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.gather()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.gather().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.gather()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.gather()).poll_shutdown(cx)
+    }
+}
+
+pin_project! {
+    /// A connection that writes to a [`Gathered`] stream; each poll is a turn.
+    pub(super) struct Turns<C, T> {
+        #[pin]
+        connection: C,
+        io: Gathered<T>,
+    }
+}
+
+impl<C, T> Turns<C, T> {
+    pub(super) const fn new(connection: C, io: Gathered<T>) -> Self {
+        Self { connection, io }
+    }
+}
+
+impl<C: Future, T: AsyncWrite + Unpin> Future for Turns<C, T> {
+    type Output = C::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let this = self.project();
+        let polled = this.connection.poll(cx);
+        this.io.end_turn(cx);
+        polled
+    }
+}
+
+impl<C: Graceful, T: AsyncWrite + Unpin> Graceful for Turns<C, T> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.project().connection.graceful_shutdown();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+
+    use futures_util::FutureExt;
+    use futures_util::task::noop_waker_ref;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A socket that takes as many bytes as it is told, and nothing where it is told nothing.
+    #[derive(Debug, Default)]
+    struct Socket {
+        takes: Vec<usize>,
+        written: Vec<u8>,
+        writes: usize,
+        flushed: usize,
+        fails: bool,
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            if self.fails {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let all: Vec<u8> = bufs.iter().flat_map(|piece| piece.iter().copied()).collect();
+            match self.takes.pop().unwrap_or(usize::MAX) {
+                0 => Poll::Pending,
+                count => {
+                    let count = count.min(all.len());
+                    self.written.extend_from_slice(&all[..count]);
+                    self.writes += 1;
+                    Poll::Ready(Ok(count))
+                }
+            }
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushed = self.written.len();
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    /// A connection that does this in each turn.
+    fn turns(
+        io: &Gathered<Socket>,
+        mut turn: impl FnMut(&Gathered<Socket>, &mut Context<'_>) + Unpin,
+    ) -> impl Future<Output = ()> + Unpin {
+        let mine = io.clone();
+        let connection = poll_fn(move |cx| {
+            turn(&mine, cx);
+            Poll::<()>::Pending
+        });
+        Turns::new(connection, io.clone())
+    }
+
+    fn write(io: &Gathered<Socket>, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        let mut io = io.clone();
+        let (head, tail) = bytes.split_at(bytes.len() / 3);
+        let pieces = [IoSlice::new(head), IoSlice::new(tail)];
+        match Pin::new(&mut io).poll_write_vectored(cx, &pieces) {
+            Poll::Ready(written) => written.expect("no fault"),
+            Poll::Pending => 0,
+        }
+    }
+
+    fn flush(io: &Gathered<Socket>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut io.clone()).poll_flush(cx)
+    }
+
+    #[test]
+    fn small_answers_of_one_turn_go_out_in_one_write() {
+        let io = Gathered::new(Socket::default());
+        let connection = turns(&io, |io, cx| {
+            for _ in 0..32 {
+                assert_eq!(write(io, cx, &[b'x'; 1_100]), 1_100);
+                assert!(flush(io, cx).is_ready());
+            }
+            assert_eq!(io.gather().io.writes, 0);
+        });
+        assert!(connection.now_or_never().is_none());
+        let gather = io.gather();
+        assert_eq!((gather.io.writes, gather.io.flushed), (1, 32 * 1_100));
+        assert_eq!(gather.waiting.capacity(), 0, "a connection at rest holds no buffer");
+    }
+
+    #[test]
+    fn what_is_large_is_not_copied_and_what_waits_is_bounded() {
+        let io = Gathered::new(Socket::default());
+        let connection = turns(&io, |io, cx| {
+            assert_eq!(write(io, cx, &[b'x'; 100]), 100);
+            assert_eq!(write(io, cx, &[b'y'; MOST_COPIED + 1]), MOST_COPIED + 1);
+            assert_eq!(io.gather().io.writes, 1, "with what waited before it");
+            for _ in 0..MOST_WAITING / MOST_COPIED {
+                write(io, cx, &[b'z'; MOST_COPIED]);
+            }
+            assert_eq!(io.gather().io.writes, 1);
+            assert_eq!(write(io, cx, b"more"), 4);
+            assert_eq!(io.gather().io.writes, 2);
+        });
+        assert!(connection.now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_failure_at_the_end_of_a_turn_is_told_in_the_next() {
+        let io = Gathered::new(Socket { fails: true, ..Socket::default() });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut connection = turns(&io, |io, cx| {
+            write(io, cx, b"lost");
+        });
+        assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
+        assert!(woken.0.load(Ordering::Relaxed), "hyper gets a turn for it");
+        let told = flush(&io, &mut cx);
+        assert!(
+            matches!(told, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset)
+        );
+    }
+
+    proptest! {
+        /// Whatever the socket takes, every byte comes once and in order, before its end.
+        #[test]
+        fn bytes_stay_in_order(
+            writes in proptest::collection::vec((0..3_usize, 1..20_000_usize), 1..30),
+            takes in proptest::collection::vec(
+                prop_oneof![Just(0), 1..200_usize, 1..50_000_usize], 0..60,
+            ),
+        ) {
+            let io = Gathered::new(Socket { takes, ..Socket::default() });
+            let mut expected: Vec<u8> = Vec::new();
+            let mut cx = Context::from_waker(noop_waker_ref());
+            for (ends, length) in writes {
+                let bytes: Vec<u8> = (expected.len()..).map(|n| (n % 251) as u8).take(length).collect();
+                let mut left = bytes.as_slice();
+                while !left.is_empty() {
+                    let count = write(&io, &mut cx, left);
+                    left = &left[count..];
+                    if count == 0 {
+                        io.end_turn(&mut cx);
+                    }
+                }
+                expected.extend(&bytes);
+                if ends == 0 {
+                    io.end_turn(&mut cx);
+                }
+                prop_assert!(io.gather().waiting.len() <= MOST_WAITING);
+            }
+            let mut last = io.clone();
+            while Pin::new(&mut last).poll_shutdown(&mut cx).is_pending() {}
+            let gather = io.gather();
+            prop_assert!(gather.io.written == expected);
+            prop_assert_eq!(gather.io.flushed, expected.len());
+        }
+    }
+}
