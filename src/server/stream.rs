@@ -1,11 +1,12 @@
-//! HTTP/2 streams as tasks, each with a deadline of its own: a client that opens no window for one
+//! HTTP/2 streams, each with a deadline of its own: a client that opens no window for one
 //! of its streams (RFC 9113 §5.2) loses that one, whatever becomes of the others.
 
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -43,9 +44,17 @@ impl<F> Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    /// Begins a stream in the turn of its connection. Mostly that is all of it, for what is stored is
+    /// there at once; what has to wait becomes a task.
     fn execute(&self, stream: F) {
         let streams = self.clone();
-        drop(tokio::spawn(Stream { inner: stream, streams, owed_since: None, timer: None }));
+        let mut stream = Box::pin(Stream { inner: stream, streams, owed_since: None, timer: None });
+        // A task registers its own waker when it is polled, which is soon. A panic is the stream's
+        // alone, as it is in a task.
+        let mut begin = || stream.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(&mut begin)) {
+            drop(tokio::spawn(stream));
+        }
     }
 }
 
@@ -131,6 +140,25 @@ mod tests {
         })
         .await;
         assert_eq!(begun.elapsed().as_secs(), 1200);
+    }
+
+    #[tokio::test]
+    async fn what_need_not_wait_is_over_at_once_and_the_rest_goes_on_as_a_task() {
+        let streams = Streams { write_timeout: Duration::from_secs(60), metrics: Arc::default() };
+        let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        let waiting = sender.clone();
+        streams.execute(async move {
+            released.await.expect("released");
+            waiting.send("waited").expect("heard");
+        });
+        streams.execute(async { panic!("this stream's alone") });
+        streams.execute(async move { sender.send("at once").expect("heard") });
+        assert_eq!(ended.try_recv(), Ok("at once"));
+        assert!(ended.try_recv().is_err());
+        release.send(()).expect("it waits");
+        assert_eq!(ended.recv().await, Some("waited"));
+        assert_eq!(ended.recv().await, None);
     }
 
     #[tokio::test(start_paused = true)]
