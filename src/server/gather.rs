@@ -1,58 +1,79 @@
 //! Gathers what an HTTP/2 connection writes in one turn: h2 writes and flushes each DATA frame by
 //! itself, which is a TLS record and a system call for each of many small answers.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 
 use super::deadline::Graceful;
 
-/// Bytes that wait for the end of a turn: four TLS records, which go out in one write.
-const MOST_WAITING: usize = 64 * 1024;
+/// Bytes that wait for the end of a turn: four TLS records, which go out in one write. They stand
+/// outside the memory budget, and only a connection that can't be written to keeps them beyond a turn.
+const MOST_HELD: usize = 64 * 1024;
 
 /// Bytes of one write that are copied to wait; more are worth a write of their own.
 const MOST_COPIED: usize = 8 * 1024;
 
-/// Pieces of one write, besides what waited.
+/// Pieces of one write, besides what waited: h2 has three at most.
 const MOST_PIECES: usize = 7;
 
-/// A stream of bytes to which writes go when the turn of its connection is over, or too much waits.
+/// A socket whose writes wait until the turn of their connection is over, or too much waits.
 #[derive(Debug)]
 pub(super) struct Gather<T> {
     io: T,
-    /// No more than [`MOST_WAITING`], and no allocation while there is nothing.
-    waiting: BytesMut,
-    /// Bytes that waited in the last turn: the next is likely to bring as many.
+    /// What waits, from `sent` on: no more than [`MOST_HELD`], and no allocation while there is nothing.
+    held: Vec<u8>,
+    sent: usize,
+    /// Bytes of the last turn: the next is likely to bring as many.
     usual: usize,
-    /// Why the last turn's bytes did not go out; hyper has not been told yet.
-    failure: Option<io::Error>,
+    /// `io` has taken bytes since it was flushed.
+    unflushed: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Sound,
+    /// The end of a turn failed, of which hyper has not heard yet.
+    Failed(io::Error),
+    /// Nothing is written any more.
+    Broken,
 }
 
 impl<T: AsyncWrite + Unpin> Gather<T> {
-    fn new(io: T) -> Self {
-        Self { io, waiting: BytesMut::new(), usual: 0, failure: None }
+    const fn new(io: T) -> Self {
+        Self { io, held: Vec::new(), sent: 0, usual: 0, unflushed: false, state: State::Sound }
     }
 
-    fn wait(&mut self, bufs: &[IoSlice<'_>], count: usize) {
-        if self.waiting.is_empty() {
-            self.waiting.reserve(self.usual.max(count));
+    fn waiting(&self) -> &[u8] {
+        &self.held[self.sent..]
+    }
+
+    fn hold(&mut self, bufs: &[IoSlice<'_>], count: usize) {
+        self.held.drain(..std::mem::take(&mut self.sent));
+        let (length, capacity) = (self.held.len(), self.held.capacity());
+        if capacity < length + count {
+            let wanted = if capacity == 0 { self.usual } else { (2 * capacity).min(MOST_HELD) };
+            self.held.reserve_exact(wanted.saturating_sub(length).max(count));
         }
         for piece in bufs {
-            self.waiting.extend_from_slice(piece);
+            self.held.extend_from_slice(piece);
         }
     }
 
-    /// What waited is written, or lost: at rest a connection holds no buffer.
+    /// What waited is written, or lost.
     fn clear(&mut self) {
-        self.waiting = BytesMut::new();
+        (self.held, self.sent) = (Vec::new(), 0);
     }
 
-    /// Writes what waits, and then these, of which it may take a part only.
+    /// Writes what waits, and then these, of which it may take a part only. An error is the last of
+    /// it: bytes may have gone out by then, and nothing is written twice.
     fn poll_through(
         &mut self,
         cx: &mut Context<'_>,
@@ -60,16 +81,18 @@ impl<T: AsyncWrite + Unpin> Gather<T> {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut pieces = [IoSlice::new(&[]); MOST_PIECES + 1];
-            pieces[0] = IoSlice::new(&self.waiting);
+            pieces[0] = IoSlice::new(&self.held[self.sent..]);
             let count = bufs.len().min(MOST_PIECES);
             pieces[1..=count].copy_from_slice(&bufs[..count]);
-            let pieces = &pieces[usize::from(self.waiting.is_empty())..=count];
-            let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, pieces))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let Some(own) = written.checked_sub(self.waiting.len()) else {
-                self.waiting.advance(written);
+            let pieces = &pieces[usize::from(self.waiting().is_empty())..=count];
+            let written = match ready!(Pin::new(&mut self.io).poll_write_vectored(cx, pieces)) {
+                Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) => return self.fail(error),
+            };
+            self.unflushed = true;
+            let Some(own) = written.checked_sub(self.waiting().len()) else {
+                self.sent += written;
                 continue;
             };
             self.clear();
@@ -79,17 +102,49 @@ impl<T: AsyncWrite + Unpin> Gather<T> {
         }
     }
 
-    /// Writes what waits, and flushes.
-    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.usual = self.waiting.len();
-        while !self.waiting.is_empty() {
-            ready!(self.poll_through(cx, &[]))?;
-        }
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn fail<R>(&mut self, error: io::Error) -> Poll<io::Result<R>> {
+        self.clear();
+        self.state = State::Broken;
+        Poll::Ready(Err(error))
     }
 
+    /// Writes what waits, and flushes.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting().is_empty() {
+            ready!(self.poll_through(cx, &[]))?;
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what the turn has brought. Where that fails hyper has to hear of it: its turn comes
+    /// again.
+    fn end_turn(&mut self, cx: &mut Context<'_>) {
+        let is_sound = matches!(self.state, State::Sound);
+        if !is_sound || !self.unflushed && self.waiting().is_empty() {
+            return;
+        }
+        if self.sent == 0 {
+            self.usual = self.held.len();
+        }
+        if let Poll::Ready(Err(error)) = self.poll_out(cx) {
+            self.clear();
+            self.state = State::Failed(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Whether it can be written to; what failed is told once.
     fn check(&mut self) -> io::Result<()> {
-        self.failure.take().map_or(Ok(()), Err)
+        match std::mem::replace(&mut self.state, State::Broken) {
+            State::Sound => {
+                self.state = State::Sound;
+                Ok(())
+            }
+            State::Failed(error) => Err(error),
+            State::Broken => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -109,10 +164,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
     ) -> Poll<io::Result<usize>> {
         self.check()?;
         let count: usize = bufs.iter().map(|piece| piece.len()).sum();
-        if count > MOST_COPIED || self.waiting.len() + count > MOST_WAITING {
+        if count > MOST_COPIED || self.waiting().len() + count > MOST_HELD {
             return self.poll_through(cx, bufs);
         }
-        self.wait(bufs, count);
+        self.hold(bufs, count);
         Poll::Ready(Ok(count))
     }
 
@@ -120,14 +175,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
         self.io.is_write_vectored()
     }
 
-    /// What waits is flushed when the turn is over.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        if self.waiting.is_empty() {
-            Pin::new(&mut self.io).poll_flush(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+    /// Ready at once: h2 writes and flushes in its turns only, each of which ends with a flush, and
+    /// before it is over it shuts down, which sends all.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.check())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,7 +188,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
     }
 }
 
-/// The stream as its connection holds it, and as [`Turns`] does, to end its turns: one task has both.
+/// The socket as its connection holds it, and as [`Turns`] does, to end its turns: one task has both.
 #[derive(Debug)]
 pub(super) struct Gathered<T>(Arc<Mutex<Gather<T>>>);
 
@@ -150,19 +201,6 @@ impl<T> Clone for Gathered<T> {
 impl<T: AsyncWrite + Unpin> Gathered<T> {
     pub(super) fn new(io: T) -> Self {
         Self(Arc::new(Mutex::new(Gather::new(io))))
-    }
-
-    /// Sends what the turn has brought. Where that fails hyper has to hear of it: its turn comes
-    /// again.
-    fn end_turn(&self, cx: &mut Context<'_>) {
-        let mut gather = self.gather();
-        if !gather.waiting.is_empty()
-            && let Poll::Ready(Err(error)) = gather.poll_out(cx)
-        {
-            gather.clear();
-            gather.failure = Some(error);
-            cx.waker().wake_by_ref();
-        }
     }
 }
 
@@ -213,7 +251,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
 }
 
 pin_project! {
-    /// A connection that writes to a [`Gathered`] stream; each poll is a turn.
+    /// A connection that writes to a [`Gathered`] socket; each poll is a turn.
     pub(super) struct Turns<C, T> {
         #[pin]
         connection: C,
@@ -233,7 +271,12 @@ impl<C: Future, T: AsyncWrite + Unpin> Future for Turns<C, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let this = self.project();
         let polled = this.connection.poll(cx);
-        this.io.end_turn(cx);
+        // Unconstrained: what the turn has done must not wait for having done much.
+        let end = poll_fn(|cx| {
+            this.io.gather().end_turn(cx);
+            Poll::Ready(())
+        });
+        let _ = pin!(unconstrained(end)).poll(cx);
         polled
     }
 }
@@ -263,7 +306,18 @@ mod tests {
         written: Vec<u8>,
         writes: usize,
         flushed: usize,
-        fails: bool,
+        /// Flushes that have to wait.
+        slow_flushes: usize,
+        fails: Fails,
+    }
+
+    #[derive(Debug, Default, PartialEq, Eq)]
+    enum Fails {
+        #[default]
+        Never,
+        Before,
+        /// As a guard does, that ends a connection for what was written.
+        AfterWriting,
     }
 
     #[derive(Default)]
@@ -289,7 +343,7 @@ mod tests {
             _: &mut Context<'_>,
             bufs: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            if self.fails {
+            if self.fails == Fails::Before {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             let all: Vec<u8> = bufs.iter().flat_map(|piece| piece.iter().copied()).collect();
@@ -299,6 +353,9 @@ mod tests {
                     let count = count.min(all.len());
                     self.written.extend_from_slice(&all[..count]);
                     self.writes += 1;
+                    if self.fails == Fails::AfterWriting {
+                        return Poll::Ready(Err(io::ErrorKind::Other.into()));
+                    }
                     Poll::Ready(Ok(count))
                 }
             }
@@ -309,6 +366,10 @@ mod tests {
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if let Some(left) = self.slow_flushes.checked_sub(1) {
+                self.slow_flushes = left;
+                return Poll::Pending;
+            }
             self.flushed = self.written.len();
             Poll::Ready(Ok(()))
         }
@@ -358,7 +419,7 @@ mod tests {
         assert!(connection.now_or_never().is_none());
         let gather = io.gather();
         assert_eq!((gather.io.writes, gather.io.flushed), (1, 32 * 1_100));
-        assert_eq!(gather.waiting.capacity(), 0, "a connection at rest holds no buffer");
+        assert_eq!(gather.held.capacity(), 0, "a connection at rest holds no buffer");
     }
 
     #[test]
@@ -368,7 +429,7 @@ mod tests {
             assert_eq!(write(io, cx, &[b'x'; 100]), 100);
             assert_eq!(write(io, cx, &[b'y'; MOST_COPIED + 1]), MOST_COPIED + 1);
             assert_eq!(io.gather().io.writes, 1, "with what waited before it");
-            for _ in 0..MOST_WAITING / MOST_COPIED {
+            for _ in 0..MOST_HELD / MOST_COPIED {
                 write(io, cx, &[b'z'; MOST_COPIED]);
             }
             assert_eq!(io.gather().io.writes, 1);
@@ -380,19 +441,83 @@ mod tests {
 
     #[test]
     fn a_failure_at_the_end_of_a_turn_is_told_in_the_next() {
-        let io = Gathered::new(Socket { fails: true, ..Socket::default() });
+        let io = Gathered::new(Socket { fails: Fails::Before, ..Socket::default() });
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let mut connection = turns(&io, |io, cx| {
-            write(io, cx, b"lost");
+        let (mut told, mut turn) = (Vec::new(), 0);
+        let mine = io.clone();
+        let mut connection = pin!(Turns::new(
+            poll_fn(|cx| {
+                turn += 1;
+                match flush(&mine, cx) {
+                    Poll::Ready(Ok(())) => drop(write(&mine, cx, b"lost")),
+                    Poll::Ready(Err(error)) => told.push((turn, error.kind())),
+                    Poll::Pending => {}
+                }
+                Poll::<()>::Pending
+            }),
+            io.clone(),
+        ));
+        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        assert!(woken.0.swap(false, Ordering::Relaxed), "hyper gets a turn for it");
+        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        assert!(!woken.0.load(Ordering::Relaxed), "and one is enough");
+        assert_eq!(told, [(2, io::ErrorKind::ConnectionReset)]);
+    }
+
+    #[test]
+    fn what_went_out_with_an_error_is_not_written_again() {
+        for large in [1, MOST_COPIED + 1] {
+            let io = Gathered::new(Socket { fails: Fails::AfterWriting, ..Socket::default() });
+            let (mine, bytes) = (io.clone(), vec![b'x'; large]);
+            let connection = turns(&io, move |_, cx| {
+                let mut io = mine.clone();
+                drop(Pin::new(&mut io).poll_write(cx, b"held"));
+                drop(Pin::new(&mut io).poll_write(cx, &bytes));
+            });
+            assert!(connection.now_or_never().is_none());
+            let mut cx = Context::from_waker(noop_waker_ref());
+            io.gather().end_turn(&mut cx);
+            let ended = Pin::new(&mut io.clone()).poll_shutdown(&mut cx);
+            assert!(matches!(ended, Poll::Ready(Err(_))));
+            let gather = io.gather();
+            assert_eq!((gather.io.written.len(), gather.io.writes), (4 + large, 1));
+        }
+    }
+
+    /// TLS takes bytes that its socket does not.
+    #[test]
+    fn what_was_not_flushed_is_flushed_in_a_later_turn_that_writes_nothing() {
+        let io = Gathered::new(Socket { slow_flushes: 1, ..Socket::default() });
+        let mut writes = true;
+        let mut connection = turns(&io, move |io, cx| {
+            if std::mem::take(&mut writes) {
+                write(io, cx, b"settings");
+            }
         });
+        let mut cx = Context::from_waker(noop_waker_ref());
         assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
-        assert!(woken.0.load(Ordering::Relaxed), "hyper gets a turn for it");
-        let told = flush(&io, &mut cx);
-        assert!(
-            matches!(told, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset)
-        );
+        let seen = |socket: &Socket| (socket.written.len(), socket.flushed);
+        assert_eq!(seen(&io.gather().io), (8, 0));
+        assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
+        assert_eq!(seen(&io.gather().io), (8, 8));
+    }
+
+    #[test]
+    fn a_socket_that_takes_little_does_not_make_the_buffer_larger() {
+        let takes = [700, 0].repeat(1_000);
+        let io = Gathered::new(Socket { takes, ..Socket::default() });
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut most = 0;
+        for _ in 0..100 {
+            for _ in 0..5 {
+                write(&io, &mut cx, &[b'x'; 900]);
+            }
+            io.gather().end_turn(&mut cx);
+            most = most.max(io.gather().held.capacity());
+        }
+        assert_eq!(most, MOST_HELD);
     }
 
     proptest! {
@@ -414,14 +539,14 @@ mod tests {
                     let count = write(&io, &mut cx, left);
                     left = &left[count..];
                     if count == 0 {
-                        io.end_turn(&mut cx);
+                        io.gather().end_turn(&mut cx);
                     }
                 }
                 expected.extend(&bytes);
                 if ends == 0 {
-                    io.end_turn(&mut cx);
+                    io.gather().end_turn(&mut cx);
                 }
-                prop_assert!(io.gather().waiting.len() <= MOST_WAITING);
+                prop_assert!(io.gather().held.capacity() <= MOST_HELD);
             }
             let mut last = io.clone();
             while Pin::new(&mut last).poll_shutdown(&mut cx).is_pending() {}

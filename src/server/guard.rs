@@ -1,4 +1,4 @@
-//! The one wrapper around a client's byte stream: tells [`Pulse`] of reads and stalled writes,
+//! The wrapper around a client's byte stream, of all that is read and written: tells [`Pulse`] of reads and stalled writes,
 //! writes interim responses, has `Strict` look at what HTTP/1 clients send, and `Watch` at the frames
 //! of HTTP/2. The rest of the bytes is hyper's to understand.
 
@@ -112,11 +112,22 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         verdict.map_err(|offence| self.end(offence, cx))
     }
 
-    /// Whether frames that were written leave the connection as it is.
-    fn judge_written(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+    /// Whether frames leave the connection as it is, of which so many bytes were written.
+    fn judge_written(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        count: usize,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
         let Some(watch) = &mut self.watch else { return Ok(()) };
         // What a client makes us send is its doing, and as old as its latest bytes.
-        let verdict = watch.send(bytes, self.pulse.last_read());
+        let (now, mut left, mut verdict) = (self.pulse.last_read(), count, Ok(()));
+        for piece in bufs {
+            let piece = &piece[..left.min(piece.len())];
+            // All of them: whether the last frame is whole decides if more can be said.
+            verdict = verdict.and(watch.send(piece, now));
+            left -= piece.len();
+        }
         verdict.map_err(|offence| self.end(offence, cx))
     }
 
@@ -187,7 +198,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         }
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         let count = ready!(self.written(written))?;
-        self.judge_written(&buf[..count], cx)?;
+        self.judge_written(&[IoSlice::new(buf)], count, cx)?;
         Poll::Ready(Ok(count))
     }
 
@@ -204,12 +215,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         let count = ready!(self.written(written))?;
-        let mut left = count;
-        for piece in bufs {
-            let piece = &piece[..left.min(piece.len())];
-            self.judge_written(piece, cx)?;
-            left -= piece.len();
-        }
+        self.judge_written(bufs, count, cx)?;
         Poll::Ready(Ok(count))
     }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::telemetry::CoreMetrics;
@@ -45,14 +47,20 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     /// Begins a stream in the turn of its connection. Mostly that is all of it, for what is stored is
-    /// there at once; what has to wait becomes a task.
+    /// there at once; what has to wait becomes a task, and so do all once the turn has begun enough.
     fn execute(&self, stream: F) {
         let streams = self.clone();
-        let mut stream = Box::pin(Stream { inner: stream, streams, owed_since: None, timer: None });
-        // A task registers its own waker when it is polled, which is soon. A panic is the stream's
-        // alone, as it is in a task.
-        let mut begin = || stream.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(&mut begin)) {
+        // A panic is the stream's alone, as it is in a task.
+        let left = catch_unwind(AssertUnwindSafe(|| {
+            let stream = Stream { inner: stream, streams, owed_since: None, timer: None };
+            let mut stream = Box::pin(stream);
+            let is_begun = consume_budget().now_or_never().is_some();
+            // A task registers its own waker when it is polled, which is soon.
+            let mut cx = Context::from_waker(Waker::noop());
+            let is_over = is_begun && stream.as_mut().poll(&mut cx).is_ready();
+            (!is_over).then_some(stream)
+        }));
+        if let Ok(Some(stream)) = left {
             drop(tokio::spawn(stream));
         }
     }
@@ -101,8 +109,8 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
     use std::future::{pending, poll_fn};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn stream<F>(inner: F) -> Stream<F> {
         let write_timeout = Duration::from_secs(60);
@@ -155,10 +163,34 @@ mod tests {
         streams.execute(async { panic!("this stream's alone") });
         streams.execute(async move { sender.send("at once").expect("heard") });
         assert_eq!(ended.try_recv(), Ok("at once"));
+        // The task takes its place, and is who is woken.
+        tokio::task::yield_now().await;
         assert!(ended.try_recv().is_err());
         release.send(()).expect("it waits");
         assert_eq!(ended.recv().await, Some("waited"));
         assert_eq!(ended.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_turn_begins_no_more_streams_than_it_may_do_other_things() {
+        let streams = Streams { write_timeout: Duration::from_secs(60), metrics: Arc::default() };
+        let begun = Arc::new(AtomicUsize::new(0));
+        // A turn of its own, with the budget of one.
+        let ours = Arc::clone(&begun);
+        let in_turn = tokio::spawn(async move {
+            for _ in 0..1_000 {
+                let begun = Arc::clone(&ours);
+                streams.execute(async move {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            ours.load(Ordering::Relaxed)
+        });
+        let in_turn = in_turn.await.expect("a turn");
+        assert!((1..1_000).contains(&in_turn), "{in_turn}");
+        while begun.load(Ordering::Relaxed) < 1_000 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,7 +42,8 @@ async fn runs_full(policy: &str) {
     let came_to = |&outcome: &Wrote| one.tier().counters().writes(outcome);
     eventually("each to be written, or not, or to wait", || {
         let (waiting, ..) = one.tier().waiting();
-        Wrote::ALL.iter().map(came_to).sum::<u64>() + waiting as u64 >= paths.len() as u64
+        let judged: u64 = Wrote::ALL.iter().map(came_to).sum();
+        judged > 0 && judged + waiting as u64 >= paths.len() as u64
     })
     .await;
     let used: String = redis.ask(cmd("INFO").arg("memory")).await;

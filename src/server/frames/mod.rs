@@ -182,15 +182,16 @@ impl Watch {
         Ok(())
     }
 
-    /// We sent these bytes.
+    /// We sent these bytes, which are followed to their end whatever becomes of the connection.
     ///
     /// # Errors
     /// If the connection has to end.
     pub(super) fn send(&mut self, mut bytes: &[u8], now: Duration) -> Result<(), Offence> {
+        let mut verdict = Ok(());
         while let Some(frame) = self.sent.next(&mut bytes) {
-            self.sent(&frame, now)?;
+            verdict = verdict.and_then(|()| self.sent(&frame, now));
         }
-        Ok(())
+        verdict
     }
 
     /// When the header block began that is being read, if one is: until it is complete, nothing

@@ -80,6 +80,17 @@ fn every_kind_of_flood_has_an_end() {
 
 // RFC 9113 §3.4.
 #[test]
+fn what_was_sent_is_followed_beyond_an_offence() {
+    let half = headers(1)[..5].to_vec();
+    for (last, is_whole) in [(headers(1), true), (half, false)] {
+        let mut watch = begun();
+        let resets = reset(1, Reason::PROTOCOL_ERROR).repeat(10_000);
+        assert!(watch.send(&[resets, last].concat(), NOW).is_err());
+        assert_eq!(watch.is_between_frames(), is_whole);
+    }
+}
+
+#[test]
 fn the_first_frame_has_to_be_settings() {
     for first in [headers(1), frame(kind::SETTINGS, 0x1, 0, &[]), update(1)] {
         let mut watch = Watch::new();
