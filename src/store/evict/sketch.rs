@@ -57,18 +57,19 @@ impl Sketch {
 
     /// How often `hash` was added lately.
     pub(super) fn get(&self, hash: u64) -> u8 {
-        self.of(hash).map(|counter| counter.load(Ordering::Relaxed)).min().unwrap_or(0)
+        self.of(hash).map_or(0, |counters| lowest(&counters))
     }
 
     /// Adds `hash`, and returns how often it was added lately.
     pub(super) fn add(&self, hash: u64) -> u8 {
-        let before = self.get(hash);
+        let Some(counters) = self.of(hash) else { return 0 };
+        let before = lowest(&counters);
         if before == u8::MAX {
             return before;
         }
         let uses = before + 1;
         // Only the lowest are raised: other keys have made the others too high already.
-        for counter in self.of(hash) {
+        for counter in counters {
             if counter.load(Ordering::Relaxed) == before {
                 counter.store(uses, Ordering::Relaxed);
             }
@@ -109,16 +110,18 @@ impl Sketch {
     }
 
     /// The counters of `hash`.
-    fn of(&self, hash: u64) -> impl Iterator<Item = &AtomicU8> {
+    fn of(&self, hash: u64) -> Option<[&AtomicU8; ROWS]> {
         let blocks = self.counters() / BLOCK;
         // As many as a power of two.
         let start = ((hash >> 32) as usize & (blocks - 1)) * BLOCK;
-        let block = self.counters.get(start..start + BLOCK).unwrap_or_default();
-        block
-            .chunks_exact(ROW)
-            .enumerate()
-            .filter_map(move |(row, counters)| counters.get((hash >> (8 * row)) as usize % ROW))
+        let block = self.counters.get(start..)?.first_chunk::<BLOCK>()?;
+        let counter = |row: usize| block.get(row * ROW + (hash >> (8 * row)) as usize % ROW);
+        Some([counter(0)?, counter(1)?, counter(2)?, counter(3)?])
     }
+}
+
+fn lowest(counters: &[&AtomicU8; ROWS]) -> u8 {
+    counters.iter().map(|counter| counter.load(Ordering::Relaxed)).fold(u8::MAX, u8::min)
 }
 
 #[cfg(test)]
