@@ -109,25 +109,6 @@ async fn counted(server: &Server, line: &str) {
     tokio::time::timeout(PATIENCE, counts).await.expect(line);
 }
 
-/// All windows are open, but nothing is read of the socket.
-#[tokio::test]
-async fn a_client_that_reads_nothing_is_cut_whatever_it_allows_to_be_sent() {
-    const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff";
-    const UPDATE: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0";
-    const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
-    for block in [&[b'x'; 300][..], &[b'x'; 16 * 1024]] {
-        let stack = service_fn(async move |_| Ok(endless(block)));
-        let limits = |limits: &mut Limits| limits.write_timeout = Duration::from_millis(100);
-        let server = Server::start(&with_limits(limits), stack);
-        let mut client = TcpStream::connect(server.address).expect("it listens");
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        let request = [&preface[..], SETTINGS, UPDATE, GET].concat();
-        client.write_all(&request).expect("room for it");
-        counted(&server, "seawall_connection_timeouts_total 1").await;
-        drop(client);
-    }
-}
-
 #[tokio::test]
 async fn a_stream_whose_client_opens_no_window_is_cut_and_one_that_waits_is_not() {
     let (release, wait) = tokio::sync::watch::channel(false);
