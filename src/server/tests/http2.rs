@@ -109,6 +109,40 @@ async fn counted(server: &Server, line: &str) {
     tokio::time::timeout(PATIENCE, counts).await.expect(line);
 }
 
+/// All windows are open, but nothing is read of the socket.
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut_whatever_it_allows_to_be_sent() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff";
+    const UPDATE: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0";
+    fn get(stream: u32) -> Vec<u8> {
+        let frame = [b"\0\0\x06\x01\x05", &stream.to_be_bytes()[..], b"\x82\x86\x84\x41\x01a"];
+        frame.concat()
+    }
+    for block in [&[b'x'; 300][..], &[b'x'; 16 * 1024]] {
+        let stack = service_fn(async move |_| Ok(endless(block)));
+        let limits = |limits: &mut Limits| limits.write_timeout = Duration::from_millis(100);
+        let server = Server::start(&with_limits(limits), stack);
+        let mut client = TcpStream::connect(server.address).expect("it listens");
+        client.write_all(&[PREFACE, SETTINGS, UPDATE].concat()).expect("room for it");
+        // A busy machine may take longer than that to fill the socket, which is the end of the
+        // stream alone: then there is a next.
+        let mut asked = 0;
+        let filling = async {
+            while !server.counts("seawall_connection_timeouts_total 1") {
+                if server.counts(&format!("seawall_stream_timeouts_total {asked}")) {
+                    // It may be cut by now.
+                    let _ = client.write_all(&get(2 * asked + 1));
+                    asked += 1;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let is_cut = tokio::time::timeout(PATIENCE, filling).await;
+        is_cut.unwrap_or_else(|_| panic!("{asked} streams asked for, and the connection lives"));
+    }
+}
+
 #[tokio::test]
 async fn a_stream_whose_client_opens_no_window_is_cut_and_one_that_waits_is_not() {
     let (release, wait) = tokio::sync::watch::channel(false);
