@@ -6,7 +6,7 @@ mod explain;
 mod gauges;
 mod node;
 mod reload;
-mod shadows;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -111,7 +111,7 @@ impl App {
         let background = shutdown.background().clone();
         let waiting = Limit::new(settings.proxy.limits.waiting());
         let memory = Memory::new(&settings.store);
-        shadows::start(&memory).map_err(StartError::Thread)?;
+        upkeep::start(&memory).map_err(StartError::Thread)?;
         let tier = match &settings.redis {
             Some(redis) => {
                 let config = settings.tier.clone();

@@ -186,7 +186,7 @@ fn misses() -> (Filler, Vec<Job>) {
 }
 
 // A miss in the cache's own part: alone in its flight, fetched from a function, stored and sent.
-#[library_benchmark(config = budget(45_800, 39))]
+#[library_benchmark(config = budget(45_000, 37))]
 #[bench::memory(misses())]
 fn fill((filler, jobs): (Filler, Vec<Job>)) -> Filler {
     filler.fetch(jobs);

@@ -12,10 +12,12 @@
 //! by chance once in many millions of full stores, take each other's place like two responses of one
 //! key; neither is ever taken for the other.
 //!
-//! Whoever changes an entry tells the evictor in that key's turn, and an entry that the map drops by
-//! itself is released by its listener: so the two agree whenever nothing is under way. Victims leave
-//! the evictor first and the map a moment later; their tickets tell them from whatever has been
-//! stored under the same key meanwhile.
+//! Whoever changes an entry tells the evictor in that key's turn, and the map drops nothing by
+//! itself: so the two agree whenever nothing is under way. Victims leave the evictor first and the map
+//! a moment later; their tickets tell them from whatever has been stored under the same key meanwhile.
+//!
+//! A purge of everything is a record, like any purge; what it takes is dropped bit by bit
+//! ([`Memory::sweep`]), so that nobody waits for a million objects to be freed.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -23,7 +25,6 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality;
-use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache as Map;
 
@@ -57,6 +58,9 @@ const MOST_SHADOWS: usize = 8192;
 
 /// With fewer they would tell nothing, and there are none.
 const LEAST_SHADOWS: usize = 1024;
+
+/// Keys that are swept away at a time: a millisecond or so.
+const SWEPT_AT_ONCE: usize = 256;
 
 /// Stored responses by key.
 #[derive(Clone, Debug)]
@@ -128,17 +132,8 @@ impl Memory {
         let evictor = Arc::new(Evictor::new(&eviction));
         let feed = most_shadows(config.memory)
             .map(|most_keys| Arc::new(Feed::new(&curve::Config { evict: eviction, most_keys })));
-        let releasing = Arc::clone(&evictor);
-        let map = Map::builder()
-            .eviction_listener(move |_, held: Held, cause| {
-                // The ticket of what was replaced has lost its meaning already.
-                if cause != RemovalCause::Replaced {
-                    releasing.release(held.ticket);
-                }
-            })
-            .build_with_hasher(AsItIs);
         Self {
-            map,
+            map: Map::builder().build_with_hasher(AsItIs),
             evictor,
             feed,
             hasher: KeyHasher::default(),
@@ -270,7 +265,7 @@ impl Memory {
         });
         // Behind it: who sees this number finds what it counts.
         self.insertions.fetch_add(1, Ordering::Release);
-        self.evict(victims);
+        self.evict(&victims);
         if insertion == Insertion::TurnedAway {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
@@ -304,7 +299,7 @@ impl Memory {
             (swapped, victims) = (true, others);
             Op::Put(Held { variants, ticket })
         });
-        self.evict(victims);
+        self.evict(&victims);
         swapped
     }
 
@@ -313,7 +308,10 @@ impl Memory {
         let mut victims = Vec::new();
         self.change(self.hasher.hash(key.as_str()), |held| {
             let Some(held) = held else { return Op::Nop };
-            let Some(variants) = held.variants.without(old) else { return Op::Remove };
+            let Some(variants) = held.variants.without(old) else {
+                self.evictor.release(held.ticket);
+                return Op::Remove;
+            };
             let (weight, useless_at) = (variants.weight(), variants.useless_at());
             // Lighter than before, so that nobody has to go for it; a ticket that means nothing
             // is the one of a victim, which goes now rather than in a moment.
@@ -324,7 +322,7 @@ impl Memory {
             victims = others;
             Op::Put(Held { variants, ticket })
         });
-        self.evict(victims);
+        self.evict(&victims);
     }
 
     /// Purges, and returns the numbers of the purge's records, of which the last counts for it: one,
@@ -377,17 +375,18 @@ impl Memory {
             // Of another key with this hash, which is never, no more than memory is lost.
             let hash = self.hasher.hash(&url);
             // In its turn: who has just read the entry, to put it back changed, has done so by then.
-            let turn = self.turns.take(hash);
-            self.map.invalidate(&hash);
-            drop(turn);
+            self.change(hash, |held| {
+                let Some(held) = held else { return Op::Nop };
+                self.evictor.release(held.ticket);
+                Op::Remove
+            });
             if let Some(feed) = &self.feed {
                 feed.forget(hash);
             }
         } else if everything {
             self.feed.iter().for_each(|feed| feed.clear());
-            // The map drops its entries bit by bit; meanwhile they are in nobody's way.
+            // Until they are swept away they are in nobody's way.
             self.evictor.outdate();
-            self.map.invalidate_all();
         }
         sequence
     }
@@ -469,8 +468,25 @@ impl Memory {
         &self.budget
     }
 
-    /// Does what is pending, so that what was removed is freed. Costs some microseconds.
+    /// Drops some of what a purge of everything has left; whether there may be more of it. To be
+    /// called now and then by somebody for whom nobody waits, and not in a key's turn.
+    #[must_use]
+    pub fn sweep(&self) -> bool {
+        let outdated = self.evictor.outdated(SWEPT_AT_ONCE);
+        self.drop_all(&outdated);
+        outdated.len() == SWEPT_AT_ONCE
+    }
+
+    /// Whether somebody else holds it too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.turns.0) > 1
+    }
+
+    /// Does what is pending, so that what was removed is freed. Costs some microseconds, a
+    /// millisecond where everything was just purged. Not to be called in a key's turn.
     pub fn settle(&self) {
+        let _ = self.sweep();
         self.map.run_pending_tasks();
         // moka frees what it removed when no thread reads the map any more, which it finds out as
         // it goes on; an idle store would keep bodies in memory until it is used again.
@@ -506,22 +522,27 @@ impl Memory {
     }
 
     /// Drops what the evictor has decided to. Not to be called in a key's turn.
-    fn evict(&self, victims: Vec<Victim<()>>) {
+    fn evict(&self, victims: &[Victim<()>]) {
         if victims.is_empty() {
             return;
         }
         self.evictions.fetch_add(victims.len() as u64, Ordering::Relaxed);
-        for victim in victims {
-            self.change(victim.hash, |held| match held {
-                Some(held) if held.ticket == victim.ticket => Op::Remove,
-                _ => Op::Nop,
-            });
-        }
+        self.drop_all(victims);
         // The map frees them when it gets to it; at once only where fills need the room, since
         // all threads wait for each other there.
         let limit = self.budget.limit();
         if limit - self.budget.used().min(limit) < limit / RESERVE_DIVISOR / 2 {
             self.settle();
+        }
+    }
+
+    /// Drops what the evictor has let go of. Not to be called in a key's turn.
+    fn drop_all(&self, gone: &[Victim<()>]) {
+        for gone in gone {
+            self.change(gone.hash, |held| match held {
+                Some(held) if held.ticket == gone.ticket => Op::Remove,
+                _ => Op::Nop,
+            });
         }
     }
 }

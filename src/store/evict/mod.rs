@@ -201,7 +201,7 @@ impl<K: Copy> Evictor<K> {
 
     /// A resident weighs `size` bytes from now on, and is useless from `useless_at`. Returns its
     /// ticket from now on and who has to go for it, itself perhaps; `None` if the ticket has lost
-    /// its meaning.
+    /// its meaning, or its resident is outdated.
     ///
     /// The old ticket means nothing any more: what is released late is what was replaced, and not
     /// what took its place.
@@ -232,9 +232,21 @@ impl<K: Copy> Evictor<K> {
         self.remove(&mut self.ledger(), ticket);
     }
 
-    /// Whoever is resident now is of no use any more.
+    /// Whoever is resident now is of no use any more: outdated. They stay until somebody needs their
+    /// room, or [`Evictor::outdated`] finds them.
     pub fn outdate(&self) {
         self.ledger().residents.outdate();
+    }
+
+    /// Takes out some of those that are outdated, `most` at most.
+    pub fn outdated(&self, most: usize) -> Vec<Victim<K>> {
+        let mut ledger = self.ledger();
+        let next = || {
+            let ticket = ledger.residents.next_outdated()?;
+            let (key, hash) = self.remove(&mut ledger, ticket)?;
+            Some(Victim { key, hash, ticket })
+        };
+        std::iter::from_fn(next).take(most).collect()
     }
 
     /// Residents.

@@ -15,6 +15,8 @@ pub(super) struct Residents<K> {
     vacant: Vec<u32>,
     /// The slots that are occupied, in no order.
     occupied: Vec<u32>,
+    /// Nobody from this place on is outdated.
+    outdated_below: usize,
     weight: u64,
 }
 
@@ -40,6 +42,9 @@ const CHOSEN: u32 = 1 << 31;
 /// The place of nobody.
 const NOWHERE: u32 = CHOSEN - 1;
 
+/// Since when what is outdated is useless.
+const OUTDATED: Timestamp = Timestamp::from_millis(i64::MIN);
+
 impl<K> Resident<K> {
     const fn is_there(&self) -> bool {
         self.place & !CHOSEN != NOWHERE
@@ -61,7 +66,13 @@ impl<K> Resident<K> {
 
 impl<K: Copy> Residents<K> {
     pub(super) const fn new() -> Self {
-        Self { rows: Vec::new(), vacant: Vec::new(), occupied: Vec::new(), weight: 0 }
+        Self {
+            rows: Vec::new(),
+            vacant: Vec::new(),
+            occupied: Vec::new(),
+            outdated_below: 0,
+            weight: 0,
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -141,14 +152,15 @@ impl<K: Copy> Residents<K> {
     }
 
     /// The one with `ticket` weighs `size` from now on, where it was `before`, and is useless from
-    /// `useless_at`. Returns its ticket from now on; `None` if the one that is given means nothing.
+    /// `useless_at`. Returns its ticket from now on; `None` if the one that is given means nothing,
+    /// or is of somebody outdated.
     pub(super) fn update(
         &mut self,
         ticket: Ticket,
         (before, size): (u64, u64),
         useless_at: Timestamp,
     ) -> Option<Ticket> {
-        let resident = self.get_mut(ticket)?;
+        let resident = self.get_mut(ticket).filter(|it| it.useless_at != OUTDATED)?;
         resident.useless_at = useless_at;
         resident.generation = resident.generation.wrapping_add(1);
         let generation = resident.generation;
@@ -185,8 +197,23 @@ impl<K: Copy> Residents<K> {
     /// All that are there are useless from now on.
     pub(super) fn outdate(&mut self) {
         for resident in self.rows.iter_mut().flatten() {
-            resident.useless_at = Timestamp::from_millis(i64::MIN);
+            resident.useless_at = OUTDATED;
         }
+        self.outdated_below = self.occupied.len();
+    }
+
+    /// One of those that are outdated, to be taken out. The last of all takes its place then, which
+    /// was looked at already or is the one itself.
+    pub(super) fn next_outdated(&mut self) -> Option<Ticket> {
+        self.outdated_below = self.outdated_below.min(self.occupied.len());
+        while self.outdated_below > 0 {
+            self.outdated_below -= 1;
+            let (ticket, resident) = self.nth_mut(self.outdated_below)?;
+            if resident.useless_at == OUTDATED {
+                return Some(ticket);
+            }
+        }
+        None
     }
 }
 

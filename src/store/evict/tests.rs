@@ -202,6 +202,7 @@ enum Step {
     Update(u64, u64),
     Release(u64),
     Outdate,
+    Sweep(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -212,6 +213,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (key.clone(), size).prop_map(|(key, size)| Step::Update(key, size)),
         1 => key.prop_map(Step::Release),
         1 => Just(Step::Outdate),
+        2 => (0..8_usize).prop_map(Step::Sweep),
     ];
     prop::collection::vec(step, 0..300)
 }
@@ -220,7 +222,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_index_is_what_was_admitted_less_what_has_gone(steps in steps()) {
         let mut cache = Cache::new(10_000);
-        let mut sizes = HashMap::new();
+        let (mut sizes, mut outdated) = (HashMap::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Ask(key, size) => {
@@ -232,6 +234,10 @@ proptest! {
                     let Some(ticket) = cache.map.get(&key).copied() else { continue };
                     let later = Timestamp::from_secs(100);
                     let update = cache.evictor.update(ticket, size, later, Timestamp::EPOCH);
+                    if outdated.contains(&ticket) {
+                        prop_assert_eq!(update, None);
+                        continue;
+                    }
                     sizes.insert(key, size);
                     let Admission { ticket, victims } = update.expect("it is resident");
                     cache.map.insert(key, ticket.expect("a resident has one"));
@@ -245,7 +251,19 @@ proptest! {
                     // Twice is once.
                     cache.evictor.release(ticket);
                 }
-                Step::Outdate => cache.evictor.outdate(),
+                Step::Outdate => {
+                    outdated = cache.map.values().copied().collect();
+                    cache.evictor.outdate();
+                }
+                Step::Sweep(most) => {
+                    let there = cache.map.values().filter(|it| outdated.contains(it)).count();
+                    let gone = cache.evictor.outdated(most);
+                    prop_assert_eq!(gone.len(), there.min(most));
+                    for gone in gone {
+                        prop_assert!(outdated.contains(&gone.ticket));
+                        prop_assert_eq!(cache.map.remove(&gone.key), Some(gone.ticket));
+                    }
+                }
             }
             let residents = cache.evictor.residents();
             prop_assert_eq!(residents.len(), cache.map.len());

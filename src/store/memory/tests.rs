@@ -249,27 +249,47 @@ fn step(memory: &Memory, random: &mut fastrand::Rng, number: u64) {
     }
 }
 
-// What takes the place of another has the same place in the index. A purge in between makes the map
-// report the other as purged, not as replaced.
 #[test]
-fn what_is_purged_while_it_is_replaced_leaves_the_new_one_its_place() {
-    for (number, scope) in [(1, Scope::All), (2, Scope::Url(key(2).as_str().to_owned()))] {
-        let memory = small();
-        store(&memory, number, 100);
+fn a_purge_of_everything_takes_what_was_there_bit_by_bit_and_nothing_that_comes_after() {
+    let memory = small();
+    for number in 0..600 {
+        assert_eq!(store(&memory, number, 100), Insertion::Stored);
+    }
+    let purge = || drop(memory.purge(Scope::All, Mode::Hard));
+    purge();
+    // In the place of what was purged, and anew.
+    for number in [5, 1000] {
+        assert_eq!(store(&memory, number, 100), Insertion::Stored);
+    }
+    assert!((memory.sweep(), memory.sweep(), !memory.sweep()) == (true, true, true));
+    memory.settle();
+    assert_eq!((memory.keys(), memory.evictor.len()), (2, 2));
+    assert!(agree(&memory));
+    for (number, is_there) in [(4, false), (5, true), (1000, true)] {
+        assert_eq!(memory.get(key(number).as_str(), NOW).is_some(), is_there, "{number}");
+    }
+    purge();
+    assert!(!memory.sweep());
+    assert!(agree(&memory) && memory.evictor.is_empty());
+}
+
+// What is about to be stored when everything is purged was fetched before.
+#[test]
+fn what_is_purged_while_it_is_stored_goes_from_map_and_evictor() {
+    let memory = small();
+    store(&memory, 1, 100);
+    for number in [1, 2] {
         let new = response(&memory, &key(number), 200, None).expect("there is memory");
-        let (hash, mut victims) = (memory.hasher.hash(key(number).as_str()), None);
-        memory.map.entry(hash).and_compute_with(|entry| {
+        let hash = memory.hasher.hash(key(number).as_str());
+        memory.change(hash, |old| {
             let variants = Variants::One(Arc::clone(&new));
-            let old = entry.map(|entry| entry.into_value().ticket);
-            let admission = memory.admit(hash, old, &variants, NOW);
-            let _ = memory.purge(scope.clone(), Mode::Hard);
-            memory.settle();
-            victims = Some(admission.victims);
+            let admission = memory.admit(hash, old.map(|old| old.ticket), &variants, NOW);
+            assert_eq!(admission.victims, []);
+            let _ = memory.purge(Scope::All, Mode::Hard);
             admission.ticket.map_or(Op::Nop, |ticket| Op::Put(Held { variants, ticket }))
         });
-        assert_eq!(victims, Some(Vec::new()));
-        assert!(eventually(&memory, || agree(&memory)), "{scope:?}");
-        assert_eq!(memory.evictor.len(), 1, "{scope:?}");
+        assert!(eventually(&memory, || agree(&memory)), "{number}");
+        assert_eq!(memory.evictor.len(), 0, "{number}");
     }
 }
 
