@@ -101,6 +101,18 @@ async fn all_means_all_and_what_comes_later_is_stored_again() {
 }
 
 #[tokio::test]
+async fn what_a_purge_of_everything_takes_is_freed_though_nobody_asks_for_anything() {
+    let targets: Vec<_> = (0..300).map(|number| format!("/{number}")).collect();
+    let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+    let (_origin, proxy) = holding(&targets).await;
+    let metrics = || async { proxy.ask_admin(&get("/metrics")).await.text().to_owned() };
+    let is_empty = |text: &str| text.lines().any(|line| line == "seawall_memory_used_bytes 0.0");
+    assert!(!is_empty(&metrics().await));
+    proxy.purge("all", "", "hard").await;
+    within("memory to be free", async { while !is_empty(&metrics().await) {} }).await;
+}
+
+#[tokio::test]
 async fn a_soft_purge_makes_stale_and_a_validation_revives() {
     let (origin, proxy) = holding(&["/"]).await;
     proxy.purge("url", "http://example.test/", "soft").await;

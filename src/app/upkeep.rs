@@ -13,6 +13,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// first.
 const BREATH: Duration = Duration::from_millis(1);
 
+/// How often it sees to it after that that what was dropped is freed: the map does so when nobody can
+/// be reading it any more, which it finds out as it goes on.
+const LATER: u8 = 3;
+
 /// Starts it. It ends a moment after everybody else has let go of `memory`.
 ///
 /// # Errors
@@ -20,11 +24,21 @@ const BREATH: Duration = Duration::from_millis(1);
 pub(super) fn start(memory: &Memory) -> io::Result<()> {
     let memory = memory.clone();
     let keep_up = move || {
+        let mut later = 0;
         while memory.is_shared() {
             if let Some(feed) = memory.feed() {
                 feed.drain();
             }
-            let pause = if memory.sweep() { BREATH } else { PAUSE };
+            let pause = if memory.sweep() > 0 {
+                later = LATER;
+                BREATH
+            } else {
+                if later > 0 {
+                    later -= 1;
+                    memory.settle();
+                }
+                PAUSE
+            };
             thread::sleep(pause);
         }
     };

@@ -16,8 +16,8 @@
 //! itself: so the two agree whenever nothing is under way. Victims leave the evictor first and the map
 //! a moment later; their tickets tell them from whatever has been stored under the same key meanwhile.
 //!
-//! A purge of everything is a record, like any purge; what it takes is dropped bit by bit
-//! ([`Memory::sweep`]), so that nobody waits for a million objects to be freed.
+//! A purge of everything is a record, like any purge; what it takes is found no more, and dropped bit by
+//! bit ([`Memory::sweep`]), so that nobody waits for a million objects to be freed.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -75,6 +75,8 @@ pub struct Memory {
     searches: Arc<Searches>,
     refreshes: Arc<Refreshes>,
     turns: Turns,
+    /// The sequence of the last hard purge of everything.
+    emptied: Arc<AtomicU64>,
     /// See [`Memory::insertions`].
     insertions: Arc<AtomicU64>,
     evictions: Arc<AtomicU64>,
@@ -142,6 +144,7 @@ impl Memory {
             searches: Arc::new(Searches::new()),
             refreshes: Arc::default(),
             turns: Turns::new(),
+            emptied: Arc::default(),
             insertions: Arc::default(),
             evictions: Arc::default(),
             turned_away: Arc::default(),
@@ -170,7 +173,14 @@ impl Memory {
 
     /// What is stored under `key`, and not just under its hash.
     fn find(&self, key: &str) -> Option<Held> {
-        self.map.get(&self.hasher.hash(key)).filter(|held| held.variants.are_of(key))
+        let held = self.map.get(&self.hasher.hash(key));
+        held.filter(|held| held.variants.are_of(key) && self.remains(&held.variants))
+    }
+
+    /// Whether the last hard purge of everything has left any of them.
+    fn remains(&self, variants: &Variants) -> bool {
+        let emptied = self.emptied.load(Ordering::Relaxed);
+        variants.as_slice().iter().any(|response| response.stamp.fetched_at() >= emptied)
     }
 
     /// How often something was stored. Whoever has read this and then looked up a key in vain need
@@ -306,9 +316,10 @@ impl Memory {
     /// Drops the one response `old` of `key`, if it is still there.
     pub fn remove(&self, key: &CacheKey, old: &Arc<StoredResponse>) {
         let mut victims = Vec::new();
-        self.change(self.hasher.hash(key.as_str()), |held| {
+        self.change_any(self.hasher.hash(key.as_str()), |held| {
             let Some(held) = held else { return Op::Nop };
-            let Some(variants) = held.variants.without(old) else {
+            let rest = held.variants.without(old).filter(|rest| self.remains(rest));
+            let Some(variants) = rest else {
                 self.evictor.release(held.ticket);
                 return Op::Remove;
             };
@@ -375,7 +386,7 @@ impl Memory {
             // Of another key with this hash, which is never, no more than memory is lost.
             let hash = self.hasher.hash(&url);
             // In its turn: who has just read the entry, to put it back changed, has done so by then.
-            self.change(hash, |held| {
+            self.change_any(hash, |held| {
                 let Some(held) = held else { return Op::Nop };
                 self.evictor.release(held.ticket);
                 Op::Remove
@@ -385,7 +396,7 @@ impl Memory {
             }
         } else if everything {
             self.feed.iter().for_each(|feed| feed.clear());
-            // Until they are swept away they are in nobody's way.
+            self.emptied.fetch_max(sequence, Ordering::Relaxed);
             self.evictor.outdate();
         }
         sequence
@@ -409,7 +420,7 @@ impl Memory {
 
     /// Everything that is stored, and how often it was asked for lately.
     pub(super) fn each(&self, mut see: impl FnMut(&str, &Variants, u8)) {
-        for (_, held) in &self.map {
+        for (_, held) in self.map.iter().filter(|(_, held)| self.remains(&held.variants)) {
             see(held.variants.key(), &held.variants, self.evictor.uses(held.ticket));
         }
     }
@@ -468,13 +479,13 @@ impl Memory {
         &self.budget
     }
 
-    /// Drops some of what a purge of everything has left; whether there may be more of it. To be
-    /// called now and then by somebody for whom nobody waits, and not in a key's turn.
+    /// Drops some of what a purge of everything has taken; how many keys that were. To be called now
+    /// and then by somebody for whom nobody waits, and not in a key's turn.
     #[must_use]
-    pub fn sweep(&self) -> bool {
+    pub fn sweep(&self) -> usize {
         let outdated = self.evictor.outdated(SWEPT_AT_ONCE);
         self.drop_all(&outdated);
-        outdated.len() == SWEPT_AT_ONCE
+        outdated.len()
     }
 
     /// Whether somebody else holds it too.
@@ -511,8 +522,14 @@ impl Memory {
         })
     }
 
-    /// Puts what `change` makes of what is stored under a key in its place.
+    /// Puts what `change` makes of what is stored under a key in its place. What was purged with
+    /// everything else is not there any more.
     fn change(&self, hash: KeyHash, change: impl FnOnce(Option<Held>) -> Op<Held>) {
+        self.change_any(hash, |held| change(held.filter(|held| self.remains(&held.variants))));
+    }
+
+    /// The same of what is purged, too, but still to be dropped.
+    fn change_any(&self, hash: KeyHash, change: impl FnOnce(Option<Held>) -> Op<Held>) {
         let _turn = self.turns.take(hash);
         match change(self.map.get(&hash)) {
             Op::Put(held) => self.map.insert(hash, held),
@@ -539,7 +556,7 @@ impl Memory {
     /// Drops what the evictor has let go of. Not to be called in a key's turn.
     fn drop_all(&self, gone: &[Victim<()>]) {
         for gone in gone {
-            self.change(gone.hash, |held| match held {
+            self.change_any(gone.hash, |held| match held {
                 Some(held) if held.ticket == gone.ticket => Op::Remove,
                 _ => Op::Nop,
             });
