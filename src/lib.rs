@@ -11,7 +11,7 @@
 //! | 4 | [`proxy`], [`admin`] ← [`trial`] |
 //! | 3 | [`cache`] |
 //! | 2 | [`store`], `coalesce`, [`upstream`] |
-//! | 1 | [`error`], [`budget`], [`limit`], [`keepalive`], [`redis`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
+//! | 1 | [`error`], [`budget`], [`limit`], [`keepalive`], [`pieces`], [`redis`], [`shutdown`] ← [`body`] ← [`context`] ← [`telemetry`] |
 //! | 0 | [`clock`], [`headers`], [`key`] ← [`policy`] ← [`rules`]: no I/O, no tokio; `now` is an argument |
 //!
 //! A request's way through the house is one function: `proxy::stack`.
@@ -31,6 +31,7 @@ pub mod headers;
 pub mod keepalive;
 pub mod key;
 pub mod limit;
+pub mod pieces;
 pub mod policy;
 pub mod proxy;
 pub mod redis;

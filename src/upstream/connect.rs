@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 use super::config::{Config, Version};
 use super::shared::Target;
 use crate::error::{ErrorKind, ProxyError};
-use crate::keepalive;
+use crate::{keepalive, pieces};
 
 /// How long one address is waited for before the next is tried beside it (RFC 8305 §5).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
@@ -327,7 +327,7 @@ impl AsyncWrite for Metered {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Plain(stream) => pieces::poll_write(Pin::new(stream), cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
         if polled.is_ready() {
