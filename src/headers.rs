@@ -250,9 +250,13 @@ impl<'a> Iterator for Members<'a> {
 /// closed reaches to the end.
 #[must_use]
 pub fn unquoted_position(value: &[u8], wanted: u8) -> Option<usize> {
-    let mut quoted = false;
-    let mut escaped = false;
-    value.iter().position(|&byte| {
+    // Up to the first quote nothing is quoted, and few values have one.
+    let first = value.iter().position(|&byte| byte == wanted || byte == b'"')?;
+    if value[first] == wanted {
+        return Some(first);
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let behind = value[first..].iter().position(|&byte| {
         let found = byte == wanted && !quoted;
         match byte {
             _ if escaped => escaped = false,
@@ -261,13 +265,15 @@ pub fn unquoted_position(value: &[u8], wanted: u8) -> Option<usize> {
             _ => {}
         }
         found
-    })
+    })?;
+    Some(first + behind)
 }
 
 /// Whether a quoted string in the value is not closed, and so swallows what follows it.
 #[must_use]
 pub fn is_unclosed(value: &[u8]) -> bool {
-    let end = value.iter().fold((false, false), |(quoted, escaped), &byte| match byte {
+    let Some(first) = value.iter().position(|&byte| byte == b'"') else { return false };
+    let end = value[first..].iter().fold((false, false), |(quoted, escaped), &byte| match byte {
         _ if escaped => (quoted, false),
         b'\\' if quoted => (true, true),
         b'"' => (!quoted, false),

@@ -58,14 +58,15 @@ impl Conclusion<'_> {
     /// Stores what may be stored, if there is room for it; passes on the rest.
     fn store(mut self, mut head: ResponseHead, body: Body, permit: Permit) -> Concluded {
         let kept = permit.and_then(|control| {
+            let own = self.key();
             let length = content_length(&head.headers);
             let charge = self.reserve(length)?;
             let tagged = self.job.config.tags.are_in(&head.headers);
-            let (stored_head, partial) = self.stored_head(&head, control, tagged)?;
+            let (stored_head, partial) = self.stored_head(&own, &head, control, tagged)?;
             let labels = self.labels(&stored_head, tagged)?;
-            Ok((length, charge, tagged, stored_head, labels, partial))
+            Ok((own, length, charge, tagged, stored_head, labels, partial))
         });
-        let (length, charge, tagged, stored_head, labels, partial) = match kept {
+        let (own, length, charge, tagged, stored_head, labels, partial) = match kept {
             Ok(kept) => kept,
             Err(reason) => return self.pass(head, body, reason),
         };
@@ -92,7 +93,6 @@ impl Conclusion<'_> {
         if self.for_itself {
             self.leave_others();
         }
-        let own = self.key();
         let shared_key = self.learn(&stored_head);
         // What is stored for this URL alone would be found first.
         let outdated = shared_key.as_ref().and_then(|_| self.plan.stored.clone());
@@ -164,6 +164,7 @@ impl Conclusion<'_> {
     /// is `tagged`.
     fn stored_head(
         &self,
+        key: &CacheKey,
         head: &ResponseHead,
         control: Option<CacheControl>,
         tagged: bool,
@@ -178,7 +179,7 @@ impl Conclusion<'_> {
         let policy = &job.config.policy;
         let control = control.unwrap_or_else(|| CacheControl::parse(&head.headers, policy));
         let said = (head.status, &head.headers);
-        let new = StoredHead::saying(control, &job.facts(), said, times, policy);
+        let new = StoredHead::saying(control, key.as_str(), &job.facts(), said, times, policy);
         Ok((if tagged { new.hiding(tags()) } else { new }, None))
     }
 

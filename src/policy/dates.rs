@@ -8,9 +8,6 @@ use time::{Date, Month, OffsetDateTime, Time};
 
 use crate::clock::Timestamp;
 
-const MONTHS: [&[u8; 3]; 12] = [
-    b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
-];
 const DAYS: [&[u8]; 7] =
     [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
 
@@ -99,12 +96,34 @@ fn ends_in_gmt(value: &[u8]) -> bool {
 }
 
 fn is_short_day(day: &[u8]) -> bool {
-    DAYS.iter().any(|name| name[..3].eq_ignore_ascii_case(day))
+    let day = short(day);
+    day.is_some_and(|day| {
+        matches!(&day, b"mon" | b"tue" | b"wed" | b"thu" | b"fri" | b"sat" | b"sun")
+    })
 }
 
 fn month(name: &[u8]) -> Option<Month> {
-    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
-    Month::try_from(u8::try_from(index + 1).ok()?).ok()
+    Some(match &short(name)? {
+        b"jan" => Month::January,
+        b"feb" => Month::February,
+        b"mar" => Month::March,
+        b"apr" => Month::April,
+        b"may" => Month::May,
+        b"jun" => Month::June,
+        b"jul" => Month::July,
+        b"aug" => Month::August,
+        b"sep" => Month::September,
+        b"oct" => Month::October,
+        b"nov" => Month::November,
+        b"dec" => Month::December,
+        _ => return None,
+    })
+}
+
+/// A name of three letters in lower case. With this bit set nothing but a letter becomes one.
+fn short(name: &[u8]) -> Option<[u8; 3]> {
+    let name: [u8; 3] = name.try_into().ok()?;
+    Some(name.map(|byte| byte | 0x20))
 }
 
 /// A number of at most four digits.

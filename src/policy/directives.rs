@@ -284,6 +284,15 @@ pub(super) fn seconds_of(is: impl Fn(&str) -> bool) -> Option<&'static str> {
         .find(|name| is(name))
 }
 
+/// Whether a token may contain it (RFC 9110 §5.6.2).
+const fn is_token(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.'
+            | b'^'..=b'`' | b'|' | b'~'
+    )
+}
+
 /// One member of `Cache-Control`: a token, and an argument in token or quoted form (§5.2).
 pub(super) struct Directive<'a> {
     name: &'a [u8],
@@ -292,8 +301,7 @@ pub(super) struct Directive<'a> {
 
 impl<'a> Directive<'a> {
     pub(super) fn parse(member: &'a [u8]) -> Self {
-        let token = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let end = member.iter().position(|byte| !token(byte)).unwrap_or(member.len());
+        let end = member.iter().position(|&byte| !is_token(byte)).unwrap_or(member.len());
         let (name, rest) = member.split_at(end);
         // Blanks around `=` are not allowed; the argument keeps them, and so is invalid.
         let argument = match rest {
@@ -310,7 +318,10 @@ impl<'a> Directive<'a> {
 
     /// The argument in delta-seconds, in either form.
     pub(super) fn seconds(&self) -> Option<u32> {
-        delta_seconds(&self.unquoted()?)
+        match self.argument? {
+            [b'"', ..] => delta_seconds(&self.unquoted()?),
+            token => delta_seconds(token),
+        }
     }
 
     /// The argument without its quotes and escapes (RFC 9110 §5.6.4).

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use super::names::NameId;
+use super::names::{Known, NameId};
 
 /// Clients do not get the line, unless settings say so when they are answered.
 const HIDDEN: u16 = 1 << 15;
@@ -63,8 +63,8 @@ impl Lines {
             return self;
         }
         let lines = self.0.get(self.begin()..).unwrap_or_default();
-        let (length, text) = u32::try_from(text.len()).map_or((0, &[][..]), |len| (len, text));
-        Self(compact(&[&length.to_be_bytes(), text, lines]))
+        let (length, text) = prefixed(text);
+        Self(compact(&[&length, text, lines]))
     }
 
     /// Where the first line stands.
@@ -178,15 +178,19 @@ impl<'a> Line<'a> {
 
 /// Puts lines together.
 pub(super) struct Writer {
+    known: Known,
     block: Vec<u8>,
     count: u16,
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    /// Begins with `text`, unless it is too long to be a key's.
+    pub(super) fn new(text: &[u8]) -> Self {
         let mut block = Vec::with_capacity(USUAL);
-        block.extend_from_slice(&[0; PREFIX]);
-        Self { block, count: 0 }
+        let (length, text) = prefixed(text);
+        block.extend_from_slice(&length);
+        block.extend_from_slice(text);
+        Self { known: Known::now(), block, count: 0 }
     }
 
     /// One more line. One that no message could carry is left out.
@@ -194,7 +198,7 @@ impl Writer {
         let (Some(count), Ok(len)) = (self.count.checked_add(1), u32::try_from(value.len())) else {
             return;
         };
-        let (id, name) = (NameId::of(name), name.as_str().as_bytes());
+        let (id, name) = (self.known.id_of(name), name.as_str().as_bytes());
         let Ok(name_len) = u16::try_from(name.len()) else { return };
         self.count = count;
         if let Ok(len) = u8::try_from(len) {
@@ -218,6 +222,12 @@ impl Writer {
     pub(super) fn finish(self) -> (Lines, u16) {
         (Lines(compact(&[&self.block])), self.count)
     }
+}
+
+/// A text, behind what tells its length.
+fn prefixed(text: &[u8]) -> ([u8; PREFIX], &[u8]) {
+    let (length, text) = u32::try_from(text.len()).map_or((0, &[][..]), |len| (len, text));
+    (length.to_be_bytes(), text)
 }
 
 /// `parts`, one after the other, in one allocation with the count of their owners, as large as an allocator's steps are
@@ -289,7 +299,7 @@ mod tests {
         let lengths: Vec<usize> = (0..600).chain([65_534, 65_535, 65_536, 70_000]).collect();
         for length in lengths {
             let values = [vec![b'a'; length], Vec::new(), b"b".to_vec()];
-            let mut writer = Writer::new();
+            let mut writer = Writer::new(b"");
             for value in &values {
                 writer.push(&name, value);
             }
@@ -322,7 +332,7 @@ mod tests {
     #[test]
     fn a_text_stands_with_the_lines_and_is_none_of_them() {
         let name = HeaderName::from_static("x-a");
-        let mut writer = Writer::new();
+        let mut writer = Writer::new(b"");
         writer.push(&name, b"1");
         writer.push(&name, b"");
         let (plain, _) = writer.finish();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
 use http::header::{self, HeaderName};
 
@@ -40,15 +40,23 @@ impl NameId {
         Self(bits)
     }
 
-    /// The place of `name`, which is added if there is room.
-    pub(super) fn of(name: &HeaderName) -> Self {
-        let known = TABLE.ids.load().get(name).copied();
-        known.unwrap_or_else(|| TABLE.add(name))
-    }
-
     /// The name; `None` for [`NameId::INLINE`].
     pub(super) fn name(self) -> Option<&'static HeaderName> {
         TABLE.names.get(usize::from(self.0))?.get()
+    }
+}
+
+/// The names that are in the table, for who looks up several.
+pub(super) struct Known(Guard<Arc<Ids>>);
+
+impl Known {
+    pub(super) fn now() -> Self {
+        Self(TABLE.ids.load())
+    }
+
+    /// The place of `name`, which is added if there is room.
+    pub(super) fn id_of(&self, name: &HeaderName) -> NameId {
+        self.0.get(name).copied().unwrap_or_else(|| TABLE.add(name))
     }
 }
 
@@ -153,16 +161,17 @@ mod tests {
     #[test]
     fn a_name_keeps_its_place() {
         let name = HeaderName::from_static("x-names-test");
-        let id = NameId::of(&name);
-        assert_eq!(NameId::of(&name), id);
+        let known = Known::now();
+        let id = known.id_of(&name);
+        assert_eq!((known.id_of(&name), Known::now().id_of(&name)), (id, id));
         assert_eq!(id.name(), Some(&name));
-        assert_eq!(NameId::of(&header::ETAG).name(), Some(&header::ETAG));
+        assert_eq!(known.id_of(&header::ETAG).name(), Some(&header::ETAG));
     }
 
     #[test]
     fn long_names_are_not_held() {
         let name = HeaderName::from_bytes(&[b'x'; MAX_LEN + 1]).unwrap();
-        assert_eq!(NameId::of(&name), NameId::INLINE);
+        assert_eq!(Known::now().id_of(&name), NameId::INLINE);
         assert_eq!(NameId::INLINE.name(), None);
     }
 

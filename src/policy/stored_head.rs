@@ -67,20 +67,22 @@ impl StoredHead {
         overrides: &Overrides,
     ) -> Self {
         let control = CacheControl::parse(headers, overrides);
-        Self::saying(control, request, (status, headers), times, overrides)
+        Self::saying(control, "", request, (status, headers), times, overrides)
     }
 
-    /// The same of a response whose `control` was parsed before, by the same `overrides`.
+    /// The same of a response whose `control` was parsed before, by the same `overrides`, with the
+    /// text of the key that it will be stored under, as by [`StoredHead::keyed`].
     #[must_use]
     pub fn saying(
         control: CacheControl,
+        key: &str,
         request: &RequestFacts<'_>,
         (status, headers): (StatusCode, &HeaderMap),
         times: ResponseTimes,
         overrides: &Overrides,
     ) -> Self {
         let is_stored = |name: &HeaderName| name != AGE && !control.withholds(name);
-        let mut writer = Writer::new();
+        let mut writer = Writer::new(key.as_bytes());
         for (name, value) in headers.iter().filter(|(name, _)| is_stored(name)) {
             writer.push(name, value.as_bytes());
         }
@@ -149,7 +151,7 @@ impl StoredHead {
     /// The head of another form of the same response: with `fields` in the place of its own. What is
     /// hidden stays so.
     pub(super) fn with_fields(&self, fields: &HeaderMap) -> Self {
-        let mut writer = Writer::new();
+        let mut writer = Writer::new(self.lines.text());
         for (name, value) in fields {
             writer.push(name, value.as_bytes());
         }
