@@ -151,7 +151,7 @@ impl StoredHead {
     /// The head of another form of the same response: with `fields` in the place of its own. What is
     /// hidden stays so.
     pub(super) fn with_fields(&self, fields: &HeaderMap) -> Self {
-        let mut writer = Writer::new(self.lines.text());
+        let mut writer = Writer::new(b"");
         for (name, value) in fields {
             writer.push(name, value.as_bytes());
         }
