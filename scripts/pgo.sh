@@ -126,7 +126,7 @@ stop
 
 "$profdata" merge --output "$work/profile" "$counts"
 mv "$work/profile" "$folder/profile"
-# What is never done stands apart from what is, within functions too: misses go through more code than
+# What is hardly ever done stands apart from what is, within functions too: misses go through more code than
 # a core's caches hold.
 build "-Cprofile-use=$folder/profile -Cllvm-args=-enable-split-machine-functions"
 cp "$folder/$machine/dist/seawall" "$folder/seawall"

@@ -348,6 +348,33 @@ mod tests {
 
     use super::*;
 
+    /// A value read byte by byte: where `wanted` stands unquoted, and whether the last quote is open.
+    fn read(value: &[u8], wanted: u8) -> (Option<usize>, bool) {
+        let (mut found, mut quoted, mut escaped) = (None, false, false);
+        for (at, &byte) in value.iter().enumerate() {
+            if byte == wanted && !quoted {
+                found = found.or(Some(at));
+            }
+            if escaped {
+                escaped = false;
+            } else if quoted && byte == b'\\' {
+                escaped = true;
+            } else if byte == b'"' {
+                quoted = !quoted;
+            }
+        }
+        (found, quoted)
+    }
+
+    proptest! {
+        #[test]
+        fn quotes_count_from_the_first_on(value in r#"[",a\\]{0,12}"#, wanted in 0..3_usize) {
+            let (value, wanted) = (value.as_bytes(), b",\"\\"[wanted]);
+            let found = (unquoted_position(value, wanted), is_unclosed(value));
+            prop_assert_eq!(found, read(value, wanted));
+        }
+    }
+
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {

@@ -194,6 +194,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_other_byte_passes_for_a_letter_of_a_name() {
+        let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
+        for at in [0, 1, 2, 8, 9, 10] {
+            for byte in 0..=u8::MAX {
+                let mut other = *date;
+                other[at] = byte;
+                let same = byte.eq_ignore_ascii_case(&date[at]);
+                assert_eq!(parse_date(&other, NOW).is_some(), same, "{at}: {byte}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_never_panic(value in prop::collection::vec(any::<u8>(), 0..40)) {

@@ -390,6 +390,8 @@ mod tests {
             ("max-age= 3600", Some(0)),
             ("max-age", Some(0)),
             ("max-age=", Some(0)),
+            ("max-age=\"\"", Some(0)),
+            ("max-age=\"36\\00\"", Some(3600)),
             ("max-age=99999999999", Some(1 << 31)),
             ("extension=\"max-age=3600\", max-age=1", Some(1)),
             ("max-age=1, extension=\"max-age=3600\"", Some(1)),

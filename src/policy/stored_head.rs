@@ -71,7 +71,7 @@ impl StoredHead {
     }
 
     /// The same of a response whose `control` was parsed before, by the same `overrides`, with the
-    /// text of the key that it will be stored under, as by [`StoredHead::keyed`].
+    /// text of the key that it is likely to be stored under, as by [`StoredHead::keyed`].
     #[must_use]
     pub fn saying(
         control: CacheControl,
