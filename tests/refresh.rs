@@ -40,6 +40,21 @@ fn asked(origin: &Origin, from: usize) -> Vec<String> {
     origin.requests().into_iter().skip(from).map(|request| request.target).collect()
 }
 
+/// Waits until any of these is how many refreshes that purges ask for have come to a result.
+async fn ended(proxy: &Proxy, any: &[(&str, usize)]) {
+    let metric = |(result, count): &(&str, usize)| {
+        format!("seawall_purge_refreshes_total{{result=\"{result}\"}} {count}")
+    };
+    let any: Vec<_> = any.iter().map(metric).collect();
+    within(&any.join(" or "), async {
+        let told = |text: &str| text.lines().any(|line| any.iter().any(|metric| metric == line));
+        while !told(proxy.ask_admin(&get("/metrics")).await.text()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_in_use_is_refreshed_the_most_asked_for_first_and_nothing_else_is() {
     let (origin, proxy) = stale_pages(|settings| {
@@ -110,13 +125,7 @@ async fn a_failing_origin_is_asked_once_for_each() {
     ask(&proxy, "/page", 2).await;
     proxy.purge("all", "", "refresh").await;
     origin.arrived(2).await;
-    let metric = "seawall_purge_refreshes_total{result=\"failed\"} 1";
-    within(metric, async {
-        while !proxy.ask_admin(&get("/metrics")).await.text().lines().any(|line| line == metric) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    ended(&proxy, &[("failed", 1)]).await;
     assert_eq!(origin.count(), 2);
     assert_eq!(proxy.get("/page").await.text(), "page");
 }
@@ -133,6 +142,21 @@ async fn a_large_purge_is_refreshed_at_a_bounded_pace() {
         .await;
     assert!(begun.elapsed() >= millis(19 * 20), "{:?}", begun.elapsed());
     assert_eq!(origin.count(), 40);
+}
+
+/// Who waits for its turn has found what is stored long before.
+#[tokio::test]
+async fn what_somebody_has_fetched_before_its_turn_has_come_is_not_fetched_again() {
+    let origin = Origin::start(|request| ok(format!("{}", request.number)).fresh(600)).await;
+    let proxy = Proxy::with(&origin, |settings| settings.proxy.purge.refresh_rate = 2).await;
+    ask(&proxy, "/first", 9).await;
+    ask(&proxy, "/second", 4).await;
+    proxy.purge("all", "", "refresh").await;
+    origin.arrived(3).await;
+    // Nothing allows to serve it stale; it is a hit only if this took more than half a second.
+    proxy.get("/second").await;
+    ended(&proxy, &[("fresh", 1), ("done", 2)]).await;
+    assert_eq!(asked(&origin, 2), ["/first", "/second"]);
 }
 
 /// Nobody waits for it: what may be served stale is, until its turn has come.

@@ -62,6 +62,8 @@ pub(super) enum NotNow {
     Spared,
     /// Somebody else is at it.
     UnderWay,
+    /// Somebody else has just done it.
+    Renewed,
 }
 
 impl<S: Origin> Cache<S> {
@@ -89,6 +91,7 @@ impl<S: Origin> Cache<S> {
         match self.refreshing(&job, &stored) {
             Ok(refreshing) => refreshing.await,
             Err(NotNow::UnderWay) => return Ran::UnderWay,
+            Err(NotNow::Renewed) => return Ran::Fresh,
             Err(NotNow::Spared) => return Ran::Failed,
         }
         match self.peek(&mut job) {

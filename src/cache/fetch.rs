@@ -14,15 +14,16 @@ use tokio::time::sleep;
 use super::conclude::{Asked, Concluded, Started, conclude};
 use super::errand::NotNow;
 use super::led::{Client, Led};
-use super::lookup::{self, Ask, Plan};
+use super::lookup::{self, Ask, Decision, Plan};
 use super::tier::Tiered;
 use super::{Cache, Fetch, FlightKey, FlightLeader, Job, Origin, Shared, partial};
+use crate::clock::Timestamp;
 use crate::context::{Forwarded, Interims, Request, Response};
 use crate::error::ProxyError;
 use crate::headers::Present;
 use crate::limit::Place;
 use crate::policy::{self, Reason};
-use crate::store::{Standing, StoredResponse};
+use crate::store::{Memory, Standing, StoredResponse};
 
 /// For whom a leader fetches.
 enum Wanted {
@@ -110,25 +111,46 @@ impl<S: Origin> Cache<S> {
     ) -> Result<impl Future<Output = ()> + Send + 'static + use<S>, NotNow> {
         let (key, now) = (job.target.key(), self.shared.clock.now());
         let variant = lookup::fingerprint(Some(stored), job);
-        let setback = self.shared.setbacks.get(key.as_str(), variant, now);
-        if setback.is_some_and(|setback| setback.is_quiet(now)) {
+        let is_quiet = |key: &str| {
+            let setback = self.shared.setbacks.get(key, variant, now);
+            setback.is_some_and(|setback| setback.is_quiet(now))
+        };
+        if is_quiet(key.as_str()) {
             return Err(NotNow::Spared);
         }
         let key = FlightKey { key, variant, range: None, after: 0 };
         // Under load what is stale stays so a little longer.
         let place = self.shared.waiting.enter().ok_or(NotNow::Spared)?;
         let leader = self.shared.flights.lead(&key).ok_or(NotNow::UnderWay)?;
+        let job = job.for_refresh();
+        // Another's flight may have ended since the response was found.
+        if self.is_renewed(&job, stored, key.key.as_str(), now) {
+            return Err(NotNow::Renewed);
+        }
         // Last: whose refresh is under way needs no turn.
-        if !may() {
+        if is_quiet(key.key.as_str()) || !may() {
             return Err(NotNow::Spared);
         }
-        let job = job.for_refresh();
         let plan = Plan::new(Forwarded::Stale, Reason::StaleWhileRevalidate);
         let plan = plan.with(&job, Arc::clone(stored), variant);
         let leader = FlightLeader::new(leader, key.key);
         let leading = self.clone().leading(job, plan, leader, Wanted::Refresh(place));
         // Not awaited in a block, which would hold this large future twice.
         Ok(leading.then(fill_unread))
+    }
+
+    /// Whether memory has another response by now in the place of `stored`, and a fresh one.
+    fn is_renewed(
+        &self,
+        job: &Job,
+        stored: &Arc<StoredResponse>,
+        key: &str,
+        now: Timestamp,
+    ) -> bool {
+        match lookup::decide_under_by(&self.shared, job, key, now, Memory::peek) {
+            Decision::Use(other, None) => !Arc::ptr_eq(&other, stored),
+            _ => false,
+        }
     }
 
     /// `None` where nobody wants what would come any more.

@@ -169,7 +169,17 @@ pub(super) fn decide(shared: &Shared, job: &Job, now: Timestamp) -> Decision {
 
 /// The same for who has the request's key already.
 pub(super) fn decide_under(shared: &Shared, job: &Job, key: &str, now: Timestamp) -> Decision {
-    let get = |memory: &Memory, key: &str| memory.get(key, now);
+    decide_under_by(shared, job, key, now, |memory, key| memory.get(key, now))
+}
+
+/// The same, with another way to look into memory.
+pub(super) fn decide_under_by(
+    shared: &Shared,
+    job: &Job,
+    key: &str,
+    now: Timestamp,
+    get: impl FnOnce(&Memory, &str) -> Option<Variants>,
+) -> Decision {
     unanswerable(job).map_or_else(|| find_under(shared, job, key, now, get), Decision::Forward)
 }
 
