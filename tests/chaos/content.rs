@@ -38,7 +38,8 @@ impl Content {
     /// Where `bytes`, which claim to start at `start`, are not this content's.
     pub fn differs(&self, start: u64, bytes: &[u8]) -> Option<u64> {
         let end = start + bytes.len() as u64;
-        if end > self.length {
+        // Of a part beyond the end, which an origin has announced and not sent, nothing is there.
+        if end > self.length && !bytes.is_empty() {
             return Some(self.length.max(start));
         }
         let right = self.bytes(start..end);
@@ -76,5 +77,6 @@ fn every_part_of_a_body_is_known_by_its_place() {
     }
     assert_eq!(content.differs(1, &all[..9]), Some(1));
     assert_eq!(content.differs(990, &[all[990..].to_vec(), vec![0]].concat()), Some(1000));
+    assert_eq!((content.differs(1006, &[]), content.differs(1006, &[0])), (None, Some(1006)));
     assert!(Content::of(&"b", 1000).differs(0, &all).is_some());
 }
