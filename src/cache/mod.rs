@@ -66,7 +66,7 @@ use crate::context::Response;
 use crate::error::{ErrorKind, ProxyError};
 use crate::key::CacheKey;
 use crate::limit::Limit;
-use crate::policy::{self, Failure, StaleGrant, StoredHead, on_failure};
+use crate::policy::{self, Failure, StaleGrant, StoredHead, VaryKey, on_failure};
 use crate::store::remote::Tier;
 use crate::store::{Memory, Stamp, Standing, StoredResponse};
 
@@ -243,8 +243,17 @@ impl Shared {
         failure_grant(job, stored, failed, now)
     }
 
-    /// Remembers that a fetch failed that was to replace what is stored of a variant.
+    /// Remembers that a fetch failed that was to replace what is stored of a variant; unless what
+    /// is stored by now came while it was under way: the origin has been well since.
     fn remember_failure(&self, key: &CacheKey, variant: u64, failed: Failed, began: Timestamp) {
+        let came_since = |stored: &Arc<StoredResponse>| {
+            let of = stored.head.vary().map_or(0, VaryKey::fingerprint);
+            of == variant && stored.head.response_at() > began
+        };
+        let stored = self.memory.peek(key.as_str());
+        if stored.is_some_and(|variants| variants.as_slice().iter().any(came_since)) {
+            return;
+        }
         let now = self.clock.now();
         let setback = Setback::new(failed, now.since(began), now);
         self.setbacks.set(key, variant, setback, now);

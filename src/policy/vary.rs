@@ -157,8 +157,8 @@ impl VaryKey {
 
     /// Names the variant that this key's own request selects. Stable within the process only; two
     /// variants may share a fingerprint, so [`VaryKey::matches`] has the last word.
-    #[cfg(test)]
-    fn fingerprint(&self) -> u64 {
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
         self.hash(|field| field.value.as_deref().map(Normal::from_slice))
     }
 

@@ -8,8 +8,9 @@ use seawall::clock::{Clock, ManualClock, Timestamp};
 
 use super::site::{Place, Representation, Resource};
 
-/// How long a fault explains errors that come after it: longer than the proxy's timeouts.
-const AFTERMATH: Duration = Duration::from_secs(5);
+/// How long a fault explains errors that come after it: longer than the proxy's timeouts of 2 s, and
+/// the four times as long for which it expects another failure of what failed late.
+const AFTERMATH: Duration = Duration::from_secs(12);
 
 /// What an origin said of a response's use.
 #[derive(Clone, Copy, Debug, Default)]

@@ -168,6 +168,29 @@ async fn a_body_that_stops_keeps_the_next_clients_from_waiting_too() {
     assert_eq!((second.text(), origin.count()), ("old", 2), "{second:?}");
 }
 
+// A failure of a fetch that had begun before what is stored came: the origin has been well since.
+#[tokio::test]
+async fn a_failure_from_before_the_last_success_keeps_nobody_from_asking() {
+    let gate = Gate::new();
+    let control = "max-age=60, stale-if-error=600";
+    let cut = ok("ha").then(&gate).stop().body("lf").fresh(600);
+    let well = ok("new").with("Cache-Control", control);
+    let (origin, proxy) = stages([old(control), cut, well, ok("newest").fresh(600)]).await;
+    proxy.get("/").await;
+    proxy.advance(secs(61));
+    let first = proxy.start_all(1, &get("/")).await;
+    gate.reached(1).await;
+    // So that the next one does not join this fetch.
+    proxy.purge("url", "http://example.test/", "soft").await;
+    proxy.advance(secs(1));
+    assert_eq!((proxy.get("/").await.text(), origin.count()), ("new", 3));
+    proxy.advance(secs(61));
+    gate.open();
+    assert!(!all(first).await[0].complete);
+    eventually("the failure to be seen", || proxy.flights() == 0).await;
+    assert_eq!((proxy.get("/").await.text(), origin.count()), ("newest", 4));
+}
+
 // One variant that always fails at once does not keep another from being refreshed.
 #[tokio::test]
 async fn a_variant_that_fails_is_no_setback_for_another() {
