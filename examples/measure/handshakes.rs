@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::{Cores, Lab, Server};
-use crate::peer::{Peer, needed};
+use crate::peer::{Peer, Room, needed};
 use crate::results::Results;
 use crate::rounds::{Meter, quieter, wait_for_quiet};
 
@@ -54,7 +54,9 @@ pub(crate) fn measure(lab: &Lab, results: &Results, seconds: u32) -> io::Result<
     results.get_or(FILE, || {
         let mut all = Vec::new();
         for peer in Peer::installed(&PEERS) {
-            let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) else { continue };
+            let Some(server) = peer.try_start(lab, Cores::First, Room::Plenty, |_| Ok(())) else {
+                continue;
+            };
             for kind in Kind::ALL {
                 let time = || time(lab, peer, &server, kind, seconds);
                 all.push(quieter(time, |it| it.noise)?);

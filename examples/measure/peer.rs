@@ -24,6 +24,32 @@ pub(crate) enum Peer {
     Seawall,
 }
 
+/// How much a server may store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// More than it is asked for.
+    Plenty,
+    /// [`SMALL_ROOM`], which it can be filled with.
+    Small,
+}
+
+/// MiB of plenty, where nothing else bounds it.
+const PLENTY: u64 = 4 * 1024;
+
+/// MiB of a small room.
+pub(crate) const SMALL_ROOM: u64 = 256;
+
+impl Room {
+    /// The word for it where there are `plenty` MiB otherwise.
+    fn mib(self, plenty: u64) -> String {
+        match self {
+            Self::Plenty => plenty,
+            Self::Small => SMALL_ROOM,
+        }
+        .to_string()
+    }
+}
+
 impl Peer {
     /// Those whose requests are counted in CPU, in the order of the tables.
     pub(crate) const ALL: [Self; 7] = [
@@ -106,14 +132,16 @@ impl Peer {
         self,
         lab: &Lab,
         cores: Cores,
+        room: Room,
         warm: impl FnOnce(&Server) -> io::Result<()>,
     ) -> Option<Server> {
-        let started = self.start(lab, cores).and_then(|server| warm(&server).map(|()| server));
+        let started =
+            self.start(lab, cores, room).and_then(|server| warm(&server).map(|()| server));
         started.inspect_err(|error| eprintln!("  {} is left out: {error}", self.name())).ok()
     }
 
     /// Starts it on `cores`, with a thread for each.
-    pub(crate) fn start(self, lab: &Lab, cores: Cores) -> io::Result<Server> {
+    pub(crate) fn start(self, lab: &Lab, cores: Cores, room: Room) -> io::Result<Server> {
         const NGINX: &str = include_str!("../../benches/peers/conf/nginx.conf");
         const HAPROXY: &str = include_str!("../../benches/peers/conf/haproxy.cfg");
         const VARNISH: &str = include_str!("../../benches/peers/conf/varnish.vcl");
@@ -121,8 +149,9 @@ impl Peer {
         const SENDFILE: &str = "sendfile on; tcp_nopush on;";
         const COPY: &str = "sendfile off; output_buffers 2 64k;";
         const LOCK: &str = "proxy_cache_lock on; proxy_cache_use_stale updating; proxy_cache_background_update on;";
-        let nginx = |sending, locking| {
-            let words = [("SENDING", sending), ("LOCKING", locking)];
+        let nginx = |sending: &str, locking: &str| {
+            let memory = room.mib(6 * 1024);
+            let words = [("SENDING", sending), ("LOCKING", locking), ("MEMORY", &memory)];
             lab.start(&Start {
                 name: "nginx",
                 cores,
@@ -139,7 +168,8 @@ impl Peer {
                 name: "haproxy",
                 cores,
                 templates: &[(HAPROXY, "haproxy.cfg")],
-                words: &[],
+                // The most that it takes.
+                words: &[("MEMORY", &room.mib(2047))],
                 command: &|folder, _| {
                     command("haproxy", &["-db", "-f", &path(&folder.join("haproxy.cfg"))])
                 },
@@ -149,19 +179,19 @@ impl Peer {
                 cores,
                 templates: &[(VARNISH, "default.vcl")],
                 words: &[],
-                command: &varnish,
+                command: &|folder, address| varnish(folder, address, &room.mib(PLENTY)),
             }),
-            Self::TrafficServer => traffic_server(lab, cores),
+            Self::TrafficServer => traffic_server(lab, cores, room),
             Self::Squid => lab.start(&Start {
                 name: "squid",
                 cores,
                 templates: &[(SQUID, "squid.conf")],
-                words: &[],
+                words: &[("MEMORY", &room.mib(PLENTY))],
                 command: &|folder, _| {
                     command("squid", &["-N", "-f", &path(&folder.join("squid.conf"))])
                 },
             }),
-            Self::Seawall => seawall(lab, cores, "off", ""),
+            Self::Seawall => seawall_with(lab, cores, room, "off", ""),
         }
     }
 }
@@ -169,12 +199,16 @@ impl Peer {
 /// Starts Seawall with an access log of a form, and with more in its file: keys of `[cache]`, then
 /// tables.
 pub(crate) fn seawall(lab: &Lab, cores: Cores, log: &str, more: &str) -> io::Result<Server> {
+    seawall_with(lab, cores, Room::Plenty, log, more)
+}
+
+fn seawall_with(lab: &Lab, cores: Cores, room: Room, log: &str, more: &str) -> io::Result<Server> {
     const TEMPLATE: &str = include_str!("../../benches/peers/conf/seawall.toml");
     lab.start(&Start {
         name: "seawall",
         cores,
         templates: &[(TEMPLATE, "seawall.toml")],
-        words: &[("ACCESS_LOG", log), ("MORE", more)],
+        words: &[("ACCESS_LOG", log), ("MEMORY", &room.mib(PLENTY)), ("MORE", more)],
         command: &|folder, _| {
             let file = path(&folder.join("seawall.toml"));
             let arguments = ["serve", "--config", &file].map(str::to_owned);
@@ -184,7 +218,7 @@ pub(crate) fn seawall(lab: &Lab, cores: Cores, log: &str, more: &str) -> io::Res
 }
 
 /// Its files have to be where it is told that all of them are; what is not there has defaults.
-fn traffic_server(lab: &Lab, cores: Cores) -> io::Result<Server> {
+fn traffic_server(lab: &Lab, cores: Cores, room: Room) -> io::Result<Server> {
     const RECORDS: &str = include_str!("../../benches/peers/conf/trafficserver/records.config");
     const RUNROOT: &str = include_str!("../../benches/peers/conf/trafficserver/runroot.yaml");
     const ALLOW: &str =
@@ -197,10 +231,10 @@ fn traffic_server(lab: &Lab, cores: Cores) -> io::Result<Server> {
             (RUNROOT, "runroot.yaml"),
             (ALLOW, "ip_allow.yaml"),
             ("map / http://@ORIGIN@/\n", "remap.config"),
-            ("@FOLDER@/cache 3G\n", "storage.config"),
+            ("@FOLDER@/cache @DISK@M\n", "storage.config"),
             ("dest_ip=* ssl_cert_name=cert.pem ssl_key_name=key.pem\n", "ssl_multicert.config"),
         ],
-        words: &[],
+        words: &[("MEMORY", &room.mib(PLENTY)), ("DISK", &room.mib(3 * 1024))],
         command: &|folder, _| {
             let runroot = format!("TS_RUNROOT={}", path(&folder.join("runroot.yaml")));
             let program = find("traffic_server").unwrap_or_default();
@@ -210,10 +244,11 @@ fn traffic_server(lab: &Lab, cores: Cores) -> io::Result<Server> {
 }
 
 /// With a thread for each of a thousand connections.
-fn varnish(folder: &Path, address: SocketAddr) -> CommandLine {
+fn varnish(folder: &Path, address: SocketAddr, mib: &str) -> CommandLine {
     let address = address.to_string();
     let vcl = path(&folder.join("default.vcl"));
-    let mut arguments = vec!["-F", "-j", "none", "-T", "none", "-s", "malloc,4G"];
+    let storage = format!("malloc,{mib}M");
+    let mut arguments = vec!["-F", "-j", "none", "-T", "none", "-s", &storage];
     let folder = path(folder);
     arguments.extend(["-n", &folder, "-a", &address, "-f", &vcl]);
     for parameter in [

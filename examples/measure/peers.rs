@@ -10,7 +10,7 @@ use crate::client;
 use crate::generator::{Ask, Load, Transport};
 use crate::interrupt;
 use crate::lab::{Cores, Lab, Server};
-use crate::peer::Peer;
+use crate::peer::{Peer, Room, SMALL_ROOM};
 use crate::results::Results;
 use crate::rounds::{Sample, Target, Turns, interleaved};
 
@@ -23,6 +23,8 @@ pub(crate) struct Workload {
     transport: Transport,
     /// Both for servers and generators, or one for each.
     is_unpinned: bool,
+    /// A small one is full.
+    room: Room,
 }
 
 /// What came of a server.
@@ -57,6 +59,7 @@ impl Workload {
             connections: 64,
             transport: Transport::Plain,
             is_unpinned: false,
+            room: Room::Plenty,
         };
         let many = Ask::Among("/size-1024/many-".to_owned(), 10_000);
         let pass = Ask::New("/size-1024/no-store/new-".to_owned());
@@ -74,9 +77,23 @@ impl Workload {
                 ..plain("hit-h2", "1 KiB, HTTP/2 over TLS, 16 × 32 streams", one(1024))
             },
             plain("miss-pass", "miss: `no-store`, every URL new", pass),
-            plain("miss-fill", "miss: stored, every URL new", fill),
+            plain("miss-fill", "miss: stored, every URL new", fill.clone()),
+            Self {
+                room: Room::Small,
+                ..plain("miss-fill-full", "miss: stored, 256 MiB full", fill)
+            },
             Self { is_unpinned: true, ..plain("two-cores", "1 KiB, two cores for all", one(1024)) },
         ]
+    }
+
+    /// Has a server store what it will be asked for, or all that it has room for.
+    fn prepare(&self, server: &Server) -> io::Result<()> {
+        if self.room == Room::Small {
+            // As many KiB: there is never room for all.
+            let most = SMALL_ROOM * 1024;
+            client::block_on(client::fill(server.address, "/size-1024/before-", most))?;
+        }
+        warm(server, &self.ask)
     }
 
     fn cores(&self) -> (Cores, Cores) {
@@ -89,7 +106,7 @@ impl Workload {
         let mut servers = Vec::new();
         for peer in peers.iter().filter(|peer| is_plain || peer.speaks_tls()) {
             interrupt::check()?;
-            let server = peer.try_start(lab, theirs, |server| warm(server, &self.ask));
+            let server = peer.try_start(lab, theirs, self.room, |server| self.prepare(server));
             servers.extend(server.map(|server| (*peer, server)));
         }
         let load = Load {
@@ -152,7 +169,7 @@ pub(crate) fn file(name: &str) -> String {
 }
 
 fn weigh(lab: &Lab, peer: Peer, objects: u64) -> io::Result<Weight> {
-    let server = peer.start(lab, Cores::First)?;
+    let server = peer.start(lab, Cores::First, Room::Plenty)?;
     let bytes = weigh_objects(&server, WEIGHED_SIZE, objects)?;
     // The first of them: whoever had no room for all has dropped some.
     let reached = lab.reached_origin()?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{self, Seen};
 use crate::interrupt;
 use crate::lab::{Cores, Lab, Server};
-use crate::peer::Peer;
+use crate::peer::{Peer, Room};
 use crate::results::Results;
 use crate::rounds::median;
 
@@ -125,7 +125,7 @@ pub(crate) fn measure(lab: &Lab, results: &Results, crowds: usize) -> io::Result
         interrupt::check()?;
         results.get_or(&file(peer), || {
             let mut outcomes = Vec::new();
-            if let Some(server) = peer.try_start(lab, Cores::First, |_| Ok(())) {
+            if let Some(server) = peer.try_start(lab, Cores::First, Room::Plenty, |_| Ok(())) {
                 for case in Case::ALL {
                     interrupt::check()?;
                     match case.measure(lab, peer, &server, crowds) {
