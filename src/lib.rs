@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli` ← `ask`, `units` ← `logs`, `page` ← `bench`, `demo`, `explain`, `purge`, `reload`, `replay` ← `warm` ← `main` |
+//! | 7 | `allocator`, `cli` ← `ask`, `units` ← `logs`, `page` ← `bench`, `demo`, `explain`, `purge`, `reload`, `replay` ← `warm` ← `main` |
 //! | 6 | `app` |
 //! | 5 | [`server`] ← [`config`] ← [`forecast`] |
 //! | 4 | [`proxy`], [`admin`] ← [`trial`] |

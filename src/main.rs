@@ -1,5 +1,6 @@
 //! The `seawall` program: command line → settings → run → exit code.
 
+mod allocator;
 mod ask;
 mod bench;
 mod cli;
@@ -22,9 +23,6 @@ use demo::DemoError;
 use launch::{LaunchError, launch};
 use seawall::app::Fingerprint;
 use seawall::config::{self, Faults, Settings, Sources};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How a command ended; the numbers are those of BSD's sysexits, and documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +276,10 @@ fn complain(line: impl Display) {
 mod launch {
     use std::io;
     use std::net::SocketAddr;
+    use std::path::Path;
+    use std::time::Instant;
 
+    use crate::allocator;
     use seawall::app::{App, Fingerprint, Source, StartError};
     use seawall::clock::Clock;
     use seawall::config::{Settings, Sources};
@@ -346,6 +347,10 @@ mod launch {
         // Until the end: dropping it writes the last lines.
         let log =
             log::init(&settings.telemetry).map_err(|error| LaunchError::Log(error.to_string()))?;
+        // Before anything else: it may start the process anew.
+        if settings.store.preallocate {
+            preallocate(settings.store.memory, sources.and_then(|(from, _)| from.file.as_deref()));
+        }
         let mut settings = settings;
         let open_files = raise_open_files();
         if let Err(error) = &open_files {
@@ -383,6 +388,22 @@ mod launch {
         running.wait()?;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    /// Takes the memory of a cache whose settings were read from `file`; what it can't is told.
+    fn preallocate(bytes: usize, file: Option<&Path>) {
+        // Taking it may need another start, for which the settings are read again.
+        if file.is_some_and(|file| !file.is_file()) {
+            tracing::warn!("no memory is preallocated: the settings come from a pipe");
+        } else if let Err(error) = allocator::keep_freed() {
+            tracing::warn!(%error, "no memory is preallocated: it would be given back");
+        } else {
+            tracing::info!(bytes, "taking the cache's memory");
+            let start = Instant::now();
+            allocator::take(bytes);
+            let took = start.elapsed();
+            tracing::info!(bytes, ?took, "the cache's memory is at hand");
+        }
     }
 
     fn protects(settings: &Settings) -> String {

@@ -1,20 +1,9 @@
 //! The program as operators run it: exit codes, start and end.
 
-use std::fs::File;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output};
+use std::process::Output;
 
 use crate::support::*;
-
-pub fn seawall(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
-    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
-        command.env_remove(name);
-    }
-    command
-}
 
 pub fn ended(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = seawall(arguments).output().unwrap();
@@ -28,65 +17,6 @@ fn admin_of(log: &PathBuf) -> String {
     let rest = said.split("admin on ").nth(1).unwrap();
     let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
     format!("http://{}", &rest[..end.unwrap_or(rest.len())])
-}
-
-fn temporary(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("seawall-cli-{}-{name}", std::process::id()))
-}
-
-/// A running `seawall serve`; killed when dropped.
-struct Served {
-    child: Child,
-    log: PathBuf,
-    address: SocketAddr,
-}
-
-impl Served {
-    /// Starts it, and finds the port that it chose in the line that it says at the start.
-    async fn start(name: &str, arguments: &[&str]) -> Self {
-        let log = temporary(name);
-        let file = File::create(&log).unwrap();
-        let fixed = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let child = seawall(&[&fixed[..], arguments].concat())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        let mut address = None;
-        eventually("the line that tells the address", || {
-            let said = std::fs::read_to_string(&log).unwrap();
-            let words = said.split(|c: char| !c.is_ascii_digit() && !".:".contains(c));
-            let mut addresses = words.filter_map(|word| word.parse::<SocketAddr>().ok());
-            address = addresses.find(|address| address.port() != 0);
-            said.contains('\n') && address.is_some()
-        })
-        .await;
-        Self { child, log, address: address.unwrap() }
-    }
-
-    fn signal(&self, name: &str) {
-        // The shell's own `kill`: slim images have no program of that name.
-        let kill = format!("kill -s {name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    async fn code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("its end", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.log);
-    }
 }
 
 #[test]
@@ -285,6 +215,52 @@ async fn it_serves_with_nothing_but_an_origin_and_ends_well_on_sigterm() {
     gate.open();
     assert_eq!(client.exchange_rest().await.text(), "held", "what was accepted is finished");
     assert_eq!(served.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn preallocated_memory_is_there_before_the_first_request_and_is_what_fills_take() {
+    const MEMORY: usize = 256 * 1024 * 1024;
+    const OBJECT: usize = 64 * 1024;
+    let origin = Origin::start(|_| ok("x".repeat(OBJECT)).fresh(3600).undated()).await;
+    let file = temporary("preallocate.toml");
+    let text = |preallocate: bool| {
+        let text = format!(
+            "[server]\nthreads = 1\n[upstream.origin]\nurl = \"http://{}\"\n\
+             [cache]\nmemory = \"{MEMORY}B\"\npreallocate = {preallocate}\n",
+            origin.address
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let flags = ["--config", file.to_str().unwrap()];
+    text(false);
+    let without = Served::start("as-it-goes", &flags).await;
+    assert!(without.resident() < MEMORY / 2, "{}", without.resident());
+
+    text(true);
+    let mut served = Served::start("preallocate", &flags).await;
+    assert!(served.resident() >= MEMORY, "{}: {}", served.resident(), served.said());
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", served.child.id())).unwrap();
+    assert_eq!(name, "seawall\n", "it is still found by its name");
+    let mut client = Client::connect(served.address).await;
+    client.exchange(&get("/first")).await;
+    let before = served.faults();
+    for n in 0..500 {
+        assert!(!client.exchange(&get(&format!("/{n}"))).await.is_hit());
+    }
+    // Fresh memory would come by the page.
+    let faults = served.faults() - before;
+    assert!(faults < 500 * OBJECT / 4096 / 20, "{faults}");
+    assert!(client.exchange(&get("/0")).await.is_hit());
+    served.signal("TERM");
+    assert_eq!(served.code().await, Some(0));
+
+    // Who has said something else of the allocator is told what comes of it.
+    let other = [("MIMALLOC_PURGE_DELAY", "10")];
+    let served = Served::start_with("purged", &flags, &other).await;
+    assert!(served.said().contains("no memory is preallocated"), "{}", served.said());
+    assert!(served.said().contains("MIMALLOC_PURGE_DELAY"), "{}", served.said());
+    assert!(served.resident() < MEMORY / 2, "{}", served.resident());
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test]

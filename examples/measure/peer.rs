@@ -31,6 +31,8 @@ pub(crate) enum Room {
     Plenty,
     /// [`SMALL_ROOM`], which it can be filled with.
     Small,
+    /// Plenty, and those that can have taken it from the system before they are asked for anything.
+    Taken,
 }
 
 /// MiB of plenty, where nothing else bounds it.
@@ -43,7 +45,7 @@ impl Room {
     /// The word for it where there are `plenty` MiB otherwise.
     fn mib(self, plenty: u64) -> String {
         match self {
-            Self::Plenty => plenty,
+            Self::Plenty | Self::Taken => plenty,
             Self::Small => SMALL_ROOM,
         }
         .to_string()
@@ -191,7 +193,10 @@ impl Peer {
                     command("squid", &["-N", "-f", &path(&folder.join("squid.conf"))])
                 },
             }),
-            Self::Seawall => seawall_with(lab, cores, room, "off", ""),
+            Self::Seawall => {
+                let more = if room == Room::Taken { "preallocate = true" } else { "" };
+                seawall_with(lab, cores, room, "off", more)
+            }
         }
     }
 }

@@ -80,7 +80,11 @@ impl Workload {
             plain("miss-fill", "miss: stored, every URL new", fill.clone()),
             Self {
                 room: Room::Small,
-                ..plain("miss-fill-full", "miss: stored, 256 MiB full", fill)
+                ..plain("miss-fill-full", "miss: stored, 256 MiB full", fill.clone())
+            },
+            Self {
+                room: Room::Taken,
+                ..plain("miss-fill-taken", "miss: stored, memory taken before", fill)
             },
             Self { is_unpinned: true, ..plain("two-cores", "1 KiB, two cores for all", one(1024)) },
         ]

@@ -27,6 +27,8 @@ pub(super) fn hold_back(next: &mut Settings, now: &Settings) -> Vec<String> {
     check("[server] grace", server.grace != before.grace);
     check("[[listener]] address", moved);
     check("[cache] memory", next.store.memory != now.store.memory);
+    check("[cache] preallocate", next.store.preallocate != now.store.preallocate);
+    check("[cache] optimise", next.store.optimise != now.store.optimise);
     check("[cache] max_variants", next.store.max_variants != now.store.max_variants);
     check("[redis]", (&next.redis, &next.tier) != (&now.redis, &now.tier));
     check("[admin] address", next.admin.address != now.admin.address);
@@ -127,6 +129,19 @@ mod tests {
     }
 
     const ONE: &str = "[upstream.one]\nurl = \"http://one.example\"\n";
+
+    #[test]
+    fn the_memory_tier_stays_what_it_was_and_each_key_of_it_is_told() {
+        let now = settings(ONE);
+        for key in
+            ["memory = \"77MiB\"", "preallocate = true", "optimise = \"bytes\"", "max_variants = 7"]
+        {
+            let mut next = settings(&format!("[cache]\n{key}\n{ONE}"));
+            let name = key.split_once(' ').unwrap().0;
+            assert_eq!(hold_back(&mut next, &now), [format!("[cache] {name}")]);
+            assert_eq!(next.store, now.store);
+        }
+    }
 
     #[test]
     fn what_needs_a_restart_is_told_and_left_as_it_is() {

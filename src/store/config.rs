@@ -8,6 +8,9 @@ pub struct Config {
     /// Bytes for everything that holds responses: stored, being filled, and being sent until the
     /// connection has taken it.
     pub memory: usize,
+    /// Whether `memory` is taken from the system before the first request, and kept. The store does
+    /// not see to it: it is the program that owns the allocator.
+    pub preallocate: bool,
     /// What is kept when not everything can be.
     pub optimise: Optimise,
     /// Stored variants of one key; the oldest goes when there are more.
@@ -16,7 +19,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { memory: 256 * 1024 * 1024, optimise: Optimise::Both, max_variants: 64 }
+        Self {
+            memory: 256 * 1024 * 1024,
+            preallocate: false,
+            optimise: Optimise::Both,
+            max_variants: 64,
+        }
     }
 }
 

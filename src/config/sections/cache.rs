@@ -69,6 +69,10 @@ pub(in crate::config) const MEMORY: &[Key<Draft>] = keys! {
         draft.memory.memory = value.memory(MIB..=64 * TIB)?;
         Ok(())
     };
+    "preallocate" = Default("false"), "Whether all of `memory` is taken from the system before the first request, and kept: what is stored in a surge then waits for no memory, and memory that isn't there shows at the start. If not, a cache takes memory as it fills, and gives back what is freed." => |draft, value| {
+        draft.memory.preallocate = value.boolean()?;
+        Ok(())
+    };
     "optimise" = Default("\"both\""), "What is kept when not everything can be: `\"requests\"` serves most requests from memory, `\"bytes\"` most bytes, `\"both\"` nearly as many requests and more bytes." => |draft, value| {
         draft.memory.optimise = value.one_of(&[
             ("requests", store::Optimise::Requests),

@@ -103,7 +103,7 @@ pub(in crate::config) const ROUTE: &[Key<Draft>] = keys! {
         draft.upstream = Some((value.string()?.to_owned(), value.span()));
         Ok(())
     };
-    "cache" = Example("{ default_lifetime = \"10s\" }"), "Overrides keys of `[cache]` for this route (but not `memory`, `optimise` and `max_variants`: these are the node's)." => |draft, value| {
+    "cache" = Example("{ default_lifetime = \"10s\" }"), "Overrides keys of `[cache]` for this route (but not `memory`, `preallocate`, `optimise` and `max_variants`: these are the node's)." => |draft, value| {
         let table = value.table("write [route.cache] below the route")?;
         fill("route.cache", &[cache::RULES], table, value.around(), &mut draft.cache)?;
         let mut contradictions = cache::contradictions(Some(value), &draft.cache, draft.any_trusted);

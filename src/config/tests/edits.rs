@@ -21,7 +21,7 @@ fn a_rule_on_responses_sets_only_what_can_wait_for_one() {
         "compress_min_size",
         "compress_types",
     ];
-    let of_the_node = ["memory", "optimise", "max_variants"];
+    let of_the_node = ["memory", "preallocate", "optimise", "max_variants"];
     let changes = every_key::CHANGES.iter().find(|(section, _)| section.starts_with("[cache]"));
     let mut refused = Vec::new();
     for change in changes.unwrap().1 {

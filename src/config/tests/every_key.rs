@@ -211,6 +211,7 @@ pub(super) const CHANGES: &[(&str, &[&str])] = &[
         "[cache]\nheuristic = true",
         &[
             "memory = \"77MiB\"",
+            "preallocate = true",
             "optimise = \"bytes\"",
             "max_variants = 7",
             "enabled = false",

@@ -165,7 +165,7 @@ pub(in crate::config) const RULE: &[Key<Draft>] = keys! {
         draft.response = Some(matcher.condition);
         Ok(())
     };
-    "cache" = Example("{ default_lifetime = \"1h\" }"), "Keys of `[cache]`, but `memory` and `max_variants`. Each of them is decided separately: the last rule that matches and sets it wins." => |draft, value| {
+    "cache" = Example("{ default_lifetime = \"1h\" }"), "Keys of `[cache]`, but `memory`, `preallocate`, `optimise` and `max_variants`. Each of them is decided separately: the last rule that matches and sets it wins." => |draft, value| {
         draft.settings.extend(cache_settings(value)?);
         Ok(())
     };
