@@ -30,6 +30,8 @@ pub(super) fn hold_back(next: &mut Settings, now: &Settings) -> Vec<String> {
     check("[cache] preallocate", next.store.preallocate != now.store.preallocate);
     check("[cache] optimise", next.store.optimise != now.store.optimise);
     check("[cache] max_variants", next.store.max_variants != now.store.max_variants);
+    // It has the variants' bound from `[cache]`, where it has just been told.
+    next.tier.max_variants = now.tier.max_variants;
     check("[redis]", (&next.redis, &next.tier) != (&now.redis, &now.tier));
     check("[admin] address", next.admin.address != now.admin.address);
     check("[log] format", next.telemetry.format != now.telemetry.format);
